@@ -1,1 +1,46 @@
-"""Being written."""
+"""What is on disk, and the only code that reads or writes it.
+
+A store is a Zarr v3 group that holds one data set seen through one frozen backbone: the tokens of every chosen layer,
+the table about its rows, and a ledger that says which rows are there. Knows nothing of images, backbones or training.
+"""
+
+from .backbone_files import FrozenBackbone
+from .choose import choose
+from .configuration import Frozen
+from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError, LockedError, UsageError
+from .layer_reader import LayerReader
+from .layout import Shard
+from .location import write_atomic
+from .reader import Store, open_store
+from .samples import Sample, dataset_sha256
+from .shard_writer import ShardWriter
+from .spec import Identity, LayerSpec, StoreSpec
+from .verify import Problem, verify
+from .writer import StoreWriter, open_writer
+
+__all__ = [
+    "FrozenBackbone",
+    "Frozen",
+    "IcecoreError",
+    "Identity",
+    "IdentityError",
+    "IncompleteError",
+    "IntegrityError",
+    "LayerReader",
+    "LayerSpec",
+    "LockedError",
+    "Problem",
+    "Sample",
+    "Shard",
+    "ShardWriter",
+    "Store",
+    "StoreSpec",
+    "StoreWriter",
+    "UsageError",
+    "choose",
+    "dataset_sha256",
+    "open_store",
+    "open_writer",
+    "verify",
+    "write_atomic",
+]

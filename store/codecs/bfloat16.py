@@ -1,0 +1,34 @@
+"""bfloat16: half the bytes, eight significant bits, the range of float32."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..spec import LayerSpec
+from .part import Part
+
+
+class BFloat16:
+    """Rounds to nearest: relative error <= 2**-8; exact for bfloat16 input.
+
+    On disk the bits stand in a uint16 array whose attribute `bits` says what they are, so that every Zarr reader opens
+    it; zarr-python has no bfloat16 of its own.
+    """
+
+    name = "bfloat16"
+
+    def parts(self, layer: LayerSpec) -> dict[str, Part]:
+        """Return the arrays that hold one layer."""
+        shape = (layer.num_tokens, layer.width)
+        return {"values": Part(np.dtype("<u2"), shape, ("token", "width"), {"bits": "bfloat16"})}
+
+    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+        """Return the parts of a batch."""
+        return {"values": tokens.to("cpu", torch.bfloat16).contiguous().view(torch.uint16).numpy()}
+
+    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+        """Return the tokens of a batch."""
+        return torch.from_numpy(parts["values"]).view(torch.bfloat16).to(dtype)

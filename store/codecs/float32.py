@@ -1,0 +1,29 @@
+"""float32: nothing lost."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..spec import LayerSpec
+from .part import Part
+
+
+class Float32:
+    """Stores every token as it is; exact for float32, bfloat16 and float16 input."""
+
+    name = "float32"
+
+    def parts(self, layer: LayerSpec) -> dict[str, Part]:
+        """Return the arrays that hold one layer."""
+        return {"values": Part(np.dtype("<f4"), (layer.num_tokens, layer.width), ("token", "width"))}
+
+    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+        """Return the parts of a batch."""
+        return {"values": tokens.to("cpu", torch.float32).contiguous().numpy()}
+
+    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+        """Return the tokens of a batch."""
+        return torch.from_numpy(parts["values"]).to(dtype)

@@ -1,0 +1,68 @@
+"""What the ledger says is there: rows, layers and views that may be read, and the ones that failed."""
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from .errors import IncompleteError
+from .ledger import Entry
+from .root import Root
+from .shard import FileDigest
+
+
+class Coverage:
+    """The ledger of a store, asked by row."""
+
+    def __init__(self, url: str, root: Root, entries: dict[int, Entry]) -> None:
+        self._url = url
+        self._root = root
+        self._entries = entries
+        self.failed = {row: cause for entry in entries.values() for row, cause in sorted(entry.failed.items())}
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """The seconds that writing the finished shards took, added up."""
+        return sum(entry.elapsed_seconds for entry in self._entries.values())
+
+    def covered(self, layer: int, view: int) -> Bool[np.ndarray, " row"]:
+        """Return which rows are in a finished shard of a layer and view."""
+        rows = np.zeros(self._root.num_rows, dtype=bool)
+        for entry in self._entries.values():
+            rows[entry.start : entry.stop] = entry.covers(layer, view)
+        return rows
+
+    def complete(self) -> Bool[np.ndarray, " row"]:
+        """Return which rows are there in every layer and view."""
+        identity = self._root.spec.identity
+        rows = np.zeros(self._root.num_rows, dtype=bool)
+        for entry in self._entries.values():
+            rows[entry.start : entry.stop] = all(
+                entry.covers(layer, view) for layer in identity.layers for view in range(identity.views)
+            )
+        return rows
+
+    def good(self) -> Bool[np.ndarray, " row"]:
+        """Return which rows are complete and did not fail."""
+        rows = self.complete()
+        rows[list(self.failed)] = False
+        return rows
+
+    def require(self, rows: Int64[np.ndarray, " row"], layer: int, view: int) -> None:
+        """Raise IncompleteError unless every row can be read."""
+        for shard in np.unique(rows // self._root.shard_rows):
+            entry = self._entries.get(int(shard))
+            if entry is None or not entry.covers(layer, view):
+                missing = int((rows // self._root.shard_rows == shard).sum())
+                raise IncompleteError(
+                    f"{self._url}: {missing} of the rows asked for (shard {shard}, layer {layer}, view {view}) are not "
+                    f"in the store; finish it with: {self._root.spec.command}"
+                )
+        if self.failed and (failed := self.failed.keys() & set(rows.tolist())):
+            row = min(failed)
+            raise IncompleteError(
+                f"{self._url}: row {row} failed in extraction ({self.failed[row]}); read store.rows(split), which "
+                "leaves failed rows out"
+            )
+
+    def digest(self, shard: int, layer: int, view: int, part: str) -> FileDigest:
+        """Return what a shard's file must be."""
+        return self._entries[shard].files[layer][view][part]

@@ -1,0 +1,57 @@
+"""The ledger: one small sealed file for every finished shard, written last. What it does not list does not exist."""
+
+import re
+
+from .checksum import canonical, parse, seal, unseal
+from .configuration import Frozen
+from .errors import IntegrityError
+from .location import Location
+from .root import Root, ledger_name
+from .shard import FileDigest
+
+_NAME = re.compile(r"ledger/(\d{6,})\.json")
+
+
+class Entry(Frozen):
+    """A finished shard: its rows, what failed and why, and the digest of every file by layer, view and part."""
+
+    store_id: str
+    shard: int
+    start: int
+    stop: int
+    failed: dict[int, str]
+    elapsed_seconds: float
+    files: dict[int, dict[int, dict[str, FileDigest]]]
+
+    def covers(self, layer: int, view: int) -> bool:
+        """Say whether the shard holds a layer of a view."""
+        return view in self.files.get(layer, {})
+
+
+def write_entry(location: Location, entry: Entry) -> None:
+    """Record a finished shard."""
+    location.write(ledger_name(entry.shard), canonical(seal(entry.model_dump(mode="json"))))
+
+
+def load_entry(location: Location, root: Root, shard: int) -> Entry | None:
+    """Return the entry of a shard, None where there is none; IntegrityError where it is not one of this store."""
+    name = ledger_name(shard)
+    try:
+        data = location.read(name)
+    except FileNotFoundError:
+        return None
+    where = f"{location.url}: {name}"
+    try:
+        entry = Entry.model_validate(unseal(parse(data, where), where))
+    except ValueError:
+        raise IntegrityError(f"{where}: is not a ledger entry; run 'icecore verify --repair' on the store") from None
+    if (entry.store_id, entry.shard) != (root.store_id, shard) or (entry.start, entry.stop) != root.shard_range(shard):
+        raise IntegrityError(f"{where}: belongs to another store or shard; run 'icecore verify --repair' on the store")
+    return entry
+
+
+def load_ledger(location: Location, root: Root) -> dict[int, Entry]:
+    """Return every entry by shard."""
+    found = sorted(int(match[1]) for name in location.sizes("ledger") if (match := _NAME.fullmatch(name)))
+    entries = {shard: load_entry(location, root, shard) for shard in found if shard < root.num_shards}
+    return {shard: entry for shard, entry in entries.items() if entry is not None}

@@ -1,0 +1,227 @@
+"""Where a store's files are: a local folder or any fsspec URL, behind one small contract.
+
+Knows bytes and names, nothing of what they mean. A local write is durable (temporary file, fsync, rename, fsync of the
+folder); elsewhere one `put` is the atom, as object stores promise.
+"""
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import fsspec
+import numpy as np
+
+from .errors import UsageError
+
+PARTIAL = "partial"  # unfinished files live here alone: whatever a killed process leaves behind is in one place
+
+
+class Location(Protocol):
+    """The files of one store. Names are relative, with `/` between parts; a missing file raises FileNotFoundError."""
+
+    url: str
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file."""
+        ...
+
+    def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace a file, atomically and durably."""
+        ...
+
+    def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open a new file for writing front to back; it appears, whole and durable, when the context ends well."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file if it is there."""
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file is there."""
+        ...
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size in bytes of every file below a folder."""
+        ...
+
+
+def open_location(url: str) -> Location:
+    """Open a path or an fsspec URL."""
+    if "://" not in url:
+        return LocalFolder(url)
+    protocol, _, rest = url.partition("://")
+    if protocol in ("file", "local"):
+        return LocalFolder(rest)
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"store {url!r}: no way to open {protocol}:// URLs ({error})") from None
+    return RemoteFolder(url, filesystem, root)
+
+
+def write_atomic(url: str, data: bytes) -> None:
+    """Create or replace one file at a path or URL, atomically and (locally) durably."""
+    folder, _, name = url.rpartition("/")
+    location = open_location(folder or ".")
+    if isinstance(location, LocalFolder):
+        location.replace(name, data, Path(location.url) / f".{name}.{uuid.uuid4().hex[:8]}")
+    else:
+        location.write(name, data)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LocalFolder:
+    """A folder of the local file system."""
+
+    def __init__(self, path: str) -> None:
+        self.url = path
+        self._root = Path(path)
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file."""
+        return (self._root / name).read_bytes()
+
+    def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        descriptor = os.open(self._root / name, os.O_RDONLY)
+        try:
+            return _fill(descriptor, offset, buffers)
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace a file, atomically and durably."""
+        self.replace(name, data, self._partial())
+
+    def replace(self, name: str, data: bytes, temporary: Path) -> None:
+        """Write through a given temporary file of the same file system."""
+        with self._durable(name, temporary) as file:
+            file.write(data)
+
+    def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open a new file for writing front to back; it appears, whole and durable, when the context ends well."""
+        return self._durable(name, self._partial())
+
+    def delete(self, name: str) -> None:
+        """Remove a file if it is there."""
+        (self._root / name).unlink(missing_ok=True)
+
+    def delete_partial(self) -> None:
+        """Remove what killed writers left behind."""
+        shutil.rmtree(self._root / PARTIAL, ignore_errors=True)
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file is there."""
+        return (self._root / name).exists()
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size in bytes of every file below a folder."""
+        top = self._root / folder
+        return {str(path.relative_to(self._root)): path.stat().st_size for path in top.rglob("*") if path.is_file()}
+
+    def _partial(self) -> Path:
+        return self._root / PARTIAL / uuid.uuid4().hex
+
+    @contextlib.contextmanager
+    def _durable(self, name: str, temporary: Path) -> Iterator[IO[bytes]]:
+        final = self._root / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb", buffering=0) as file:
+                yield file
+                os.fsync(file.fileno())
+            temporary.replace(final)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(final.parent)
+
+
+class RemoteFolder:
+    """A prefix of an fsspec file system, such as an object store."""
+
+    def __init__(self, url: str, filesystem: Any, root: str) -> None:
+        self.url = url
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file."""
+        return self._filesystem.cat_file(self._path(name))
+
+    def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        wanted = sum(buffer.nbytes for buffer in buffers)
+        data = np.frombuffer(self._filesystem.cat_file(self._path(name), start=offset, end=offset + wanted), np.uint8)
+        start = 0
+        for buffer in buffers:
+            piece = data[start : start + buffer.nbytes]
+            buffer[: len(piece)] = piece
+            start += buffer.nbytes
+        return len(data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace a file in one put."""
+        self._filesystem.pipe_file(self._path(name), data)
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a new file for writing front to back; it appears, whole, when the context ends well."""
+        file = self._filesystem.open(self._path(name), "wb")
+        try:
+            yield file
+        except BaseException:
+            file.discard()
+            raise
+        file.close()
+
+    def delete(self, name: str) -> None:
+        """Remove a file if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._filesystem.rm_file(self._path(name))
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file is there."""
+        return bool(self._filesystem.exists(self._path(name)))
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size in bytes of every file below a folder."""
+        found = self._filesystem.find(self._path(folder), detail=True)
+        prefix = self._filesystem._strip_protocol(self._root) + "/"
+        return {path.removeprefix(prefix): int(entry["size"]) for path, entry in found.items()}
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}".rstrip("/")
+
+
+def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
+    """Read with as few system calls as possible; a short read means the end of the file."""
+    views = [buffer.data for buffer in buffers]
+    total = 0
+    while views:
+        count = os.preadv(descriptor, views[:1024], offset + total)
+        if count == 0:
+            break
+        total += count
+        while views and count >= len(views[0]):
+            count -= len(views.pop(0))
+        if count:
+            views[0] = views[0][count:]
+    return total

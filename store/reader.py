@@ -1,0 +1,117 @@
+"""Opening a store for reading."""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from .backbone_files import FrozenBackbone, load_frozen
+from .coverage import Coverage
+from .errors import IncompleteError, UsageError
+from .layer_reader import LayerReader
+from .ledger import load_ledger
+from .location import open_location
+from .root import SAMPLES, load_file, load_root
+from .samples import from_parquet
+from .spec import Identity, StoreSpec
+
+
+class Store:
+    """A store as its ledger says it is; made by `open_store`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._location = open_location(url)
+        self._root = load_root(self._location)
+        self.samples: pa.Table = from_parquet(load_file(self._location, self._root, SAMPLES), f"{url}: {SAMPLES}")
+        self.coverage = Coverage(url, self._root, load_ledger(self._location, self._root))
+
+    @property
+    def spec(self) -> StoreSpec:
+        """All that was known of the store before its first row."""
+        return self._root.spec
+
+    @property
+    def identity(self) -> Identity:
+        """What the numbers in the store depend on."""
+        return self.spec.identity
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by label."""
+        return self.spec.classes
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that the store holds."""
+        return self.identity.layers
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows the data set has, failed and missing ones included."""
+        return self._root.num_rows
+
+    @property
+    def shard_rows(self) -> int:
+        """How many rows a full shard has."""
+        return self._root.shard_rows
+
+    @property
+    def created(self) -> str:
+        """When the store was created, in UTC."""
+        return self._root.created
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """The rows that have no tokens, with the cause."""
+        return self.coverage.failed
+
+    @property
+    def num_missing(self) -> int:
+        """How many rows are not in the store yet."""
+        return int((~self.coverage.complete()).sum())
+
+    def require_complete(self) -> None:
+        """Raise IncompleteError, with the command that resumes, if rows are missing."""
+        if self.num_missing:
+            raise IncompleteError(
+                f"{self.url}: {self.num_missing} of {self.num_rows} rows are missing; "
+                f"finish it with: {self.spec.command}"
+            )
+
+    @functools.cached_property
+    def labels(self) -> Int64[np.ndarray, " row"]:
+        """The label of every row, -1 where there is none."""
+        return self.samples["label"].fill_null(-1).to_numpy()
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """How many good rows each split has."""
+        names = sorted(set(self.samples["split"].to_pylist()))
+        return {name: len(self.rows(name)) for name in names}
+
+    def rows(self, split: str) -> Int64[np.ndarray, " row"]:
+        """Return the rows of a split that can be read, in row order."""
+        wanted = np.asarray(self.samples["split"].to_numpy(zero_copy_only=False) == split)
+        return np.flatnonzero(wanted & self.coverage.good())
+
+    def layer(self, layer: int) -> LayerReader:
+        """Return the reader of one layer."""
+        if layer not in self.layers:
+            there = ", ".join(map(str, self.layers))
+            raise UsageError(f"layer {layer}: not in {self.url}, which has {there}; extract it with --layers")
+        return LayerReader(self._location, self._root, self.coverage, layer)
+
+    def frozen(self) -> FrozenBackbone:
+        """Return the frozen blocks and final norm of the backbone."""
+        return load_frozen(self._location, self._root)
+
+    def num_bytes(self) -> int:
+        """Return the bytes of all files of the store."""
+        return sum(self._location.sizes().values())
+
+
+def open_store(url: str) -> Store:
+    """Open a store at a path or fsspec URL, complete or not; IcecoreError says what is wrong with what is there."""
+    return Store(url)

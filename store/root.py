@@ -1,0 +1,118 @@
+"""The root document of a store: what it holds and what its small files must be. Written last, so it makes the store."""
+
+from typing import Any
+
+from .checksum import canonical, parse, seal, sha256, unseal
+from .codecs import get_codec
+from .configuration import Frozen
+from .errors import IcecoreError, IntegrityError
+from .layout import chunk_rows
+from .location import Location
+from .shard import ShardFormat
+from .spec import StoreSpec
+
+FORMAT = 1
+ROOT = "zarr.json"
+SAMPLES = "samples.parquet"
+BACKBONE_CONFIG = "backbone/config.json"
+BACKBONE_TENSORS = "backbone/frozen.safetensors"
+
+
+class Root(Frozen):
+    """The store's attributes under `icecore`; `files` gives the SHA-256 of every small file."""
+
+    format: int = FORMAT
+    store_id: str
+    created: str
+    spec: StoreSpec
+    num_rows: int
+    shard_rows: int
+    files: dict[str, str]
+
+    def shard_formats(self, layer: int) -> dict[str, ShardFormat]:
+        """Return how each part of a layer is cut."""
+        parts = get_codec(self.spec.identity.dtype).parts(self.spec.layers[layer])
+        rows = chunk_rows(self.shard_rows, parts["values"].row_bytes)
+        compressor = numcodecs_compressor(self.spec.compressor)
+        return {name: ShardFormat(part, rows, self.shard_rows // rows, compressor) for name, part in parts.items()}
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards the rows fill."""
+        return -(-self.num_rows // self.shard_rows)
+
+    def shard_range(self, index: int) -> tuple[int, int]:
+        """Return the rows [start, stop) of a shard."""
+        return index * self.shard_rows, min((index + 1) * self.shard_rows, self.num_rows)
+
+
+def numcodecs_compressor(name: str | None) -> Any:
+    """Return the numcodecs codec whose bytes zarr's codec of this name reads, at zarr's default settings."""
+    if name is None:
+        return None
+    import numcodecs
+
+    return {
+        "zstd": lambda: numcodecs.Zstd(level=0),
+        "gzip": lambda: numcodecs.GZip(level=5),
+        "blosc": lambda: numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE),
+    }[name]()
+
+
+def shard_name(layer: int, part: str, view: int, shard: int, num_axes: int) -> str:
+    """Return the file of a shard: Zarr's default chunk key under the array's folder."""
+    return f"layers/{layer:02d}/{part}/c/{view}/{shard}" + "/0" * num_axes
+
+
+def ledger_name(shard: int) -> str:
+    """Return the ledger's file of a shard."""
+    return f"ledger/{shard:06d}.json"
+
+
+def load_root(location: Location) -> Root:
+    """Read and check the root document; one-line errors where there is no store, a newer one, or a damaged one."""
+    try:
+        data = location.read(ROOT)
+    except (FileNotFoundError, NotADirectoryError):
+        raise IcecoreError(
+            f"{location.url}: is not an icecore store (no {ROOT}); expected what 'icecore extract' wrote, run it first"
+        ) from None
+    name = f"{location.url}/{ROOT}"
+    document = parse(data, name)
+    attributes = document.get("attributes", {}) if isinstance(document, dict) else {}
+    if not isinstance(attributes, dict) or "icecore" not in attributes:
+        raise IcecoreError(f"{name}: is a Zarr group that icecore did not write; expected attributes under 'icecore'")
+    return _check(unseal(attributes["icecore"], name), document, name)
+
+
+def _check(content: dict[str, Any], document: dict[str, Any], name: str) -> Root:
+    if content.get("format") != FORMAT:
+        raise IcecoreError(
+            f"{name}: store format {content.get('format')!r}, this version reads format {FORMAT}; upgrade icecore"
+        )
+    root = Root.model_validate(content)
+    if canonical(document) != canonical(parse(root_document(root), name)):
+        raise IntegrityError(
+            f"{name}: is not the document that was written; run 'icecore verify --repair' on the store"
+        )
+    return root
+
+
+def root_document(root: Root) -> bytes:
+    """Return the bytes of the store's zarr.json."""
+    from .arrays import group_metadata  # zarr is slow to import and reading tokens does not need it
+
+    return group_metadata({"icecore": seal(root.model_dump(mode="json"))})
+
+
+def load_file(location: Location, root: Root, name: str) -> bytes:
+    """Read a small file and check it against the root document."""
+    try:
+        data = location.read(name)
+    except FileNotFoundError:
+        raise IntegrityError(f"{location.url}: {name} is missing; run the store's extract command again") from None
+    if sha256(data) != root.files[name]:
+        raise IntegrityError(
+            f"{location.url}: {name} is not the file that was written; run 'icecore verify' on the store"
+        )
+    return data

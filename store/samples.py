@@ -1,0 +1,75 @@
+"""The table about rows: what each row is, where it belongs, and what its source bytes were."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .checksum import canonical, sha256
+from .errors import IntegrityError, UsageError
+
+SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("key", pa.string()),
+        ("label", pa.int64()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of a data set: `label` indexes the classes, `sha256` is of the source bytes, sizes are in pixels."""
+
+    key: str
+    label: int | None
+    split: str
+    group: str | None = None
+    sha256: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+def check_keys(samples: Sequence[Sample]) -> None:
+    """Refuse keys that are not unique, or that could name a file outside their folder."""
+    seen: set[str] = set()
+    for sample in samples:
+        path = PurePosixPath(sample.key)
+        if not sample.key or path.is_absolute() or ".." in path.parts or "\\" in sample.key or "\0" in sample.key:
+            raise UsageError(f"key {sample.key!r}: expected a relative name without '..'; rename it in the source")
+        if sample.key in seen:
+            raise UsageError(f"key {sample.key!r}: occurs twice; expected one sample a key, rename one in the source")
+        seen.add(sample.key)
+
+
+def dataset_sha256(samples: Sequence[Sample], classes: Sequence[str]) -> str:
+    """Return the digest that stands for a data set: its classes, and every row's key, label, split, group and bytes."""
+    rows = [[sample.key, sample.label, sample.split, sample.group, sample.sha256] for sample in samples]
+    return sha256(canonical({"classes": list(classes), "rows": rows}))
+
+
+def to_parquet(samples: Sequence[Sample]) -> bytes:
+    """Return samples.parquet, with page checksums."""
+    table = pa.Table.from_pylist([{"row": row, **asdict(sample)} for row, sample in enumerate(samples)], SCHEMA)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def from_parquet(data: bytes, name: str) -> pa.Table:
+    """Read samples.parquet back, checking pages and schema."""
+    try:
+        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(f"{name}: is not a readable table ({str(error).splitlines()[0]})") from None
+    if not table.schema.equals(SCHEMA):
+        raise IntegrityError(f"{name}: has columns {table.schema.names}, expected {SCHEMA.names}")
+    return table
