@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 import fsspec
 import numpy as np
@@ -20,6 +20,7 @@ from .errors import UsageError
 PARTIAL = "partial"  # unfinished files live here alone: whatever a killed process leaves behind is in one place
 
 
+@runtime_checkable
 class Location(Protocol):
     """The files of one store. Names are relative, with `/` between parts; a missing file raises FileNotFoundError."""
 

@@ -7,7 +7,7 @@ file in an index of (offset, bytes) for every chunk and the index's own CRC-32C.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 import google_crc32c
 import numpy as np
@@ -21,13 +21,17 @@ ABSENT = np.iinfo(np.uint64).max  # both index numbers of a chunk that was never
 
 
 class FileDigest(Frozen):
-    """What a finished shard file must be: its size, the CRC-32C of all of it and of each chunk as stored."""
+    """What a finished shard file must be: its size, and the CRC-32C of its index and of each chunk as stored.
+
+    A CRC over the whole file would say nothing: after a chunk and its own CRC it is the same whatever the chunk was.
+    """
 
     num_bytes: int
-    crc32c: int
+    index: int
     chunks: tuple[int, ...]
 
 
+@runtime_checkable
 class Compressor(Protocol):
     """A lossless codec of numcodecs."""
 
@@ -64,6 +68,10 @@ class ShardFormat:
         return np.empty((num_chunks * self.chunk_rows, *self.part.shape), self.part.dtype)
 
 
+def _number(crc: np.ndarray) -> int:
+    return int.from_bytes(crc.tobytes(), "little")
+
+
 def _bytes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)
 
@@ -79,7 +87,6 @@ class ShardEncoder:
         self._index = np.full((shape.num_chunks, 2), ABSENT, np.dtype("<u8"))
         self._chunks: list[int] = []
         self._num_bytes = 0
-        self._crc32c = 0
 
     def append(self, positions: Sequence[int], values: np.ndarray) -> None:
         """Add rows at ascending positions within the shard."""
@@ -98,9 +105,9 @@ class ShardEncoder:
         while len(self._chunks) * self._format.chunk_rows < self._num_rows:
             self._flush()
         index = self._index.tobytes()
-        self._write(index)
-        self._write(google_crc32c.value(index).to_bytes(4, "little"))
-        return FileDigest(num_bytes=self._num_bytes, crc32c=self._crc32c, chunks=tuple(self._chunks))
+        crc = google_crc32c.value(index)
+        self._write(index + crc.to_bytes(4, "little"))
+        return FileDigest(num_bytes=self._num_bytes, index=crc, chunks=tuple(self._chunks))
 
     def _flush(self) -> None:
         plain = _bytes(self._buffer)
@@ -117,7 +124,6 @@ class ShardEncoder:
         while view:  # an unbuffered file may take less than all of it
             view = view[self._file.write(view) :]
         self._num_bytes += len(data)
-        self._crc32c = google_crc32c.extend(self._crc32c, data)
 
 
 class ShardDecoder:
@@ -145,24 +151,21 @@ class ShardDecoder:
         except FileNotFoundError:
             return [(-1, "is missing")]
         if len(data) != self._digest.num_bytes:
-            return [(-1, f"has {self._size(len(data))}, expected {self._digest.num_bytes}")]
-        if google_crc32c.value(data) == self._digest.crc32c:
-            return []
-        return self._bad_chunks(data) or [(-1, "does not match its recorded checksum")]
+            more = "more than " if len(data) > self._digest.num_bytes else ""
+            return [
+                (-1, f"has {more}{min(len(data), self._digest.num_bytes)} bytes, expected {self._digest.num_bytes}")
+            ]
+        index, trailer = data[-self._format.index_bytes : -4], data[-4:]
+        if google_crc32c.value(index) != self._digest.index or _number(trailer) != self._digest.index:
+            return [(-1, "has an index that does not match its recorded checksum")]
+        return self._bad_chunks(data, index.view("<u8").reshape(-1, 2))
 
-    def _size(self, num_bytes: int) -> str:
-        return (
-            f"more than {self._digest.num_bytes} bytes" if num_bytes > self._digest.num_bytes else f"{num_bytes} bytes"
-        )
-
-    def _bad_chunks(self, data: np.ndarray) -> list[tuple[int, str]]:
-        if self._format.compressor is not None:
-            return []
-        stride = self._format.chunk_bytes + 4
+    def _bad_chunks(self, data: np.ndarray, index: np.ndarray) -> list[tuple[int, str]]:
         bad: list[tuple[int, str]] = []
         for number, crc in enumerate(self._digest.chunks):
-            stored = data[number * stride : (number + 1) * stride]
-            if google_crc32c.value(stored[:-4]) != crc or int.from_bytes(stored[-4:].tobytes(), "little") != crc:
+            offset, num_bytes = (int(value) for value in index[number])
+            chunk, trailer = np.split(data[offset : offset + num_bytes], [num_bytes - 4])
+            if google_crc32c.value(chunk) != crc or _number(trailer) != crc:
                 bad.append((number, "does not match its recorded checksum"))
         return bad
 
@@ -187,7 +190,7 @@ class ShardDecoder:
 
     def _read_index(self) -> np.ndarray:
         data = self._fetch(self._digest.num_bytes - self._format.index_bytes, self._format.index_bytes)
-        if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:].tobytes(), "little"):
+        if google_crc32c.value(data[:-4]) != self._digest.index:
             raise self._damaged(0, "has an index that does not match its checksum")
         return data[:-4].view("<u8").reshape(-1, 2)
 

@@ -6,7 +6,7 @@ docstring.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from .int8 import Int8
 from .part import Part, ValueOutOfRange  # noqa: F401  what a codec raises
 
 
+@runtime_checkable
 class Codec(Protocol):
     """The contract of a codec."""
 
