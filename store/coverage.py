@@ -50,8 +50,9 @@ class Coverage:
         """Raise IncompleteError unless every row can be read."""
         for shard in np.unique(rows // self._root.shard_rows):
             entry = self._entries.get(int(shard))
-            if entry is None or not entry.covers(layer, view):
-                missing = int((rows // self._root.shard_rows == shard).sum())
+            stop = entry.stop if entry is not None and entry.covers(layer, view) else 0
+            missing = int(((rows // self._root.shard_rows == shard) & (rows >= stop)).sum())
+            if missing:
                 raise IncompleteError(
                     f"{self._url}: {missing} of the rows asked for (shard {shard}, layer {layer}, view {view}) are not "
                     f"in the store; finish it with: {self._root.spec.command}"

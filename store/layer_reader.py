@@ -19,11 +19,19 @@ from .spec import LayerSpec
 class LayerReader:
     """One layer of a store; safe to share between threads, and after a fork."""
 
-    def __init__(self, location: Location, root: Root, coverage: Coverage, layer: int) -> None:
+    def __init__(
+        self,
+        location: Location,
+        root: Root,
+        coverage: Coverage,
+        layer: int,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> None:
         self._location = location
         self._root = root
         self._coverage = coverage
         self._layer = layer
+        self._channel_scale = channel_scale
         self._formats = root.shard_formats(layer)
         self._codec = get_codec(root.spec.identity.dtype)
 
@@ -41,7 +49,7 @@ class LayerReader:
         self, rows: slice | Int64[np.ndarray, " row"], view: int = 0, dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "row token width"]:
         """Return tokens of some rows, in the order asked for; IncompleteError for a row that is not there."""
-        return self._codec.decode(self.parts(rows, view), dtype)
+        return self._codec.decode(self.parts(rows, view), dtype, self._channel_scale)
 
     def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
         """Return the stored arrays of some rows, as the codec keeps them."""

@@ -11,13 +11,22 @@ MAX_CHUNK_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The rows [start, stop) that one task owns, and the layers and views of them that are still to be written."""
+    """The rows [start, stop) that one task owns, and the (layer, view) pairs of them that are still to be written."""
 
     index: int
     start: int
     stop: int
-    layers: tuple[int, ...]
-    views: tuple[int, ...]
+    lacking: tuple[tuple[int, int], ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that some view lacks."""
+        return tuple(sorted({layer for layer, _ in self.lacking}))
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """The views that some layer lacks."""
+        return tuple(sorted({view for _, view in self.lacking}))
 
 
 def shard_rows(num_rows: int, row_bytes: int) -> int:

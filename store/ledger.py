@@ -45,7 +45,8 @@ def load_entry(location: Location, root: Root, shard: int) -> Entry | None:
         entry = Entry.model_validate(unseal(parse(data, where), where))
     except ValueError:
         raise IntegrityError(f"{where}: is not a ledger entry; run 'icecore verify --repair' on the store") from None
-    if (entry.store_id, entry.shard) != (root.store_id, shard) or (entry.start, entry.stop) != root.shard_range(shard):
+    start, stop = root.shard_range(shard)
+    if (entry.store_id, entry.shard, entry.start) != (root.store_id, shard, start) or not start < entry.stop <= stop:
         raise IntegrityError(f"{where}: belongs to another store or shard; run 'icecore verify --repair' on the store")
     return entry
 

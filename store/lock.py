@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the operating system lets go when its holder dies."""
+"""One writer at a time: locally a lock that the operating system lets go when its holder dies, elsewhere a lease."""
 
 import contextlib
 import datetime
@@ -6,42 +6,109 @@ import fcntl
 import json
 import os
 import socket
+import threading
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import LockedError
+from .location import LocalFolder, Location
 
 LOCK = "lock"
+RENEW_SECONDS = 10.0
+STALE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def local_lock(folder: str) -> Iterator[None]:
-    """Hold a local store for writing; LockedError names the host, process and time of the one that holds it."""
-    path = Path(folder) / LOCK
+def writing(location: Location) -> Iterator[None]:
+    """Hold a store for writing; LockedError names the host, process and time of the one that holds it."""
+    lock = _flock(location) if isinstance(location, LocalFolder) else _lease(location)
+    with lock:
+        yield
+
+
+@contextlib.contextmanager
+def _flock(location: LocalFolder) -> Iterator[None]:
+    path = Path(location.url) / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise LockedError(f"{folder}: {describe(file.read())} is writing it; wait for it or stop it") from None
+            raise _locked(location, _parse(file.read())) from None
+        location.delete_partial()
         file.truncate(0)
-        file.write(signature())
+        file.write(json.dumps(_signature()))
         file.flush()
         yield
         file.truncate(0)
 
 
-def signature() -> str:
-    """Return who holds the lock, as JSON."""
+@contextlib.contextmanager
+def _lease(location: Location) -> Iterator[None]:
+    """A file that its holder renews: one that is not renewed for a minute, or whose process is gone, is stale.
+
+    Object stores have no lock that dies with its holder. Two processes that start within the same moment are told apart
+    by reading the lease back.
+    """
+    holder = _read(location)
+    if holder and not _is_stale(holder):
+        raise _locked(location, holder)
+    ours = _signature()
+    _renew(location, ours)
+    time.sleep(0.2)
+    found = _read(location)
+    if found.get("token") != ours["token"]:
+        raise _locked(location, found)
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(location, ours, stop), daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+        location.delete(LOCK)
+
+
+def _keep(location: Location, ours: dict[str, Any], stop: threading.Event) -> None:
+    while not stop.wait(RENEW_SECONDS):
+        _renew(location, ours)
+
+
+def _renew(location: Location, ours: dict[str, Any]) -> None:
+    location.write(LOCK, json.dumps({**ours, "renewed": time.time()}).encode())
+
+
+def _read(location: Location) -> dict[str, Any]:
+    try:
+        return _parse(location.read(LOCK).decode(errors="replace"))
+    except FileNotFoundError:
+        return {}
+
+
+def _is_stale(holder: dict[str, Any]) -> bool:
+    if holder.get("host") == socket.gethostname() and not Path(f"/proc/{holder.get('pid')}").exists():
+        return Path("/proc/self").exists()
+    return time.time() - float(holder.get("renewed", 0)) > STALE_SECONDS
+
+
+def _signature() -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now})
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "token": uuid.uuid4().hex}
 
 
-def describe(text: str) -> str:
-    """Say in words who holds the lock."""
+def _parse(text: str) -> dict[str, Any]:
     try:
         holder = json.loads(text)
-        return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
-    except (ValueError, KeyError, TypeError):
-        return "another process"
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _locked(location: Location, holder: dict[str, Any]) -> LockedError:
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} (since {holder.get('since', '?')})"
+    return LockedError(f"{location.url}: {who} is writing it; wait for it or stop it")

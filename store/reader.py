@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
+from torch import Tensor
 
 from .backbone_files import FrozenBackbone, load_frozen
 from .coverage import Coverage
@@ -14,6 +15,7 @@ from .ledger import load_ledger
 from .location import open_location
 from .root import SAMPLES, load_file, load_root
 from .samples import from_parquet
+from .small_files import load_channel_scales
 from .spec import Identity, StoreSpec
 
 
@@ -81,6 +83,10 @@ class Store:
             )
 
     @functools.cached_property
+    def _channel_scales(self) -> dict[int, Tensor]:
+        return load_channel_scales(self._location, self._root)
+
+    @functools.cached_property
     def labels(self) -> Int64[np.ndarray, " row"]:
         """The label of every row, -1 where there is none."""
         return self.samples["label"].fill_null(-1).to_numpy()
@@ -101,7 +107,7 @@ class Store:
         if layer not in self.layers:
             there = ", ".join(map(str, self.layers))
             raise UsageError(f"layer {layer}: not in {self.url}, which has {there}; extract it with --layers")
-        return LayerReader(self._location, self._root, self.coverage, layer)
+        return LayerReader(self._location, self._root, self.coverage, layer, self._channel_scales.get(layer))
 
     def frozen(self) -> FrozenBackbone:
         """Return the frozen blocks and final norm of the backbone."""

@@ -13,9 +13,11 @@ from .spec import StoreSpec
 
 FORMAT = 1
 ROOT = "zarr.json"
+ROOT_COPY = "icecore.json"  # the same bytes: one flipped bit must not cost a store
 SAMPLES = "samples.parquet"
 BACKBONE_CONFIG = "backbone/config.json"
 BACKBONE_TENSORS = "backbone/frozen.safetensors"
+CHANNEL_SCALES = "channel_scales.safetensors"
 
 
 class Root(Frozen):
@@ -69,15 +71,15 @@ def ledger_name(shard: int) -> str:
     return f"ledger/{shard:06d}.json"
 
 
-def load_root(location: Location) -> Root:
+def load_root(location: Location, file: str = ROOT) -> Root:
     """Read and check the root document; one-line errors where there is no store, a newer one, or a damaged one."""
     try:
-        data = location.read(ROOT)
+        data = location.read(file)
     except (FileNotFoundError, NotADirectoryError):
         raise IcecoreError(
             f"{location.url}: is not an icecore store (no {ROOT}); expected what 'icecore extract' wrote, run it first"
         ) from None
-    name = f"{location.url}/{ROOT}"
+    name = f"{location.url}/{file}"
     document = parse(data, name)
     attributes = document.get("attributes", {}) if isinstance(document, dict) else {}
     if not isinstance(attributes, dict) or "icecore" not in attributes:

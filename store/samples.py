@@ -64,6 +64,11 @@ def to_parquet(samples: Sequence[Sample]) -> bytes:
     return sink.getvalue()
 
 
+def to_samples(table: pa.Table) -> list[Sample]:
+    """Return the rows of samples.parquet."""
+    return [Sample(**{name: value for name, value in row.items() if name != "row"}) for row in table.to_pylist()]
+
+
 def from_parquet(data: bytes, name: str) -> pa.Table:
     """Read samples.parquet back, checking pages and schema."""
     try:

@@ -22,10 +22,13 @@ _Key = tuple[int, int, str]  # layer, view, part
 class ShardWriter:
     """Takes the rows of one shard in ascending order, a batch at a time; made by `StoreWriter.shard`."""
 
-    def __init__(self, location: Location, root: Root, shard: Shard) -> None:
+    def __init__(
+        self, location: Location, root: Root, shard: Shard, channel_scales: Mapping[int, Float[Tensor, " width"]]
+    ) -> None:
         self._location = location
         self._root = root
         self._shard = shard
+        self._channel_scales = channel_scales
         self._codec = get_codec(root.spec.identity.dtype)
         self._failed: dict[int, str] = {}
         self._open = contextlib.ExitStack()
@@ -34,14 +37,12 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         with self._open as stack:
-            for layer in self._shard.layers:
-                for view in self._shard.views:
-                    for part, cut in self._root.shard_formats(layer).items():
-                        name = self._name(layer, view, part, cut)
-                        self._location.delete(name)
-                        file = stack.enter_context(self._location.create(name))
-                        num_rows = self._shard.stop - self._shard.start
-                        self._encoders[layer, view, part] = ShardEncoder(file, cut, num_rows)
+            for layer, view in self._shard.lacking:
+                for part, cut in self._root.shard_formats(layer).items():
+                    name = self._name(layer, view, part, cut)
+                    self._location.delete(name)
+                    file = stack.enter_context(self._location.create(name))
+                    self._encoders[layer, view, part] = ShardEncoder(file, cut, self._shard.stop - self._shard.start)
             self._open = stack.pop_all()
         return self
 
@@ -53,10 +54,10 @@ class ShardWriter:
     def append(
         self, rows: Sequence[int], tokens: Mapping[int, Float[Tensor, "row token width"]], view: int = 0
     ) -> None:
-        """Add the tokens of every layer for some ascending rows; float types and devices as they come."""
+        """Add the tokens of the layers that this view lacks, for some ascending rows; any float type and device."""
         positions = [row - self._shard.start for row in rows]
-        for layer, values in tokens.items():
-            for part, array in self._encode(layer, rows, values).items():
+        for layer in (layer for layer, lacking_view in self._shard.lacking if lacking_view == view):
+            for part, array in self._encode(layer, rows, tokens[layer]).items():
                 self._encoders[layer, view, part].append(positions, array)
 
     def fail(self, row: int, cause: str) -> None:
@@ -79,7 +80,7 @@ class ShardWriter:
         if values.shape != expected:
             raise IcecoreError(f"layer {layer}: tokens of shape {tuple(values.shape)}, expected {expected}")
         try:
-            return self._codec.encode(values)
+            return self._codec.encode(values, self._channel_scales.get(layer))
         except ValueOutOfRange as error:
             raise IcecoreError(f"{self._location.url}: layer {layer}, row {rows[error.row]}: {error}") from None
 

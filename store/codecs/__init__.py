@@ -18,6 +18,7 @@ from ..spec import LayerSpec
 from .bfloat16 import BFloat16
 from .float16 import Float16
 from .float32 import Float32
+from .int4 import Int4
 from .int8 import Int8
 from .part import Part, ValueOutOfRange  # noqa: F401  what a codec raises
 
@@ -27,16 +28,24 @@ class Codec(Protocol):
     """The contract of a codec."""
 
     name: str
+    needs_channel_scale: bool  # whether a sample of rows must be measured before the first is written
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
         """Return the arrays that hold one layer, by name."""
         ...
 
-    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+    def encode(
+        self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return the parts of a batch; ValueOutOfRange where a value cannot be kept within the bound."""
         ...
 
-    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+    def decode(
+        self,
+        parts: Mapping[str, np.ndarray],
+        dtype: torch.dtype,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch in the floating type asked for."""
         ...
 
@@ -46,6 +55,7 @@ CODECS: dict[str, Codec] = {
     "float16": Float16(),
     "bfloat16": BFloat16(),
     "int8": Int8(),
+    "int4": Int4(),
 }
 
 

@@ -19,16 +19,24 @@ class BFloat16:
     """
 
     name = "bfloat16"
+    needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
         """Return the arrays that hold one layer."""
         shape = (layer.num_tokens, layer.width)
         return {"values": Part(np.dtype("<u2"), shape, ("token", "width"), {"bits": "bfloat16"})}
 
-    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+    def encode(
+        self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return the parts of a batch."""
         return {"values": tokens.to("cpu", torch.bfloat16).contiguous().view(torch.uint16).numpy()}
 
-    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+    def decode(
+        self,
+        parts: Mapping[str, np.ndarray],
+        dtype: torch.dtype,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
         return torch.from_numpy(parts["values"]).view(torch.bfloat16).to(dtype)

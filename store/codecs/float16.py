@@ -17,12 +17,15 @@ class Float16:
     """Rounds to nearest: relative error <= 2**-11 (absolute <= 2**-25 below 6e-5); never writes an infinity."""
 
     name = "float16"
+    needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
         """Return the arrays that hold one layer."""
         return {"values": Part(np.dtype("<f2"), (layer.num_tokens, layer.width), ("token", "width"))}
 
-    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+    def encode(
+        self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return the parts of a batch; ValueOutOfRange beyond 65504 or where a value is not finite."""
         half = tokens.to(torch.float16)
         if not bool(torch.isfinite(half).all()):
@@ -31,6 +34,11 @@ class Float16:
             raise ValueOutOfRange(row, value, f"does not fit float16 (largest {LARGEST:g}); use bfloat16 or int8")
         return {"values": half.cpu().contiguous().numpy()}
 
-    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+    def decode(
+        self,
+        parts: Mapping[str, np.ndarray],
+        dtype: torch.dtype,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
         return torch.from_numpy(parts["values"]).to(dtype)

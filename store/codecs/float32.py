@@ -15,15 +15,23 @@ class Float32:
     """Stores every token as it is; exact for float32, bfloat16 and float16 input."""
 
     name = "float32"
+    needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
         """Return the arrays that hold one layer."""
         return {"values": Part(np.dtype("<f4"), (layer.num_tokens, layer.width), ("token", "width"))}
 
-    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+    def encode(
+        self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return the parts of a batch."""
         return {"values": tokens.to("cpu", torch.float32).contiguous().numpy()}
 
-    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+    def decode(
+        self,
+        parts: Mapping[str, np.ndarray],
+        dtype: torch.dtype,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
         return torch.from_numpy(parts["values"]).to(dtype)

@@ -17,6 +17,7 @@ class Int8:
     """Symmetric, one float32 scale a token, its largest |value| / 127; absolute error <= scale / 2."""
 
     name = "int8"
+    needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
         """Return the arrays that hold one layer."""
@@ -25,7 +26,9 @@ class Int8:
             "scale": Part(np.dtype("<f4"), (layer.num_tokens,), ("token",)),
         }
 
-    def encode(self, tokens: Float[Tensor, "row token width"]) -> dict[str, np.ndarray]:
+    def encode(
+        self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return the parts of a batch; ValueOutOfRange where a value is not finite."""
         exact = tokens.float()
         scale = exact.abs().amax(-1) / LEVELS
@@ -37,7 +40,12 @@ class Int8:
         values = (exact / step[..., None]).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
         return {"values": values.cpu().contiguous().numpy(), "scale": scale.cpu().contiguous().numpy()}
 
-    def decode(self, parts: Mapping[str, np.ndarray], dtype: torch.dtype) -> Float[Tensor, "row token width"]:
+    def decode(
+        self,
+        parts: Mapping[str, np.ndarray],
+        dtype: torch.dtype,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
         scale = torch.from_numpy(parts["scale"])
         return torch.from_numpy(parts["values"]).float().mul_(scale[..., None]).to(dtype)

@@ -11,6 +11,7 @@ from icecore.store import FrozenBackbone, Identity, LayerSpec, Sample, StoreSpec
 
 NUM_ROWS = 203  # divides by nothing
 LAYERS = (0, 3)
+LAYER = LayerSpec(num_tokens=17, width=24, num_prefix=1, grid=(4, 4))
 CLASSES = ("ant", "bee", "cow")
 FROZEN = FrozenBackbone({"family": "vit"}, {"norm.weight": torch.ones(24)})
 
@@ -20,7 +21,7 @@ def make_samples(num_rows: int = NUM_ROWS) -> list[Sample]:
 
 
 def make_spec(num_rows: int = NUM_ROWS, dtype: str = "float32", **changes: object) -> StoreSpec:
-    layer = LayerSpec(num_tokens=17, width=24, num_prefix=1, grid=(4, 4))
+
     identity = Identity(
         backbone="tiny",
         weights_sha256="w",
@@ -33,7 +34,7 @@ def make_spec(num_rows: int = NUM_ROWS, dtype: str = "float32", **changes: objec
     )
     spec = StoreSpec(
         identity=identity.model_copy(update=changes.pop("identity", {})),  # type: ignore[arg-type]
-        layers=dict.fromkeys(LAYERS, layer),
+        layers=dict.fromkeys(LAYERS, LAYER),
         classes=CLASSES,
         source="folder:x",
         checkpoint=None,
@@ -59,7 +60,9 @@ def fill(
     """Write what is still to be written, or only so many shards of it."""
     failed = failed or {}
     num_rows = len(next(iter(tokens.values())))
-    with open_writer(url, spec or make_spec(num_rows), make_samples(num_rows), FROZEN) as writer:
+    samples = make_samples(num_rows)
+    measure = lambda layers: {layer: tokens[layer][::7] for layer in layers}  # noqa: E731
+    with open_writer(url, spec or make_spec(num_rows), samples, FROZEN, measure) as writer:
         for shard in writer.todo[:num_shards]:
             with writer.shard(shard) as out:
                 for start in range(shard.start, shard.stop, batch_size):

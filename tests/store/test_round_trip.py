@@ -9,11 +9,11 @@ import zarr
 from torch import Tensor
 
 from icecore.store import IcecoreError, IncompleteError, UsageError, open_store, verify
-from icecore.store.codecs import CODECS
+from icecore.store.codecs import CODECS, get_codec
 
-from .conftest import LAYERS, NUM_ROWS, fill, make_spec
+from .conftest import LAYER, LAYERS, NUM_ROWS, fill, make_spec
 
-BOUNDS = {"float32": 0.0, "float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 254}  # of the token's largest value
+BOUNDS = {"float32": 0.0, "float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 254, "int4": 1 / 12}  # of the largest value
 
 
 def error(found: Tensor, exact: Tensor) -> float:
@@ -37,7 +37,7 @@ def test_zarr_reads_the_same_numbers(full: Callable[..., str], dtype: str, compr
     parts = open_store(url).layer(3).parts(slice(None))
     for name, ours in parts.items():
         array = zarr.open_array(f"{url}/layers/03/{name}", mode="r")
-        assert array.metadata.dimension_names == ("view", "row", "token", "width")[: array.ndim]  # type: ignore[union-attr]
+        assert array.metadata.dimension_names == ("view", "row", *get_codec(dtype).parts(LAYER)[name].dimensions)  # type: ignore[union-attr]
         assert np.array_equal(np.asarray(array[0]), ours)
         assert array.shape == (1, NUM_ROWS, *ours.shape[1:])
 

@@ -1,0 +1,121 @@
+"""What a request makes of what is already there: a new store, the same one, or the same one with more in it.
+
+A store may gain layers, views and rows; everything else that differs is refused, with both values.
+"""
+
+import datetime
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .codecs import get_codec
+from .errors import IdentityError, UsageError
+from .layout import shard_rows
+from .location import Location
+from .root import ROOT, SAMPLES, Root, load_file, load_root
+from .samples import Sample, dataset_sha256, from_parquet, to_samples
+from .spec import Identity, StoreSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The root document to be, its samples in the store's order, and for every row its place in the request."""
+
+    root: Root
+    samples: tuple[Sample, ...]
+    order: tuple[int, ...]
+
+
+def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Growth:
+    """Return what the store is to hold; IdentityError where that contradicts what it holds."""
+    if not samples:
+        raise UsageError("the data set has no samples; expected at least one image")
+    if spec.identity.dataset_sha256 != dataset_sha256(samples, spec.classes):
+        raise IdentityError("the samples are not those of the identity asked for; compute dataset_sha256 from them")
+    if not location.exists(ROOT):
+        return Growth(_new_root(spec, len(samples)), tuple(samples), tuple(range(len(samples))))
+    root = load_root(location)
+    if root.spec.identity.dataset_sha256 == spec.identity.dataset_sha256:
+        rows, classes = tuple(samples), spec.classes
+    else:
+        stored = to_samples(from_parquet(load_file(location, root, SAMPLES), f"{location.url}: {SAMPLES}"))
+        rows, classes = _more_rows(location.url, stored, root.spec.classes, samples, spec.classes)
+    place = {sample.key: index for index, sample in enumerate(samples)}
+    grown = _grown_root(location.url, root, spec, rows, classes)
+    return Growth(grown, rows, tuple(place[sample.key] for sample in rows))
+
+
+def _new_root(spec: StoreSpec, num_rows: int) -> Root:
+    codec = get_codec(spec.identity.dtype)
+    row_bytes = max(codec.parts(layer)["values"].row_bytes for layer in spec.layers.values())
+    return Root(
+        store_id=uuid.uuid4().hex,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        spec=spec,
+        num_rows=num_rows,
+        shard_rows=spec.shard_rows or shard_rows(num_rows, row_bytes),
+        files={},
+    )
+
+
+def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...], classes: tuple[str, ...]) -> Root:
+    stored, asked = root.spec.identity, spec.identity
+    identity = stored.model_copy(
+        update={
+            "layers": tuple(sorted({*stored.layers, *asked.layers})),
+            "views": max(stored.views, asked.views),
+            "augmentation": stored.augmentation if asked.views == 1 else asked.augmentation,
+            "dataset_sha256": dataset_sha256(rows, classes),
+        }
+    )
+    differences = _contradictions(stored, asked, identity)
+    if spec.shard_rows not in (None, root.shard_rows):
+        differences.append(f"shard_rows: {root.shard_rows} in the store, {spec.shard_rows} asked for")
+    if spec.compressor != root.spec.compressor:
+        differences.append(f"compressor: {root.spec.compressor} in the store, {spec.compressor} asked for")
+    if differences:
+        raise _refusal(url, differences)
+    layers = {**root.spec.layers, **spec.layers}
+    update = {"identity": identity, "layers": {k: layers[k] for k in sorted(layers)}, "classes": classes}
+    return root.model_copy(update={"spec": spec.model_copy(update=update), "num_rows": len(rows)})
+
+
+def _contradictions(stored: Identity, asked: Identity, grown: Identity) -> list[str]:
+    """Return the differences that are no growth."""
+    free = {"layers": grown.layers, "views": grown.views, "dataset_sha256": grown.dataset_sha256}
+    if 1 in (stored.views, asked.views):
+        free["augmentation"] = grown.augmentation
+    return stored.model_copy(update=free).differences(asked.model_copy(update=free))
+
+
+def _more_rows(
+    url: str, stored: Sequence[Sample], old: tuple[str, ...], samples: Sequence[Sample], new: tuple[str, ...]
+) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Return the stored rows followed by the new ones, provided that every stored row is still the same."""
+    classes = (*old, *(name for name in new if name not in old))
+    number = {name: index for index, name in enumerate(classes)}
+    relabelled = [
+        sample if sample.label is None else replace(sample, label=number[new[sample.label]]) for sample in samples
+    ]
+    asked = {sample.key: sample for sample in relabelled}
+    changed = [_change(sample, asked.get(sample.key)) for sample in stored if asked.get(sample.key) != sample]
+    if changed:
+        raise _refusal(url, [f"dataset: {len(changed)} of its {len(stored)} rows changed, first {changed[0]}"])
+    known = {sample.key for sample in stored}
+    return (*stored, *(sample for sample in relabelled if sample.key not in known)), classes
+
+
+def _change(stored: Sample, asked: Sample | None) -> str:
+    if asked is None:
+        return f"{stored.key!r} is in the store, not in the source"
+    for name in ("sha256", "label", "split", "group", "width", "height"):
+        ours, theirs = getattr(stored, name), getattr(asked, name)
+        if ours != theirs:
+            return f"{stored.key!r} {name} {ours} in the store, {theirs} asked for"
+    return repr(stored.key)
+
+
+def _refusal(url: str, differences: list[str]) -> IdentityError:
+    return IdentityError(
+        f"{url}: holds something else: {'; '.join(differences)}; choose another STORE or ask for the same"
+    )
