@@ -1,0 +1,80 @@
+"""The `icecore` command: its list of commands, and how errors become one line and an exit code.
+
+Knows nothing of what the commands do: each imports its stage when it runs, so that help and usage errors are quick.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from .extract import extract
+from .inspect import inspect
+from .interrupt import INTERRUPTED
+from .predict import predict
+from .report import report
+from .run import run
+from .select import select
+from .stage_command import stage_command
+from .train import train
+from .verify import verify
+
+FAILED, WRONG_USAGE = 1, 2
+
+app = typer.Typer(name="icecore", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command(cls=stage_command("icecore.extract", "ExtractSettings"))(extract)
+app.command()(inspect)
+app.command()(verify)
+app.command(cls=stage_command("icecore.train", "TrainSettings"))(train)
+app.command(cls=stage_command("icecore.train", "SelectSettings"))(select)
+app.command()(report)
+app.command()(predict)
+app.command()(run)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"icecore {version('icecore')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def icecore(
+    _: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Drill a frozen vision backbone once, study the core many times."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code: 0 done, 1 found wrong or failed, 2 wrong usage, 130 interrupted."""
+    sys.exit(_status(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _status(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="icecore", standalone_mode=False)
+    except Exception as error:
+        line, code = _explain(error)
+        sys.stderr.write(f"icecore: error: {line}\n" if line else "")
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Say a user's mistake in one line, with its exit code; anything else is ours and keeps its traceback."""
+    if hasattr(error, "format_message"):  # typer's own: an unknown command, option or value
+        return _explain_usage(error)
+    from icecore.store import IcecoreError
+
+    if isinstance(error, IcecoreError):
+        return " ".join(str(error).split()), error.exit_code
+    raise error
+
+
+def _explain_usage(error: Exception) -> tuple[str, int]:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "icecore"
+    message = " ".join(error.format_message().split())  # pyright: ignore[reportAttributeAccessIssue]
+    # Without a command the help is printed already, and the message is empty.
+    return f"{message.removesuffix('.')}; see {path} --help" if message else "", WRONG_USAGE

@@ -1,0 +1,48 @@
+"""`icecore extract`: stage one from the command line."""
+
+from typing import Annotated
+
+import typer
+
+from .interrupt import interruptible
+from .settings import settings_of
+from .terminal import notes
+from .wording import duration, size
+
+
+def extract(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="KIND:PATH, or a path whose kind is plain.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="To make or to go on with: a path or any fsspec URL.")],
+    backbone: Annotated[str, typer.Option(metavar="NAME", help="A timm vision transformer.")],
+    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, where not from the hub.")] = None,
+    layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12", help="The layers to keep.")] = None,
+    tokens: Annotated[str | None, typer.Option(metavar="all|cls|pool:K", help="The tokens to keep.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="int8, float16, bfloat16, float32: on disk.")
+    ] = None,
+    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
+    views: Annotated[int | None, typer.Option(metavar="N", help="Views of each image.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="B", help="Images in one forward pass.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N images of each split.")] = None,
+    strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
+    shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
+    num_decoders: Annotated[int | None, typer.Option(metavar="N", help="Threads that decode images.")] = None,
+) -> None:
+    """Run a frozen backbone once over SOURCE and keep the tokens of its layers in STORE.
+
+    SOURCE is folder:, parquet:, wds: (WebDataset), csv: or sklearn: and a path; a bare path where its kind is plain.
+
+    Started again with the same words, it goes on where it stopped.
+
+    Example: icecore extract folder:photos photos.ice --backbone deit_tiny_patch16_224 --dtype float16
+    """
+    from icecore.extract import ExtractSettings
+    from icecore.extract import extract as run_extract
+
+    from .extract_progress import extract_progress
+
+    settings = settings_of(context, ExtractSettings)
+    with interruptible("finished shards are kept: the same command goes on"), extract_progress() as progress:
+        report = run_extract(source, store, settings, progress)

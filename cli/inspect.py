@@ -1,0 +1,89 @@
+"""`icecore inspect`: what a store holds."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .terminal import print_facts, print_json
+from .wording import size
+
+if TYPE_CHECKING:
+    from icecore.store import Store
+
+
+def inspect(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A path or any fsspec URL.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+) -> None:
+    """Say what is in STORE: backbone, layers, rows by split, size, and whether it is complete.
+
+    Example: icecore inspect photos.ice
+    """
+    from icecore.store import open_store
+
+    opened = open_store(store)
+    if as_json:
+        print_json(_facts(opened))
+    else:
+        print_facts(_lines(opened))
+
+
+def _facts(store: "Store") -> dict[str, Any]:
+    spec = store.spec.layers[store.layers[0]]
+    return {
+        "complete": store.num_missing == 0,
+        "backbone": store.identity.backbone,
+        "weights_sha256": store.identity.weights_sha256,
+        "source": store.spec.source,
+        "layers": list(store.layers),
+        "tokens": spec.num_tokens,
+        "width": spec.width,
+        "dtype": store.identity.dtype,
+        "views": store.identity.views,
+        "classes": len(store.classes),
+        "rows": store.splits,
+        "num_rows": store.num_rows,
+        "failed": len(store.failed),
+        "missing": store.num_missing,
+        "bytes": store.num_bytes(),
+    }
+
+
+def _lines(store: "Store") -> list[tuple[str, str]]:
+    facts, identity = _facts(store), store.identity
+    rows = ", ".join(f"{split} {count}" for split, count in facts["rows"].items())
+    lines = [
+        (
+            "backbone",
+            f"{identity.backbone}  weights {identity.weights_sha256[:12]}  computed in {identity.compute_dtype}",
+        ),
+        ("source", store.spec.source),
+        ("layers", f"{_ranges(store.layers)}  ({len(store.layers)})"),
+        ("tokens", f"{facts['tokens']} x {facts['width']}, {identity.tokens}, as {identity.dtype}"),
+        ("classes", str(facts["classes"])),
+        ("rows", f"{store.num_rows}  ({rows})"),
+        ("size", f"{size(facts['bytes'])}  ({size(facts['bytes'] / max(store.num_rows, 1))} a row)"),
+        ("failed", _failures(store)),
+    ]
+    state = f"no: {store.num_missing} of {store.num_rows} rows are missing" if store.num_missing else "yes"
+    lines.append(("complete", state))
+    return [*lines, ("go on with", store.spec.command)] if store.num_missing else lines
+
+
+def _failures(store: "Store") -> str:
+    if not store.failed:
+        return "0"
+    row, cause = next(iter(store.failed.items()))
+    key = store.samples["key"][row].as_py()
+    return f"{len(store.failed)}  (first: row {row}, {key}: {cause})"
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """Write 0, 3, 6, 7, 8 as 0, 3, 6-8."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -1,0 +1,53 @@
+"""Settings of a stage from words: options or YAML values in, its own model out. Knows no default of any stage."""
+
+import difflib
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def settings_of(context: typer.Context, model: type[Model]) -> Model:
+    """Build a stage's settings from the options that the user gave; the model fills in the others."""
+    given = {name: value for name, value in context.params.items() if name in model.model_fields and value is not None}
+    return parse_settings(model, given, lambda key: f"--{key.replace('_', '-')}")
+
+
+def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callable[[str], str]) -> Model:
+    """Validate values against a model; `label` says where a key was written. Raises UsageError in one line."""
+    from icecore.store import UsageError
+
+    for key in values:
+        if key not in model.model_fields:
+            raise UsageError(f"{label(key)}: unknown key{nearest(key, model.model_fields)}")
+    try:
+        return model.model_validate({key: _split(model, key, value) for key, value in values.items()})
+    except ValidationError as error:
+        raise UsageError(_in_words(error, label)) from None
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Name the nearest known key and list them all."""
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1)
+    return (f" (did you mean {near[0]!r}?)" if near else "") + f"; known: {', '.join(known)}"
+
+
+def _split(model: type[BaseModel], key: str, value: Any) -> Any:
+    """Split a comma list where the model wants several values."""
+    wanted = model.model_fields[key].annotation
+    several = tuple in (typing.get_origin(each) for each in (wanted, *typing.get_args(wanted)))
+    return tuple(part.strip() for part in value.split(",")) if several and isinstance(value, str) else value
+
+
+def _in_words(error: ValidationError, label: Callable[[str], str]) -> str:
+    first = error.errors(include_url=False)[0]
+    where = label(str(first["loc"][0])) if first["loc"] else "settings"
+    if first["type"] == "missing":
+        return f"{where} is required"
+    wanted = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{where}: got {first['input']!r}: {wanted}"

@@ -1,0 +1,49 @@
+"""How the command speaks: results on standard output, notes on standard error, both plain without a terminal."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_WIDTH = 1000  # wide enough that a pipe or a log never sees a wrapped or shortened line
+
+
+def output() -> Console:
+    """The console of results."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def notes() -> Console:
+    """The console of progress and notes."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a result for another program."""
+    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print name and value, a line each."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(Text(name), Text(value))
+    output().print(table)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:
+    """Print rows under column names, all but the first flush right; the chosen one stands out."""
+    console = output()
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    for place, row in enumerate(rows):
+        table.add_row(*map(Text, row), style="bold cyan" if place == chosen else None)
+    console.print(table)

@@ -1,0 +1,45 @@
+"""`icecore train`: stage two from the command line."""
+
+from typing import Annotated
+
+import typer
+
+from .interrupt import interruptible
+from .settings import settings_of
+
+
+def train(
+    context: typer.Context,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A complete store: a path or any fsspec URL.")],
+    out: Annotated[str, typer.Option(metavar="RUN", help="The folder of results to make.")],
+    adapters: Annotated[str | None, typer.Option(metavar="A,B", help="Adapter families.")] = None,
+    layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12", help="The layers to train on.")] = None,
+    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates.")] = None,
+    weight_decay: Annotated[str | None, typer.Option(metavar="X,Y", help="Weight decays.")] = None,
+    queries: Annotated[str | None, typer.Option(metavar="M,N", help="Numbers of learned queries.")] = None,
+    heads: Annotated[str | None, typer.Option(metavar="H,I", help="Numbers of attention heads.")] = None,
+    pooling: Annotated[str | None, typer.Option(metavar="P,Q", help="What linear probes look at.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="B", help="Rows in one optimiser step.")] = None,
+    clip: Annotated[float | None, typer.Option(metavar="NORM", help="The largest gradient of an adapter.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Repeats of every configuration.")] = None,
+    validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of train held out.")] = None,
+    shuffle_seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Order of the rows, and the held-out ones.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="4GB", help="The most memory that tokens may take.")] = None,
+) -> None:
+    """Train adapters on every chosen layer of STORE, all of them at once; comma lists make a grid.
+
+    Example: icecore train photos.ice --out runs/photos --adapters linear,inca --lr 1e-3,3e-3
+    """
+    from icecore.train import TrainSettings
+    from icecore.train import train as run_train
+
+    from .train_progress import train_progress
+
+    settings = settings_of(context, TrainSettings)
+    with interruptible("nothing was written: start it again"), train_progress() as progress:
+        run = run_train(store, out, settings, progress)
