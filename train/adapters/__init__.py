@@ -1,1 +1,20 @@
-"""Being written."""
+"""The adapter families: one file each, one line each in the table. The contract is `icecore.train.adapter.Adapter`."""
+
+from icecore.store import choose
+
+from ..adapter import Adapter, Scope
+from .inca import InCA
+from .linear import Linear
+
+ADAPTERS: dict[str, type[Adapter]] = {
+    "linear": Linear,
+    "inca": InCA,
+}
+
+
+def get_adapter(name: str) -> type[Adapter]:
+    """Return a family by name; UsageError lists the choices."""
+    return choose(ADAPTERS, name, "adapter")
+
+
+__all__ = ["ADAPTERS", "Adapter", "Scope", "get_adapter"]

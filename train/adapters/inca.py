@@ -1,0 +1,109 @@
+"""InCA: one cross-attention from learned queries to the tokens of a layer, then a classifier (arXiv 2303.04105).
+
+    q = W_Q Q + b_Q                    queries Q: query x width
+    e = W_O MHA(q, LN_in(x), LN_in(x)) + b_O        heads of width / num_heads, 1/sqrt(d), all tokens, no residual
+    logits = W mean_query(LN_out(e)) + b
+
+Inferred, for want of public code: the norms' place, the mean over queries, the initialisation (queries N(0, 0.02^2),
+projections Xavier-uniform, classifier N(0, 0.01^2), biases zero). LN_in has no affine unless `input_affine`: W_K and
+W_V can absorb one. There is no key bias: it shifts all logits of a query alike, and the softmax removes it.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from icecore.store import Frozen
+
+from ..adapter import Adapter, Scope
+from ..folded import fold, project_values
+from ..seen import Seen
+
+HEAD_WIDTH = 64  # of the usual vision transformers
+
+
+class InCAConfig(Frozen):
+    """The shape of the attention; `num_heads` None: one for every 64 channels."""
+
+    num_queries: int = 1
+    num_heads: int | None = None
+    input_affine: bool = False
+
+
+class InCA(Adapter):
+    """A stack of InCA adapters on one layer."""
+
+    Config = InCAConfig
+    config: InCAConfig
+    reads = "attention"
+    query: Tensor
+    query_weight: Tensor
+    query_bias: Tensor
+    key_weight: Tensor
+    value_weight: Tensor
+    value_bias: Tensor
+    out_weight: Tensor
+    out_bias: Tensor
+    out_gamma: Tensor
+    out_beta: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+        """Fill in the number of heads."""
+        assert isinstance(config, InCAConfig)
+        return config.model_copy(update={"num_heads": config.num_heads or max(1, scope.spec.width // HEAD_WIDTH)})
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse heads that do not divide the width."""
+        assert isinstance(config, InCAConfig)
+        if config.num_queries < 1 or not config.num_heads or scope.spec.width % config.num_heads:
+            return (
+                f"{config.num_queries} queries and {config.num_heads} heads: expected at least one query, and "
+                f"heads that divide the width {scope.spec.width}; choose --queries and --heads"
+            )
+        return None
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one adapter, as the module's docstring says."""
+        assert isinstance(config, InCAConfig)
+        width, bound = scope.spec.width, math.sqrt(3 / scope.spec.width)  # Xavier-uniform of a square matrix
+        drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
+        for name in ("query", "key", "value", "out"):
+            drawn[f"{name}_weight"] = (torch.rand(width, width, generator=generator) * 2 - 1) * bound
+        if config.input_affine:
+            drawn |= {"input_gamma": torch.ones(width), "input_beta": torch.zeros(width)}
+        drawn |= {f"{name}_bias": torch.zeros(width) for name in ("query", "value", "out")}
+        drawn |= {"out_gamma": torch.ones(width), "out_beta": torch.zeros(width)}
+        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
+        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+
+    def _affine(self, name: str) -> Tensor | None:
+        return getattr(self, f"input_{name}") if self.config.input_affine else None
+
+    @property
+    def _num_heads(self) -> int:
+        assert self.config.num_heads is not None  # settled
+        return self.config.num_heads
+
+    def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
+        """Project the queries and fold the keys into them."""
+        projected = self.query @ self.query_weight.transpose(1, 2) + self.query_bias[:, None]
+        return {self.scope.layers[0]: fold(projected, self.key_weight, self._num_heads, self._affine("gamma"))}
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Project what the queries pooled, normalise, average over queries, classify."""
+        pooled = seen.pooled[self.scope.layers[0]]
+        heads = (self._num_heads, self._affine("gamma"), self._affine("beta"))
+        values = project_values(pooled, self.value_weight, self.value_bias, *heads)
+        num_adapters, num_rows, num_queries, width = values.shape
+        out = values.flatten(1, 2) @ self.out_weight.transpose(1, 2) + self.out_bias[:, None]
+        out = layer_norm(out, (width,)).view(num_adapters, num_rows, num_queries, width).mean(2)
+        out = out * self.out_gamma[:, None] + self.out_beta[:, None]  # affine after the mean: the same, once a row
+        return out @ self.weight.transpose(1, 2) + self.bias[:, None]

@@ -1,0 +1,52 @@
+"""One adapter that a sweep trains: everything its result depends on, and the digest that names it.
+
+Knows nothing of what else is in the sweep, so neither name nor initialisation can depend on it.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+
+from pydantic import JsonValue
+
+from icecore.store import Frozen
+
+
+class Recipe(Frozen):
+    """How one adapter is optimised; `clip` bounds the norm of its own gradient."""
+
+    lr: float
+    weight_decay: float
+    epochs: int
+    batch_size: int
+    clip: float | None = None
+    seed: int = 0
+
+
+class Candidate(Frozen):
+    """A family, the layers it reads, its configuration and its recipe."""
+
+    adapter: str
+    layers: tuple[int, ...]
+    config: dict[str, JsonValue]
+    recipe: Recipe
+
+    @cached_property
+    def _digest(self) -> str:
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def adapter_id(self) -> str:
+        """The name of this adapter in every table and file of a run."""
+        return self._digest[:16]
+
+    @property
+    def init_seed(self) -> int:
+        """The seed of its initial parameters."""
+        return int(self._digest[16:31], 16)
+
+    @property
+    def layer(self) -> int:
+        """The deepest layer that it reads."""
+        return max(self.layers)

@@ -1,0 +1,65 @@
+"""Attention from learned queries to cached tokens, without ever projecting a token.
+
+With z a normalised token, gamma and beta the affine of the adapter's input norm, per head h of width d:
+
+    logit[q, t]  = (W_K,h diag(gamma))^T q_h / sqrt(d) . z_t  + const(q)
+    pooled[q, h] = sum_t softmax(logit)[q, t] z_t
+    value[q, h]  = W_V,h (gamma * pooled[q, h] + beta) + b_V,h
+
+The constant holds the key bias and beta; the softmax removes it. Values are projected after pooling, since the weights
+of a query sum to one. Exact, not approximate. Knows no adapter and no store.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def fold(
+    queries: Float[Tensor, "adapter query width"],
+    key_weight: Float[Tensor, "adapter width width"],
+    num_heads: int,
+    gamma: Float[Tensor, "adapter width"] | None = None,
+) -> Float[Tensor, "adapter folded width"]:
+    """Move the key projection of every head to the query's side; `folded` is query-major, then head."""
+    num_adapters, num_queries, width = queries.shape
+    head_width = width // num_heads
+    heads = queries.view(num_adapters, num_queries, num_heads, head_width).transpose(1, 2)
+    keys = key_weight.view(num_adapters, num_heads, head_width, width)
+    folded = (heads @ keys).transpose(1, 2).reshape(num_adapters, num_queries * num_heads, width)
+    folded = folded / math.sqrt(head_width)
+    return folded if gamma is None else folded * gamma[:, None]
+
+
+def attend(
+    tokens: Float[Tensor, "row token width"], folded: Float[Tensor, "folded width"]
+) -> Float[Tensor, "row folded width"]:
+    """Gather one vector for every row and folded query: of all adapters at once, whatever their heads and queries.
+
+    Products run in the tokens' dtype; in bfloat16 the softmax still adds up in float32. Tokens get no gradient, so that
+    autograd keeps the attention weights and nothing else of their size.
+    """
+    queries = folded.to(tokens.dtype).expand(len(tokens), -1, -1)
+    logits = torch.bmm(queries, tokens.transpose(1, 2))  # row, folded, token: the softmax runs along memory
+    return torch.bmm(torch.softmax(logits, -1), tokens)
+
+
+def project_values(
+    pooled: Float[Tensor, "adapter row folded width"],
+    weight: Float[Tensor, "adapter width width"],
+    bias: Float[Tensor, "adapter width"],
+    num_heads: int,
+    gamma: Float[Tensor, "adapter width"] | None = None,
+    beta: Float[Tensor, "adapter width"] | None = None,
+) -> Float[Tensor, "adapter row query width"]:
+    """Project what every head pooled to its values, heads side by side."""
+    num_adapters, num_rows, num_folded, width = pooled.shape
+    num_queries, head_width = num_folded // num_heads, width // num_heads
+    if gamma is not None:
+        weight, bias = weight * gamma[:, None], bias if beta is None else bias + (weight @ beta[..., None])[..., 0]
+    by_head = pooled.view(num_adapters, num_rows * num_queries, num_heads, width).transpose(1, 2)
+    values = by_head @ weight.view(num_adapters, num_heads, head_width, width).transpose(2, 3)
+    joined = values.transpose(1, 2).reshape(num_adapters, num_rows, num_queries, width)
+    return joined + bias[:, None, None]

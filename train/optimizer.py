@@ -1,0 +1,79 @@
+"""AdamW over a stack: every adapter has its own learning rate, weight decay and clip, as if it were alone.
+
+Decay is decoupled and on every parameter. Knows neither schedule nor loss.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+BETAS = (0.9, 0.999)
+EPS = 1e-8
+
+
+class StackedAdamW:
+    """The moments of a stack's parameters, and the step that uses them."""
+
+    def __init__(
+        self, parameters: Sequence[Tensor], weight_decay: Sequence[float], clip: Sequence[float | None]
+    ) -> None:
+        self._parameters = list(parameters)
+        self._weight_decay = list(weight_decay)
+        self._clip = list(clip)
+        self._means = [torch.zeros_like(parameter) for parameter in parameters]
+        self._squares = [torch.zeros_like(parameter) for parameter in parameters]
+        self._num_steps = 0
+        self._set_views()
+
+    def _set_views(self) -> None:
+        """Keep one list of tensors an adapter: views, so that a step costs no indexing."""
+        kinds = (self._parameters, self._means, self._squares)
+        self._views = [list(zip(*(tensor.detach().unbind() for tensor in kind), strict=True)) for kind in kinds]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], rates: Sequence[float]) -> None:
+        """Move every adapter by its own rate; gradients in the order of the parameters."""
+        self._num_steps += 1
+        mine = list(zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True))
+        for index, rate in enumerate(rates):
+            clip = self._clip[index]
+            if clip is not None:
+                mine[index] = _clipped(mine[index], clip)
+            self._move(index, mine[index], rate)
+
+    def _move(self, index: int, gradients: Sequence[Tensor], rate: float) -> None:
+        parameters, means, squares = (list(view[index]) for view in self._views)
+        count = torch.tensor(float(self._num_steps), device=parameters[0].device)
+        torch._fused_adamw_(  # one pass over memory for each adapter; torch.optim has one rate a call and no stacks
+            parameters,
+            list(gradients),
+            means,
+            squares,
+            [],
+            [count] * len(parameters),
+            lr=rate,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=self._weight_decay[index],
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def subset(self, keep: Sequence[int], parameters: Sequence[Tensor]) -> "StackedAdamW":
+        """Return the optimiser of some of the adapters, whose parameters are given, with their moments."""
+        weight_decay = [self._weight_decay[index] for index in keep]
+        kept = StackedAdamW(parameters, weight_decay, [self._clip[index] for index in keep])
+        kept._means = [mean[list(keep)] for mean in self._means]
+        kept._squares = [square[list(keep)] for square in self._squares]
+        kept._num_steps = self._num_steps
+        kept._set_views()
+        return kept
+
+
+def _clipped(gradients: Sequence[Tensor], clip: float) -> tuple[Float[Tensor, "..."], ...]:
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    scale = torch.clamp(clip / (norm + 1e-6), max=1.0)
+    return tuple(gradient * scale for gradient in gradients)

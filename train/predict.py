@@ -1,0 +1,52 @@
+"""Probabilities of trained adapters for rows of a store, in float32, whatever they were trained in.
+
+Every prediction that is kept is made here, so that validation, test and a bundle on raw images agree.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from icecore.store import FrozenBackbone, Store
+
+from .adapter import Adapter, make_scope
+from .adapters import get_adapter
+from .candidate import Candidate
+from .feed import StoreFeed, blocks
+from .forward import probabilities
+
+
+def predict(
+    store: Store,
+    rows: Int64[np.ndarray, " row"],
+    trained: Mapping[str, dict[str, Tensor]],
+    candidates: Iterable[Candidate],
+    device: torch.device,
+) -> dict[str, Float[Tensor, "row classes"]]:
+    """Return a table of probabilities for every candidate, by id; each layer is read once."""
+    backbone = store.frozen()
+    by_layers: dict[tuple[int, ...], list[Candidate]] = {}
+    for candidate in candidates:
+        by_layers.setdefault(candidate.layers, []).append(candidate)
+    found: dict[str, Tensor] = {}
+    for layers, group in by_layers.items():
+        adapters = [restore(store, backbone, one, trained[one.adapter_id], device) for one in group]
+        reads = frozenset(adapter.reads for adapter in adapters)
+        feed = StoreFeed(store, rows, layers, reads, adapters[0].scope.eps, device)
+        parts = [probabilities(adapters, feed.batch(places)) for places in blocks(feed.num_rows, device)]
+        for candidate, tables in zip(group, zip(*parts, strict=True), strict=True):
+            found[candidate.adapter_id] = torch.cat([table[0].cpu() for table in tables])
+    return found
+
+
+def restore(
+    store: Store, backbone: FrozenBackbone, candidate: Candidate, tensors: dict[str, Tensor], device: torch.device
+) -> Adapter:
+    """Return a trained adapter as a stack of one."""
+    family = get_adapter(candidate.adapter)
+    scope = make_scope(store.spec, backbone, candidate.layers, family)
+    stacked = {name: tensor[None] for name, tensor in tensors.items()}
+    return family(family.Config.model_validate(candidate.config), scope, stacked).to(device)

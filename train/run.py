@@ -1,0 +1,205 @@
+"""The RUN folder: what a sweep leaves behind, and the only code that reads or writes it.
+
+run.json is written last: a folder that has one is complete.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float, Int64
+from safetensors.torch import load, save
+from torch import Tensor
+
+from icecore.store import IcecoreError, UsageError, write_atomic
+
+from .candidate import Candidate
+from .group import OK, EpochResult
+
+FORMAT = 1
+RESULTS = pa.schema(
+    [
+        ("adapter_id", pa.string()),
+        ("adapter", pa.string()),
+        ("layer", pa.int32()),
+        ("layers", pa.list_(pa.int32())),
+        ("config", pa.string()),
+        ("seed", pa.int64()),
+        ("lr", pa.float64()),
+        ("weight_decay", pa.float64()),
+        ("epoch", pa.int32()),
+        ("train_loss", pa.float64()),
+        ("validation_top1", pa.float64()),
+        ("validation_nll", pa.float64()),
+        ("seconds", pa.float64()),
+        ("num_parameters", pa.int64()),
+        ("status", pa.string()),
+        ("recipe", pa.string()),
+    ]
+)
+VALIDATION = pa.schema(
+    [
+        ("adapter_id", pa.string()),
+        ("row", pa.int64()),
+        ("label", pa.int64()),
+        ("probabilities", pa.list_(pa.float16())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The validation predictions that a run kept: all that a selector may know."""
+
+    candidates: tuple[Candidate, ...]
+    num_parameters: tuple[int, ...]
+    rows: Int64[Tensor, " row"]
+    labels: Int64[Tensor, " row"]
+    probabilities: Float[Tensor, "adapter row classes"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished sweep, as its folder says."""
+
+    path: str
+    facts: dict[str, Any]
+
+    @cached_property
+    def results(self) -> pa.Table:
+        """One row for every adapter and epoch."""
+        return pq.read_table(Path(self.path) / "results.parquet")
+
+    @cached_property
+    def candidates(self) -> dict[str, Candidate]:
+        """Every adapter that finished its training, by id."""
+        rows = self.results.filter(pa.compute.equal(self.results["status"], OK)).to_pylist()
+        made = {row["adapter_id"]: row for row in rows}
+        found = {key: _candidate(row) for key, row in made.items()}
+        last = {row["adapter_id"]: row["epoch"] for row in rows}
+        return {key: one for key, one in found.items() if last[key] == one.recipe.epochs}
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """The parameters of every finished adapter, by id."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in load((Path(self.path) / "adapters.safetensors").read_bytes()).items():
+            adapter_id, _, parameter = name.partition("/")
+            found.setdefault(adapter_id, {})[parameter] = tensor
+        return found
+
+    def kept(self) -> Kept:
+        """The validation predictions of every finished adapter."""
+        table = pq.read_table(Path(self.path) / "validation.parquet")
+        ids = table["adapter_id"].to_pylist()
+        order = list(dict.fromkeys(ids))
+        num_rows = len(ids) // max(1, len(order))
+        values = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        parameters = dict(zip(self.results["adapter_id"].to_pylist(), self.results["num_parameters"].to_pylist()))
+        return Kept(
+            candidates=tuple(self.candidates[adapter_id] for adapter_id in order),
+            num_parameters=tuple(parameters[adapter_id] for adapter_id in order),
+            rows=torch.from_numpy(table["row"].to_numpy()[:num_rows].copy()),
+            labels=torch.from_numpy(table["label"].to_numpy()[:num_rows].copy()),
+            probabilities=torch.from_numpy(values.astype(np.float32)).view(len(order), num_rows, -1),
+        )
+
+
+def open_run(path: str) -> Run:
+    """Open a RUN folder; IcecoreError if it is none or of another format."""
+    try:
+        facts = json.loads((Path(path) / "run.json").read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{path}: is not a run, it has no run.json; make one with icecore train STORE --out") from None
+    except ValueError as error:
+        raise IcecoreError(f"{path}/run.json: is not readable JSON ({error}); train again") from None
+    if facts.get("format") != FORMAT:
+        raise IcecoreError(f"{path}: has run format {facts.get('format')!r}, this icecore reads {FORMAT}; train again")
+    return Run(path, facts)
+
+
+def require_free(path: str, identity_sha256: str) -> None:
+    """Refuse an output folder that holds something other than a run from the same store."""
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{path}: is a file, expected a folder for the run; choose another --out")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / "run.json").exists() and not (folder / "results.parquet").exists():
+        raise UsageError(f"{path}: is not empty and holds no run; choose another --out")
+    if (folder / "run.json").exists() and open_run(path).facts["identity_sha256"] != identity_sha256:
+        raise UsageError(f"{path}: holds a run from another store; choose another --out or remove it")
+
+
+def results_bytes(results: list[EpochResult]) -> bytes:
+    """Return results.parquet."""
+    return _parquet(pa.Table.from_pylist([_row(result) for result in results], RESULTS))
+
+
+def adapters_bytes(trained: dict[str, dict[str, Tensor]]) -> bytes:
+    """Return adapters.safetensors."""
+    flat = {f"{key}/{name}": tensor.contiguous() for key, tensors in trained.items() for name, tensor in tensors.items()}
+    return save(flat)
+
+
+def validation_bytes(
+    predictions: dict[str, Float[Tensor, "row classes"]], rows: Int64[np.ndarray, " row"], labels: Int64[Tensor, " row"]
+) -> bytes:
+    """Return validation.parquet."""
+    tables: list[pa.Table] = []
+    for adapter_id, table in predictions.items():
+        flat = pa.array(table.half().numpy().ravel())
+        offsets = pa.array(np.arange(len(table) + 1, dtype=np.int32) * table.shape[1])
+        ids = pa.array([adapter_id] * len(rows))
+        columns = [ids, pa.array(rows), pa.array(labels.numpy()), pa.ListArray.from_arrays(offsets, flat)]
+        tables.append(pa.Table.from_arrays(columns, schema=VALIDATION))
+    return _parquet(pa.concat_tables(tables) if tables else VALIDATION.empty_table())
+
+
+def write_run(path: str, files: dict[str, bytes], facts: dict[str, Any]) -> Run:
+    """Write a RUN folder, run.json last."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    (Path(path) / "run.json").unlink(missing_ok=True)
+    for name, data in files.items():
+        write_atomic(f"{path}/{name}", data)
+    write_atomic(f"{path}/run.json", json.dumps({"format": FORMAT} | facts, indent=2).encode())
+    return open_run(path)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _row(result: EpochResult) -> dict[str, Any]:
+    candidate, recipe = result.candidate, result.candidate.recipe
+    return {
+        "adapter_id": candidate.adapter_id,
+        "adapter": candidate.adapter,
+        "layer": candidate.layer,
+        "layers": list(candidate.layers),
+        "config": json.dumps(candidate.config, sort_keys=True),
+        "seed": recipe.seed,
+        "lr": recipe.lr,
+        "weight_decay": recipe.weight_decay,
+        "epoch": result.epoch,
+        "train_loss": result.train_loss,
+        "validation_top1": result.validation_top1,
+        "validation_nll": result.validation_nll,
+        "seconds": result.seconds,
+        "num_parameters": result.num_parameters,
+        "status": result.status,
+        "recipe": recipe.model_dump_json(),
+    }
+
+
+def _candidate(row: dict[str, Any]) -> Candidate:
+    fixed = {"adapter": row["adapter"], "layers": row["layers"], "config": json.loads(row["config"])}
+    return Candidate.model_validate({**fixed, "recipe": json.loads(row["recipe"])})

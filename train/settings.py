@@ -1,0 +1,70 @@
+"""What a user may ask of stage two; every comma list is an axis of one grid.
+
+Knows nothing of stores or adapters: a family takes from the grid the axes that its configuration has.
+"""
+
+import math
+import re
+from typing import Literal
+
+from pydantic import Field, JsonValue, field_validator
+
+from icecore.store import Frozen, UsageError
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+class TrainSettings(Frozen):
+    """One sweep: families x layers x family options x learning rates x weight decays x seeds.
+
+    `options` holds axes for one family alone, by the names of its configuration and of the recipe:
+    `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families.
+    """
+
+    adapters: tuple[str, ...] = ("linear", "inca")
+    layers: str = "all"
+    lr: tuple[float, ...] = (1e-3, 3e-3)
+    weight_decay: tuple[float, ...] = (0.01, 0.3)
+    queries: tuple[int, ...] = (1,)
+    heads: tuple[int, ...] | None = None
+    pooling: tuple[str, ...] = ("cls", "mean")
+    options: dict[str, dict[str, list[JsonValue]]] = {}
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(64, ge=1)
+    clip: float | None = None
+    seeds: int = Field(1, ge=1)
+    validation: float = Field(0.2, gt=0, lt=1)
+    shuffle_seed: int = 0
+    device: str = "auto"
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    memory: str = "4GB"
+
+    @field_validator("lr", "weight_decay")
+    @classmethod
+    def _are_rates(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values or not all(math.isfinite(value) and value >= 0 for value in values):
+            raise ValueError(f"{list(values)}: expected one or more finite numbers that are not negative")
+        return values
+
+    @property
+    def memory_bytes(self) -> int:
+        """How many bytes the tokens may take."""
+        return parse_bytes(self.memory)
+
+
+class SelectSettings(Frozen):
+    """How to choose among the trained adapters, and how sure to be of the figures."""
+
+    selector: str = "best"
+    confidence: float = Field(0.95, gt=0, lt=1)
+    num_resamples: int = Field(2000, ge=100)
+    seed: int = 0
+    device: str = "auto"
+
+
+def parse_bytes(text: str) -> int:
+    """Read `4GB`, `500M` or `123456` (powers of ten); UsageError for anything else."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)i?b?\s*", text.lower())
+    if match is None:
+        raise UsageError(f"memory {text!r}: expected a size such as 4GB or 500MB")
+    return int(float(match[1]) * UNITS[match[2]])
