@@ -1,1 +1,23 @@
-"""Being written."""
+"""Stage one: images through a frozen backbone into a store. Imports the store, and knows nothing of training."""
+
+from .backbone import Backbone
+from .backbone_loading import load_backbone
+from .extract import extract
+from .layers import parse_layers
+from .progress import Progress
+from .report import ExtractReport
+from .settings import ExtractSettings
+from .sources import SOURCES, Source, open_source
+
+__all__ = [
+    "SOURCES",
+    "Backbone",
+    "ExtractReport",
+    "ExtractSettings",
+    "Progress",
+    "Source",
+    "extract",
+    "load_backbone",
+    "open_source",
+    "parse_layers",
+]

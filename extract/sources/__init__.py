@@ -1,1 +1,82 @@
-"""Being written."""
+"""Where images come from: one kind of data set a file, all behind one contract.
+
+A source knows the order of its samples, their keys, labels and splits, and how to get the bytes of one. It knows
+nothing of backbones, of stores, or of what a decoded image is for. To add a kind: one file here and one line in
+`SOURCES`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from icecore.store import Sample, UsageError, choose
+
+from .csv import CsvSource
+from .folder import FolderSource
+from .parquet import ParquetSource
+from .sklearn import SklearnSource
+from .wds import WdsSource
+
+
+class Source(Protocol):
+    """The contract of an open source; the order of its samples never changes."""
+
+    kind: str
+    classes: tuple[str, ...]  # names, by label
+    samples: Sequence[Sample]  # without sha256; without width and height unless the bytes do not tell them
+
+    def read(self, row: int) -> bytes:
+        """Return the source bytes of a sample; safe to call from several threads."""
+        ...
+
+    def decode(self, data: bytes) -> Image.Image:
+        """Return the RGB image of some source bytes; any exception means that they hold none."""
+        ...
+
+
+class SourceKind(Protocol):
+    """The contract of a kind of source: how one is opened, and which paths are plainly of this kind."""
+
+    def __call__(self, path: str, /) -> Source:
+        """Open what follows `KIND:`; UsageError where that is not such a source, or holds no image."""
+        ...
+
+    def recognises(self, path: Path, /) -> bool:
+        """Say whether an existing path is plainly of this kind."""
+        ...
+
+
+SOURCES: dict[str, SourceKind] = {
+    "folder": FolderSource,
+    "parquet": ParquetSource,
+    "wds": WdsSource,
+    "csv": CsvSource,
+    "sklearn": SklearnSource,
+    # to come, a file and a line each: "timm" (its dataset readers), "shapes" (drawn on the spot)
+}
+
+
+def open_source(text: str) -> Source:
+    """Open `KIND:PATH`, or a bare path whose kind is plain from what is there."""
+    path = Path(text)
+    if path.exists():
+        return SOURCES[_kind_of(path)](text)
+    kind = re.match(r"([A-Za-z][\w-]*):", text)
+    if kind is None:
+        raise UsageError(f"source {text!r}: no such file or folder; expected KIND:PATH, {_kinds()}")
+    return choose(SOURCES, kind[1], "source kind")(text[kind.end() :])
+
+
+def _kind_of(path: Path) -> str:
+    kinds = [name for name, kind in SOURCES.items() if kind.recognises(path)]
+    if len(kinds) == 1:
+        return kinds[0]
+    seems = f"could be {' or '.join(kinds)}" if kinds else "looks like no kind of source, or holds no image"
+    raise UsageError(f"source {str(path)!r}: {seems}; expected KIND:PATH, {_kinds()}")
+
+
+def _kinds() -> str:
+    return f"kinds: {', '.join(SOURCES)}"

@@ -1,0 +1,47 @@
+"""The backbone's own eval preprocessing, in two steps: pixels for each image, normalisation for the whole batch."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from pydantic import JsonValue
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor, nn
+
+
+class Preprocessing:
+    """Resize, crop and normalise as timm does for evaluation; picklable, and safe to call from several threads.
+
+    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        config = resolve_model_data_config(model)
+        self.config: dict[str, JsonValue] = {name: _plain(value) for name, value in sorted(config.items())}
+        self._resize: Any = create_transform(**config, is_training=False, normalize=False)
+        self._mean = torch.tensor(config["mean"]).view(-1, 1, 1)
+        self._std = torch.tensor(config["std"]).view(-1, 1, 1)
+
+    def __call__(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
+        """Return what the backbone takes for an RGB image."""
+        return self.normalise(self.pixels(image)[None])[0]
+
+    def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 height width"]:
+        """Return the resized and cropped RGB image."""
+        return self._resize(image)
+
+    def normalise(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Return pixels scaled to 0..1, minus the mean, divided by the standard deviation, in float32."""
+        mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
+        return pixels.float().div_(255).sub_(mean).div_(std)
+
+
+def _plain(value: object) -> JsonValue:
+    """Return a configuration value as JSON would give it back."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

@@ -1,0 +1,104 @@
+"""Finding, reading, checking and naming the weights of a backbone; knows nothing of its forward."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+
+import huggingface_hub.constants
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from icecore.store import UsageError
+
+
+def shared_weights(name: str) -> Path | None:
+    """Return `weights/NAME.safetensors` of the folder ICECORE_SHARED, else of ../shared; None where it is absent.
+
+    This file is preferred to the hub, so that the same command works with and without a network.
+    """
+    path = Path(os.environ.get("ICECORE_SHARED", "../shared"), "weights", f"{name}.safetensors")
+    return path if path.is_file() else None
+
+
+def read_checkpoint(path: str) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors file, or of a .pth file that holds tensors alone."""
+    if not Path(path).is_file():
+        raise UsageError(f"checkpoint {path!r}: no such file; expected a .safetensors or .pth file")
+    try:
+        if path.endswith(".safetensors"):
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"checkpoint {path!r}: cannot be read as weights alone ({reason})") from None
+    for wrapper in ("model", "state_dict"):
+        state = state.get(wrapper, state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UsageError(f"checkpoint {path!r}: holds no table of tensors; expected a state dict with timm's names")
+    return state
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], classifier: Sequence[str], where: str) -> None:
+    """Copy a checkpoint into a model; the classifier's tensors are left out, any other difference is an error."""
+    kept = {name: tensor for name, tensor in state.items() if not _belongs(name, classifier)}
+    wanted = model.state_dict()
+    problems = [
+        *_listed("lacks", [name for name in wanted if name not in kept]),
+        *_listed("has unknown", [name for name in kept if name not in wanted]),
+        *_listed("has other shapes for", [n for n in kept if n in wanted and kept[n].shape != wanted[n].shape]),
+    ]
+    if problems:
+        raise UsageError(f"{where}: {'; '.join(problems)}; expected the weights of this backbone by timm's names")
+    model.load_state_dict(kept)
+
+
+def weights_sha256(model: nn.Module, classifier: Sequence[str]) -> str:
+    """Return the digest of all tensors but the classifier's: names, types, shapes and bytes, in the order of names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not _belongs(name, classifier):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def fail_fast_offline() -> Iterator[None]:
+    """Use the hub's local cache alone while the hub cannot be reached, instead of a minute of retries."""
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = before or not _hub_is_near()
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE = before
+
+
+def _hub_is_near() -> bool:
+    if urllib.request.getproxies():
+        return True  # a proxy resolves names for us: only trying can tell
+    endpoint = urllib.parse.urlparse(huggingface_hub.constants.ENDPOINT)
+    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
+    try:
+        socket.create_connection((endpoint.hostname, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _belongs(name: str, classifier: Sequence[str]) -> bool:
+    return any(name.startswith(f"{prefix}.") for prefix in classifier)
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"{what} {', '.join(names[:3])}{more}"]

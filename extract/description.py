@@ -1,0 +1,47 @@
+"""What a store to be is, said before its first row: identity, shapes, and the command that resumes it."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from icecore.store import Identity, Sample, StoreSpec, dataset_sha256
+
+from .backbone import Backbone
+from .layers import parse_layers
+from .settings import ExtractSettings, command_line
+from .tokens import reduction
+
+RECORDED = ("icecore", "torch", "timm", "pillow", "numpy", "zarr")
+
+
+def describe(
+    source: str,
+    store: str,
+    settings: ExtractSettings,
+    backbone: Backbone,
+    samples: Sequence[Sample],
+    classes: tuple[str, ...],
+) -> StoreSpec:
+    """Return the specification of the store that these settings ask for."""
+    layers = parse_layers(settings.layers, backbone.num_layers)
+    identity = Identity(
+        backbone=backbone.name,
+        weights_sha256=backbone.weights_sha256,
+        preprocessing=backbone.preprocessing,
+        layers=layers,
+        tokens=settings.tokens,
+        dtype=settings.dtype,
+        compute_dtype=backbone.compute_dtype,
+        views=settings.views,
+        dataset_sha256=dataset_sha256(samples, classes),
+    )
+    return StoreSpec(
+        identity=identity,
+        layers={layer: reduction(settings.tokens, backbone.layer_spec(layer)).spec for layer in layers},
+        classes=classes,
+        source=source,
+        checkpoint=settings.checkpoint,
+        command=command_line(source, store, settings),
+        versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED},
+        shard_rows=settings.shard_rows,
+    )

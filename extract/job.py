@@ -1,0 +1,77 @@
+"""One process's share of an extraction: run the batches of every shard that lacks something, and write them."""
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icecore.store import IcecoreError, ShardWriter, StoreWriter, estimate_size
+
+from .ahead import iterate_ahead
+from .backbone import Backbone
+from .pipeline import Batch, BatchTokens, Images, run_batches
+from .progress import Meter, Progress
+from .settings import ExtractSettings
+from .tokens import reduction
+
+BATCHES_RUN_AHEAD = 2
+NUM_MEASURED = 64  # rows of the sample that a codec may ask for
+
+
+class Job:
+    """The images and the backbone of one extraction; `run` uses the backbone up, as it cuts it."""
+
+    def __init__(self, images: Images, backbone: Backbone, settings: ExtractSettings) -> None:
+        self._images = images
+        self._backbone = backbone
+        self._settings = settings
+        self._num_decoders = settings.num_decoders or len(os.sched_getaffinity(0))
+        layers = range(backbone.num_layers + 1)
+        self._reductions = {layer: reduction(settings.tokens, backbone.layer_spec(layer)) for layer in layers}
+
+    def measure(self, layers: tuple[int, ...]) -> dict[int, Float[Tensor, "row token width"]]:
+        """Return the tokens of a seeded sample of rows, of those that can be decoded."""
+        num_rows = len(self._images.samples)
+        chosen = np.sort(np.random.default_rng(0).permutation(num_rows)[:NUM_MEASURED]).tolist()
+        results = [result.tokens for result in self._tokens(self._images, self._cut(chosen, layers)) if result.rows]
+        if not results:
+            raise IcecoreError(f"none of {len(chosen)} sampled images can be decoded; check the source")
+        return {layer: torch.cat([tokens[layer] for tokens in results]) for layer in layers}
+
+    def run(self, writer: StoreWriter, report: Callable[[Progress], None]) -> Progress:
+        """Write every shard that lacks something; a shard counts when all of it is on disk, whatever happens then."""
+        todo, num_rows = writer.todo, len(writer.order)
+        row_bytes = sum(estimate_size(writer.spec, num_rows, 0).layers.values()) / num_rows
+        meter = Meter(num_rows, writer.num_rows_done, row_bytes, report)
+        if todo:
+            self._backbone.cut(max(layer for shard in todo for layer in shard.layers))
+        batches = {shard: self._cut(range(shard.start, shard.stop), shard.layers) for shard in todo}
+        asked = [batch for shard in todo for batch in batches[shard]]
+        images = self._images.ordered(writer.order)
+        with iterate_ahead(self._tokens(images, asked), BATCHES_RUN_AHEAD) as results:
+            for shard in todo:
+                with writer.shard(shard) as out:
+                    for result in islice(results, len(batches[shard])):
+                        self._write(out, images, result)
+                        meter.add(len(result.batch.rows), len(result.failed))
+        return meter.progress
+
+    def _cut(self, rows: Sequence[int], layers: tuple[int, ...]) -> list[Batch]:
+        size = self._settings.batch_size
+        return [Batch(rows[start : start + size], layers) for start in range(0, len(rows), size)]
+
+    def _tokens(self, images: Images, batches: Sequence[Batch]) -> Generator[BatchTokens, None, None]:
+        return run_batches(images, self._backbone, self._reductions, batches, self._num_decoders)
+
+    def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
+        for row, cause in result.failed.items():
+            if self._settings.strict:
+                key = images.samples[row].key
+                raise IcecoreError(f"{key!r}: {cause}; mend or remove it, or leave --strict out to record it and go on")
+            out.fail(row, cause)
+        if result.rows:
+            out.append(result.rows, result.tokens)

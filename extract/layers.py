@@ -1,0 +1,27 @@
+"""Which layers a user means."""
+
+import re
+
+from icecore.store import UsageError
+
+
+def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
+    """Return the layers that `all` or a list such as `0,3,6-12` names, ascending.
+
+    A backbone of `num_layers` blocks has layers 0 to `num_layers`: layer 0 is what enters block 1, layer k
+    is the output of block k.
+    """
+    if text.strip() == "all":
+        return tuple(range(num_layers + 1))
+    layers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
+            raise UsageError(f"layers {text!r}: cannot read {part!r}; expected 'all' or a list such as 0,3,6-12")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise UsageError(f"layers {text!r}: {part.strip()!r} counts down; expected the smaller number first")
+        if last > num_layers:
+            raise UsageError(f"layers {text!r}: there is no layer {last}; the backbone has layers 0 to {num_layers}")
+        layers.update(range(first, last + 1))
+    return tuple(sorted(layers))

@@ -1,0 +1,59 @@
+"""How far an extraction is; knows nothing of how that is shown."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state after a batch; rows that an earlier run finished are `num_skipped`, and part of `num_done`."""
+
+    num_rows: int
+    num_done: int
+    num_skipped: int
+    num_failed: int  # of this run
+    num_bytes: int  # of tokens, as they are on disk, of this run
+    elapsed_seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """The rate of this run."""
+        return (self.num_done - self.num_skipped) / max(self.elapsed_seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time that the remaining rows take at this rate; None before the first."""
+        rate = self.rows_per_second
+        return (self.num_rows - self.num_done) / rate if rate else None
+
+
+class Meter:
+    """Counts what one run does, and tells `report` after each count."""
+
+    def __init__(self, num_rows: int, num_skipped: int, row_bytes: float, report: Callable[[Progress], None]) -> None:
+        self._num_rows = num_rows
+        self._num_skipped = num_skipped
+        self._row_bytes = row_bytes
+        self._report = report
+        self._num_new = 0
+        self._num_failed = 0
+        self._started = time.monotonic()
+
+    def add(self, num_rows: int, num_failed: int) -> None:
+        """Count some rows, of which some failed."""
+        self._num_new += num_rows
+        self._num_failed += num_failed
+        self._report(self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        """The state now."""
+        return Progress(
+            num_rows=self._num_rows,
+            num_done=self._num_skipped + self._num_new,
+            num_skipped=self._num_skipped,
+            num_failed=self._num_failed,
+            num_bytes=round(self._num_new * self._row_bytes),
+            elapsed_seconds=time.monotonic() - self._started,
+        )

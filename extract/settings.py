@@ -1,0 +1,36 @@
+"""What a user may choose about an extraction, and the command line that says the same."""
+
+import shlex
+from typing import Literal
+
+from pydantic import Field
+
+from icecore.store import Frozen
+
+
+class ExtractSettings(Frozen):
+    """The `extract` block of a pipeline; the options of `icecore extract` have the same names."""
+
+    backbone: str
+    checkpoint: str | None = None
+    layers: str = "all"
+    tokens: str = "all"
+    dtype: str = "int8"
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    views: int = Field(1, ge=1, le=1)  # more than the plain view needs an augmentation, which is not there yet
+    batch_size: int = Field(64, ge=1)
+    device: str = "auto"
+    limit: int | None = Field(None, ge=1)
+    strict: bool = False
+    shard_rows: int | None = Field(None, ge=1)
+    num_decoders: int | None = Field(None, ge=1)
+
+
+def command_line(source: str, store: str, settings: ExtractSettings) -> str:
+    """Return the `icecore extract` command that does what these settings say, and resumes it when interrupted."""
+    words = ["icecore", "extract", source, store]
+    for name, value in settings.model_dump(exclude_defaults=True).items():
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append(str(value))
+    return shlex.join(words)

@@ -1,0 +1,59 @@
+"""The small image data sets that come with scikit-learn: real data that needs no download."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from icecore.store import Sample, choose
+
+TEST_EVERY = 5  # of each class, in scikit-learn's order: every fifth is test
+
+
+class SklearnSource:
+    """A data set of `sklearn.datasets`, split 80 : 20 by class; the bytes of a sample are its grey values."""
+
+    kind = "sklearn"
+
+    def __init__(self, path: str) -> None:
+        images, labels, self.classes = choose(DATASETS, path, "scikit-learn data set")()
+        self._size = (images.shape[2], images.shape[1])
+        self._bytes = [image.tobytes() for image in images]
+        seen: Counter[int] = Counter()
+        samples = []
+        for row, label in enumerate(labels.tolist()):
+            seen[label] += 1
+            split = "test" if seen[label] % TEST_EVERY == 0 else "train"
+            key = f"{split}/{self.classes[label]}/{row:04d}"
+            samples.append(Sample(key, label, split, width=self._size[0], height=self._size[1]))
+        self._rows = sorted(range(len(samples)), key=lambda row: samples[row].key)
+        self.samples = tuple(samples[row] for row in self._rows)
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Say no: these data sets are on no path."""
+        return False
+
+    def read(self, row: int) -> bytes:
+        """Return the grey values of one image, a byte a pixel."""
+        return self._bytes[self._rows[row]]
+
+    def decode(self, data: bytes) -> Image.Image:
+        """Return the grey values as an RGB image."""
+        if len(data) != self._size[0] * self._size[1]:
+            raise ValueError(f"{len(data)} bytes, expected {self._size[0]} x {self._size[1]}")
+        return Image.frombytes("L", self._size, data).convert("RGB")
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return the 1,797 handwritten digits, 8 x 8 pixels, 17 grey values spread over a byte."""
+    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+
+    values, labels = load_digits(return_X_y=True)
+    grey = np.round(np.asarray(values).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return grey, np.asarray(labels), tuple(map(str, range(10)))
+
+
+DATASETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray, tuple[str, ...]]]] = {"digits": _digits}
