@@ -7,7 +7,9 @@ the table about its rows, and a ledger that says which rows are there. Knows not
 from .backbone_files import FrozenBackbone
 from .choose import choose
 from .configuration import Frozen
+from .dataset import LayerDataset
 from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError, LockedError, UsageError
+from .estimate import SizeEstimate, estimate_size
 from .layer_reader import LayerReader
 from .layout import Shard
 from .location import write_atomic
@@ -26,6 +28,7 @@ __all__ = [
     "IdentityError",
     "IncompleteError",
     "IntegrityError",
+    "LayerDataset",
     "LayerReader",
     "LayerSpec",
     "LockedError",
@@ -33,12 +36,14 @@ __all__ = [
     "Sample",
     "Shard",
     "ShardWriter",
+    "SizeEstimate",
     "Store",
     "StoreSpec",
     "StoreWriter",
     "UsageError",
     "choose",
     "dataset_sha256",
+    "estimate_size",
     "open_store",
     "open_writer",
     "verify",

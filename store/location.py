@@ -7,17 +7,23 @@ folder); elsewhere one `put` is the atom, as object stores promise.
 import contextlib
 import os
 import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 import fsspec
 import numpy as np
 
-from .errors import UsageError
+from .errors import IcecoreError, UsageError
+
+T = TypeVar("T")
 
 PARTIAL = "partial"  # unfinished files live here alone: whatever a killed process leaves behind is in one place
+NUM_TRIES = 6
+FIRST_DELAY_SECONDS = 0.1  # doubled after every failure: about three seconds in all
 
 
 @runtime_checkable
@@ -63,7 +69,7 @@ def open_location(url: str) -> Location:
     if protocol in ("file", "local"):
         return LocalFolder(rest)
     try:
-        filesystem, root = fsspec.core.url_to_fs(url)
+        filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise UsageError(f"store {url!r}: no way to open {protocol}:// URLs ({error})") from None
     return RemoteFolder(url, filesystem, root)
@@ -156,7 +162,7 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A prefix of an fsspec file system, such as an object store."""
+    """A prefix of an fsspec file system, such as an object store; every request is tried several times."""
 
     def __init__(self, url: str, filesystem: Any, root: str) -> None:
         self.url = url
@@ -165,12 +171,12 @@ class RemoteFolder:
 
     def read(self, name: str) -> bytes:
         """Return a whole file."""
-        return self._filesystem.cat_file(self._path(name))
+        return self._retry(lambda: self._filesystem.cat_file(self._path(name)))
 
     def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
         """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
-        wanted = sum(buffer.nbytes for buffer in buffers)
-        data = np.frombuffer(self._filesystem.cat_file(self._path(name), start=offset, end=offset + wanted), np.uint8)
+        path, end = self._path(name), offset + sum(buffer.nbytes for buffer in buffers)
+        data = np.frombuffer(self._retry(lambda: self._filesystem.cat_file(path, start=offset, end=end)), np.uint8)
         start = 0
         for buffer in buffers:
             piece = data[start : start + buffer.nbytes]
@@ -180,36 +186,49 @@ class RemoteFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file in one put."""
-        self._filesystem.pipe_file(self._path(name), data)
+        self._retry(lambda: self._filesystem.pipe_file(self._path(name), data))
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a new file for writing front to back; it appears, whole, when the context ends well."""
-        file = self._filesystem.open(self._path(name), "wb")
-        try:
+        """Open a new file for writing front to back; it is put, whole, when the context ends well."""
+        with tempfile.NamedTemporaryFile(prefix="icecore-", buffering=0) as file:
             yield file
-        except BaseException:
-            file.discard()
-            raise
-        file.close()
+            self._retry(lambda: self._filesystem.put_file(file.name, self._path(name)))
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""
         with contextlib.suppress(FileNotFoundError):
-            self._filesystem.rm_file(self._path(name))
+            self._retry(lambda: self._filesystem.rm_file(self._path(name)))
 
     def exists(self, name: str) -> bool:
         """Say whether a file is there."""
-        return bool(self._filesystem.exists(self._path(name)))
+        return bool(self._retry(lambda: self._filesystem.exists(self._path(name))))
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size in bytes of every file below a folder."""
-        found = self._filesystem.find(self._path(folder), detail=True)
+        found = self._retry(lambda: self._filesystem.find(self._path(folder), detail=True))
         prefix = self._filesystem._strip_protocol(self._root) + "/"
         return {path.removeprefix(prefix): int(entry["size"]) for path, entry in found.items()}
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
+
+    def _retry(self, request: Callable[[], T]) -> T:
+        for attempt in range(NUM_TRIES - 1):
+            try:
+                return request()
+            except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+                raise
+            except OSError:
+                time.sleep(FIRST_DELAY_SECONDS * 2**attempt)
+        try:
+            return request()
+        except (FileNotFoundError, PermissionError):
+            raise
+        except OSError as error:
+            raise IcecoreError(
+                f"{self.url}: still failing after {NUM_TRIES} tries ({error}); run the command again"
+            ) from error
 
 
 def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
