@@ -34,10 +34,11 @@ app.command()(predict)
 app.command()(run)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         sys.stdout.write(f"icecore {version('icecore')}\n")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="icecore", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
     except Exception as error:
         line, code = _explain(error)
         sys.stderr.write(f"icecore: error: {line}\n" if line else "")

@@ -1,17 +1,18 @@
 """`icecore extract`: stage one from the command line."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
 
+from .extract_progress import extract_progress
 from .interrupt import interruptible
 from .settings import settings_of
-from .terminal import notes
-from .wording import duration, size
+from .terminal import output, print_json
+from .wording import extracted
 
 
 def extract(
-    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="KIND:PATH, or a path whose kind is plain.")],
     store: Annotated[str, typer.Argument(metavar="STORE", help="To make or to go on with: a path or any fsspec URL.")],
     backbone: Annotated[str, typer.Option(metavar="NAME", help="A timm vision transformer.")],
@@ -25,10 +26,11 @@ def extract(
     views: Annotated[int | None, typer.Option(metavar="N", help="Views of each image.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Images in one forward pass.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N images of each split.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only N images, spread over all.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
     num_decoders: Annotated[int | None, typer.Option(metavar="N", help="Threads that decode images.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What was done, for another program.")] = False,
 ) -> None:
     """Run a frozen backbone once over SOURCE and keep the tokens of its layers in STORE.
 
@@ -38,11 +40,14 @@ def extract(
 
     Example: icecore extract folder:photos photos.ice --backbone deit_tiny_patch16_224 --dtype float16
     """
+    given = locals()  # the words of the command, by name; None where the stage's own default holds
     from icecore.extract import ExtractSettings
     from icecore.extract import extract as run_extract
 
-    from .extract_progress import extract_progress
-
-    settings = settings_of(context, ExtractSettings)
+    settings = settings_of(ExtractSettings, given)
     with interruptible("finished shards are kept: the same command goes on"), extract_progress() as progress:
         report = run_extract(source, store, settings, progress)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        output().print(f"{store}: {extracted(report)}", markup=False)

@@ -16,15 +16,11 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 class Pipeline(Frozen):
-    """One named pipeline; each stage parses its own block with its own model.
-
-    `local_checkpoint` is used where that file exists; elsewhere the backbone comes from the hub.
-    """
+    """One named pipeline; each stage parses its own block with its own model."""
 
     source: str
     store: str
     run: str
-    local_checkpoint: str | None = None
     extract: dict[str, Any]
     train: dict[str, Any] = Field(default_factory=dict)
     select: dict[str, Any] = Field(default_factory=dict)

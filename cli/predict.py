@@ -13,8 +13,6 @@ from .wording import percent
 if TYPE_CHECKING:
     from icecore.live import Prediction
 
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-
 
 def predict(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle, as `icecore select` leaves it.")],
@@ -44,6 +42,7 @@ def predict(
 
 
 def _files(given: Path) -> Iterator[Path]:
+    from icecore.extract.decoding import EXTENSIONS
     from icecore.store import UsageError
 
     if given.is_file():
@@ -51,9 +50,9 @@ def _files(given: Path) -> Iterator[Path]:
         return
     if not given.is_dir():
         raise UsageError(f"no image at {str(given)!r}: expected a file or a folder of images")
-    found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in given.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not found:
-        raise UsageError(f"{given}: no images in this folder ({', '.join(sorted(SUFFIXES))})")
+        raise UsageError(f"{given}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
     yield from found
 
 

@@ -1,27 +1,57 @@
 """`icecore run`: a named pipeline from images to report."""
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .interrupt import interruptible
+from .outcome import read_outcome
+from .terminal import notes, output, print_facts, print_json, print_table
+from .wording import duration
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+DEFAULT_FILE = Path("pipelines.yaml")
 
 
 def run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A pipeline of the file.")],
-    file: Annotated[Path, typer.Option("-f", "--file", metavar="FILE", help="Where pipelines are.")] = Path(
-        "pipelines.yaml"
-    ),
+    file: Annotated[Path, typer.Option("-f", "--file", metavar="FILE", help="The pipelines.")] = DEFAULT_FILE,
+    as_json: Annotated[bool, typer.Option("--json", help="The selection, for another program.")] = False,
 ) -> None:
     """Extract, train, select and report as the pipeline NAME says, skipping what is up to date.
 
     Example: icecore run demo -f pipelines.yaml
     """
-    from .pipelines import load_pipeline
-    from .stages import run_stages
-    from .summary import print_summary
-
-    pipeline = load_pipeline(file, name)
     with interruptible("what is finished is kept: the same command goes on"):
-        print_summary(pipeline.run, run_stages(pipeline))
+        from .plan import make_plan
+
+        plan = make_plan(file, name)
+        _run_stages(plan)
+    folder = Path(plan.pipeline.run)
+    if as_json:
+        print_json(read_outcome(folder).as_json())
+    else:
+        _print_outcome(folder)
+
+
+def _run_stages(plan: "Plan") -> None:
+    """Run every stage and say in a line what it did and how long that took."""
+    from .stages import STAGES
+
+    for name, stage in STAGES.items():
+        begin = time.perf_counter()
+        done = stage(plan)
+        notes().print(f"{name:<8} {duration(time.perf_counter() - begin):>7}   {done}", markup=False)
+
+
+def _print_outcome(folder: Path) -> None:
+    outcome = read_outcome(folder)
+    rows, chosen = outcome.table()
+    output().print("\nTest accuracy in per cent, by layer and adapter (* selected)\n")
+    print_table(["layer", *outcome.families], rows, chosen)
+    output().print()
+    print_facts([*outcome.facts(), ("bundle", f"{folder}/bundle"), ("report", f"{folder}/report.html")])

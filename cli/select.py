@@ -1,27 +1,37 @@
 """`icecore select`: choose on validation, read the test split once."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from .outcome import read_outcome
 from .settings import settings_of
-from .terminal import output, print_facts, print_json
-from .wording import configuration, percent
+from .terminal import print_facts, print_json
 
 
 def select(
-    context: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A folder made by `icecore train`.")],
     selector: Annotated[str | None, typer.Option(metavar="NAME", help="How to choose.")] = None,
+    confidence: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the intervals.")] = None,
+    num_resamples: Annotated[
+        int | None, typer.Option(metavar="N", help="Bootstrap resamples of the intervals.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the resamples.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
 ) -> None:
     """Choose among the adapters of RUN by validation, read the test split once, write RUN/bundle.
 
     Example: icecore select runs/photos
     """
+    given = locals()  # the words of the command, by name; None where the stage's own default holds
     from icecore.train import SelectSettings
     from icecore.train import select as run_select
 
-    selection = run_select(run, settings_of(context, SelectSettings)).as_dict()
+    run_select(run, settings_of(SelectSettings, given))
+    outcome = read_outcome(Path(run))
     if as_json:
-        print_json({key: selection[key] for key in ("selected", "validation", "test")})
+        print_json(outcome.as_json())
+    else:
+        print_facts([*outcome.facts(), ("bundle", f"{run}/bundle")])

@@ -5,16 +5,15 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-import typer
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def settings_of(context: typer.Context, model: type[Model]) -> Model:
-    """Build a stage's settings from the options that the user gave; the model fills in the others."""
-    given = {name: value for name, value in context.params.items() if name in model.model_fields and value is not None}
-    return parse_settings(model, given, lambda key: f"--{key.replace('_', '-')}")
+def settings_of(model: type[Model], given: Mapping[str, Any]) -> Model:
+    """Build a stage's settings from the options of a command; the model fills in those that are None."""
+    options = {name: value for name, value in given.items() if name in model.model_fields and value is not None}
+    return parse_settings(model, options, lambda key: f"--{key.replace('_', '-')}")
 
 
 def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callable[[str], str]) -> Model:

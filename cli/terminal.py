@@ -30,12 +30,9 @@ def print_json(value: Any, indent: int | None = 2) -> None:
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print name and value, a line each."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    console, width = output(), max(len(name) for name, _ in facts)
     for name, value in facts:
-        table.add_row(Text(name), Text(value))
-    output().print(table)
+        console.print(Text.assemble((name.ljust(width), "dim"), "  ", value))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:

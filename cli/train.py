@@ -6,10 +6,12 @@ import typer
 
 from .interrupt import interruptible
 from .settings import settings_of
+from .terminal import output, print_json
+from .train_progress import train_progress
+from .wording import trained
 
 
 def train(
-    context: typer.Context,
     store: Annotated[str, typer.Argument(metavar="STORE", help="A complete store: a path or any fsspec URL.")],
     out: Annotated[str, typer.Option(metavar="RUN", help="The folder of results to make.")],
     adapters: Annotated[str | None, typer.Option(metavar="A,B", help="Adapter families.")] = None,
@@ -30,16 +32,20 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
     memory: Annotated[str | None, typer.Option(metavar="4GB", help="The most memory that tokens may take.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The cost, for another program.")] = False,
 ) -> None:
     """Train adapters on every chosen layer of STORE, all of them at once; comma lists make a grid.
 
     Example: icecore train photos.ice --out runs/photos --adapters linear,inca --lr 1e-3,3e-3
     """
+    given = locals()  # the words of the command, by name; None where the stage's own default holds
     from icecore.train import TrainSettings
     from icecore.train import train as run_train
 
-    from .train_progress import train_progress
-
-    settings = settings_of(context, TrainSettings)
+    settings = settings_of(TrainSettings, given)
     with interruptible("nothing was written: start it again"), train_progress() as progress:
-        run = run_train(store, out, settings, progress)
+        cost = run_train(store, out, settings, progress).facts["cost"]
+    if as_json:
+        print_json({"run": out, **cost})
+    else:
+        output().print(f"{out}: {trained(cost)}", markup=False)

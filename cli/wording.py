@@ -1,14 +1,18 @@
 """Quantities in words, the same in the terminal and on the page."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from icecore.extract import ExtractReport
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: int | float | None, digits: int = 1) -> str:
     """Write an accuracy in per cent: 0.907 is 90.7."""
     return "–" if share is None else f"{100 * share:.{digits}f}"
 
 
-def size(num_bytes: float) -> str:
+def size(num_bytes: int | float) -> str:
     """Write a number of bytes with a decimal unit: 1.02 GB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if num_bytes < 1000 or unit == "TB":
@@ -17,7 +21,7 @@ def size(num_bytes: float) -> str:
     raise AssertionError("unreachable")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Write a time with the precision that matters: 0.4 s, 61 s, 12 min, 3.2 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -38,3 +42,24 @@ def short(value: object) -> str:
 def configuration(config: Mapping[str, object]) -> str:
     """Write a configuration in one line: lr 0.001, weight_decay 0.01."""
     return ", ".join(f"{key.replace('_', ' ')} {short(value)}" for key, value in config.items())
+
+
+def extracted(report: "ExtractReport") -> str:
+    """Write what an extraction did: 1797 rows, 412 MB, 38 s (47 rows/s)."""
+    parts = [f"{report.num_rows} rows", size(report.num_bytes)]
+    if report.num_failed:
+        parts.append(f"{report.num_failed} failed")
+    if report.num_skipped == report.num_rows:
+        return ", ".join([*parts, "all of them there before"])
+    if report.num_skipped:
+        parts.append(f"{report.num_skipped} there before")
+    return ", ".join([*parts, f"{duration(report.elapsed_seconds)} ({report.rows_per_second:.0f} rows/s)"])
+
+
+def trained(cost: Mapping[str, Any]) -> str:
+    """Write what a sweep did: 156 adapters, 61 s, 1.02 GB read in 3.4 s."""
+    parts = [f"{cost['num_adapters']} adapters"]
+    if cost["num_diverged"]:
+        parts.append(f"{cost['num_diverged']} diverged")
+    reading = f"{size(cost['bytes_read'])} read in {duration(cost['reading_seconds'])}"
+    return ", ".join([*parts, duration(cost["training_seconds"]), reading])

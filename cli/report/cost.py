@@ -1,28 +1,33 @@
 """What a run cost: seconds and bytes, from the run itself and, where it can be reached, from its store."""
 
-from ..wording import duration, size
+from typing import Any
+
+from ..wording import duration, short, size
 from .findings import Findings
+
+NAMES = {
+    "num_adapters": "adapters trained",
+    "num_diverged": "of them diverged",
+    "training_seconds": "training",
+    "reading_seconds": "reading the store",
+    "bytes_read": "bytes read",
+    "device": "device",
+    "compute_dtype": "computed in",
+}
 
 
 def cost_of(findings: Findings) -> list[tuple[str, str]]:
     """List the costs as lines of name and quantity."""
-    lines = [(_name(key), _quantity(key, value)) for key, value in findings.run["cost"].items()]
-    parameters = sum(each.num_parameters for each in findings.trained)
-    return [
-        *lines,
-        ("parameters trained, all adapters", f"{parameters:,}".replace(",", " ")),
-        *_store_lines(findings.run["store"]),
-    ]
+    cost = findings.run["cost"]
+    lines = [(name, _quantity(key, cost[key])) for key, name in NAMES.items() if key in cost]
+    parameters = f"{sum(each.num_parameters for each in findings.trained):,}".replace(",", " ")
+    return [*lines, ("parameters, all adapters", parameters), *_store_lines(findings.run["store"])]
 
 
-def _name(key: str) -> str:
-    return key.removesuffix("_seconds").replace("_", " ")
-
-
-def _quantity(key: str, value: float) -> str:
+def _quantity(key: str, value: Any) -> str:
     if key.endswith("seconds"):
         return duration(value)
-    return size(value) if "bytes" in key else f"{value:g}"
+    return size(value) if "bytes" in key else short(value)
 
 
 def _store_lines(url: str) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ class Trained:
     @property
     def top1(self) -> float:
         """Validation accuracy after the last epoch; 0 where the adapter diverged."""
-        return self.validation_top1[-1] or 0.0
+        return (self.validation_top1[-1] or 0.0) if self.status == "ok" else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,21 @@ def read_findings(run: Path) -> Findings:
 
     if not (run / "run.json").is_file():
         raise UsageError(f"no run at {str(run)!r}: expected a folder with run.json, as `icecore train --out` writes it")
-    selection = run / "selection.json"
-    return Findings(
-        run=json.loads((run / "run.json").read_text()),
-        trained=tuple(_read_trained(run / "results.parquet")),
-        selection=json.loads(selection.read_text()) if selection.is_file() else None,
-    )
+    trained = tuple(_read_trained(run / "results.parquet"))
+    selection = _read_selection(run, {each.adapter_id for each in trained})
+    return Findings(json.loads((run / "run.json").read_text()), trained, selection)
+
+
+def _read_selection(run: Path, trained: set[str]) -> dict[str, Any] | None:
+    from icecore.store import IcecoreError
+
+    path = run / "selection.json"
+    if not path.is_file():
+        return None
+    selection = json.loads(path.read_text())
+    if not {member["adapter_id"] for member in selection["selected"]} <= trained:
+        raise IcecoreError(f"{path}: chooses adapters that {run} does not hold; choose again with icecore select {run}")
+    return selection
 
 
 def _read_trained(results: Path) -> list[Trained]:

@@ -1,13 +1,90 @@
-"""A run folder as `train` and `select` leave it, made of smooth invented curves: quick, and the same every time."""
+"""The command as a function, a small real store and run, and an invented run folder with smooth curves for the page."""
 
 import itertools
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from icecore.cli import main
+
+BACKBONE = "test_vit"  # timm's smallest: 6 blocks of width 64, 160 pixels
+LIMIT = 90
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Icecore = Callable[..., Answer]
+
+
+@pytest.fixture
+def icecore(capsys: pytest.CaptureFixture[str]) -> Icecore:
+    """The command, in this process."""
+
+    def call(*words: object) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return Answer(ended.value.code if isinstance(ended.value.code, int) else 1, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seeded random weights of the small backbone."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / f"{BACKBONE}.safetensors"
+    save_file(timm.create_model(BACKBONE, num_classes=0).state_dict(), path)
+    return path
+
+
+def succeed(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 0
+
+
+@pytest.fixture(scope="session")
+def store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of some digits, made by the command."""
+    path = tmp_path_factory.mktemp("stores") / "digits.ice"
+    words = ("--backbone", BACKBONE, "--checkpoint", checkpoint, "--dtype", "float32", "--compute-dtype", "float32")
+    succeed("extract", "sklearn:digits", path, *words, "--layers", "0,3,6", "--limit", LIMIT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on that store, trained and selected by the command."""
+    path = tmp_path_factory.mktemp("runs") / "digits"
+    succeed("train", store, "--out", path, "--epochs", 3, "--lr", "1e-2", "--weight-decay", 0.01, "--pooling", "mean")
+    succeed("select", path)
+    return path
+
+
+@pytest.fixture
+def invented(tmp_path: Path) -> Path:
+    """A run folder whose numbers are known."""
+    return make_run(tmp_path / "invented")
+
 
 NUM_EPOCHS = 20
 GRIDS: dict[str, list[dict[str, Any]]] = {
@@ -28,8 +105,8 @@ def _rows(num_layers: int) -> list[dict[str, Any]]:
         grid = itertools.product(range(num_layers), configs, (1e-3, 3e-3), (0.01, 0.3))
         for number, (layer, config, lr, weight_decay) in enumerate(grid):
             top1 = _accuracy(family, layer, lr, weight_decay)
-            for epoch in range(NUM_EPOCHS):
-                rise = 1 - math.exp(-(epoch + 1) / 5)
+            for epoch in range(1, NUM_EPOCHS + 1):
+                rise = 1 - math.exp(-epoch / 5)
                 rows.append(
                     {
                         "adapter_id": f"{family}-{number:04d}",
@@ -46,14 +123,14 @@ def _rows(num_layers: int) -> list[dict[str, Any]]:
                         "validation_nll": 3.7 - 3 * top1 * rise,
                         "seconds": 0.01,
                         "num_parameters": 8_299 if family == "linear" else 156_523,
-                        "status": "trained",
+                        "status": "ok",
                     }
                 )
     return rows
 
 
 def _selection(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    last = [row for row in rows if row["epoch"] == NUM_EPOCHS - 1]
+    last = [row for row in rows if row["epoch"] == NUM_EPOCHS]
     best: dict[tuple[str, int], dict[str, Any]] = {}
     for row in sorted(last, key=lambda row: row["validation_top1"]):
         best[row["adapter"], row["layer"]] = row
@@ -98,7 +175,15 @@ def make_run(folder: Path, num_layers: int = 13, selected: bool = True) -> Path:
         "layers": list(range(num_layers)),
         "settings": {"adapters": list(GRIDS), "lr": [1e-3, 3e-3], "weight_decay": [0.01, 0.3], "epochs": NUM_EPOCHS},
         "validation": {"how": "20 % of train by group, stratified", "num_rows": 187, "rows_sha256": "ab" * 32},
-        "cost": {"training_seconds": 61.2, "reading_seconds": 3.4, "bytes_read": 1_022_000_000},
+        "cost": {
+            "training_seconds": 61.2,
+            "reading_seconds": 3.4,
+            "bytes_read": 1_022_000_000,
+            "num_adapters": 156,
+            "num_diverged": 0,
+            "device": "cpu",
+            "compute_dtype": "bfloat16",
+        },
         "versions": {"icecore": "0.1.0", "python": "3.11.2", "torch": "2.15.0", "numpy": "2.4.6"},
     }
     (folder / "run.json").write_text(json.dumps(run))

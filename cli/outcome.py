@@ -1,0 +1,67 @@
+"""What a selection says, in words and as JSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .wording import configuration, percent
+
+SPLITS = ("test", "validation")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """RUN/selection.json, as `select` wrote it."""
+
+    selection: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the keys that other programs may rely on."""
+        members = [{key: member[key] for key in ("adapter", "layer", "config", "weight")} for member in self.selected]
+        return {"selected": members, **{split: self.selection[split] for split in SPLITS}}
+
+    @property
+    def selected(self) -> list[dict[str, Any]]:
+        """The chosen adapters with their weights."""
+        return self.selection["selected"]
+
+    @property
+    def families(self) -> list[str]:
+        """The adapter families of the table, in its order."""
+        return list(dict.fromkeys(row["adapter"] for row in self.selection["table"]))
+
+    def table(self) -> tuple[list[list[str]], int | None]:
+        """Return test accuracy in per cent as layer by family, and which line has the (heaviest) selected adapter."""
+        test = {(row["layer"], row["adapter"]): row for row in self.selection["table"]}
+        chosen = {member["adapter_id"] for member in self.selected}
+        layers = sorted({layer for layer, _ in test})
+        rows = [[str(k), *(_cell(test.get((k, family)), chosen) for family in self.families)] for k in layers]
+        leader = max(self.selected, key=lambda member: member["weight"])["layer"]
+        return rows, layers.index(leader) if leader in layers else None
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what was selected and how well it does, as name and value."""
+        members = [("selected", _member(member)) for member in self.selected]
+        return members + [(split, _accuracy(self.selection[split])) for split in SPLITS]
+
+
+def read_outcome(run: Path) -> Outcome:
+    """Read the selection of a run that has one."""
+    return Outcome(json.loads((run / "selection.json").read_text()))
+
+
+def _cell(row: dict[str, Any] | None, chosen: set[str]) -> str:
+    if row is None:
+        return "–"
+    return percent(row["test_top1"]) + ("*" if row["adapter_id"] in chosen else " ")
+
+
+def _member(member: dict[str, Any]) -> str:
+    weight = "" if member["weight"] == 1 else f", weight {member['weight']:.2f}"
+    return f"{member['adapter']} at layer {member['layer']}{weight}  ({configuration(member['config'])})"
+
+
+def _accuracy(split: dict[str, Any]) -> str:
+    interval = f"{percent(split['low'])} to {percent(split['high'])}"
+    return f"{percent(split['top1'])} %  ({interval}, {split['num_rows']} rows)"

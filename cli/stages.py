@@ -1,0 +1,73 @@
+"""The stages of a pipeline, one after another; each looks at what is on disk first and skips what is up to date."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .extract_progress import extract_progress
+from .outcome import read_outcome
+from .plan import Plan
+from .terminal import notes
+from .train_progress import train_progress
+from .wording import extracted, percent, trained
+
+UP_TO_DATE = "up to date"
+
+
+def extract_stage(plan: Plan) -> str:
+    """Extract what the store lacks; the store itself knows what that is, and refuses another identity."""
+    from icecore.extract import extract
+
+    with extract_progress() as progress:
+        report = extract(plan.pipeline.source, plan.pipeline.store, plan.extract, progress)
+    done = report.num_skipped == report.num_rows
+    return f"{UP_TO_DATE}, {report.num_rows} rows" if done else extracted(report)
+
+
+def train_stage(plan: Plan) -> str:
+    """Train unless RUN holds the same settings on the same store."""
+    from icecore.store import open_store
+    from icecore.train import open_run, train
+
+    pipeline = plan.pipeline
+    if (Path(pipeline.run) / "run.json").is_file():
+        facts = open_run(pipeline.run).facts
+        same_store = facts["identity_sha256"] == open_store(pipeline.store).identity.sha256
+        if same_store and facts["settings"] == plan.train.model_dump(mode="json"):
+            return f"{UP_TO_DATE}, {facts['cost']['num_adapters']} adapters"
+    with train_progress() as progress:
+        return trained(train(pipeline.store, pipeline.run, plan.train, progress).facts["cost"])
+
+
+def select_stage(plan: Plan) -> str:
+    """Select unless that was done since training, with the same settings."""
+    from icecore.train import select
+
+    run = Path(plan.pipeline.run)
+    fresh = _is_newer(run / "selection.json", run / "run.json")
+    if fresh and read_outcome(run).selection["settings"] == plan.select.model_dump(mode="json"):
+        return UP_TO_DATE
+    with notes().status("select: reading the test split"):
+        select(str(run), plan.select)
+    return f"{percent(read_outcome(run).selection['test']['top1'])} % on the test split"
+
+
+def report_stage(plan: Plan) -> str:
+    """Write the page unless it is newer than what it tells of."""
+    from .report.page import write_report
+
+    run = Path(plan.pipeline.run)
+    if _is_newer(run / "report.html", run / "run.json") and _is_newer(run / "report.html", run / "selection.json"):
+        return UP_TO_DATE
+    return str(write_report(run))
+
+
+STAGES: dict[str, Callable[[Plan], str]] = {
+    "extract": extract_stage,
+    "train": train_stage,
+    "select": select_stage,
+    "report": report_stage,
+}
+
+
+def _is_newer(product: Path, than: Path) -> bool:
+    return product.is_file() and product.stat().st_mtime_ns >= than.stat().st_mtime_ns

@@ -1,0 +1,75 @@
+"""A bundle on raw images: the frozen backbone up to the deepest layer that the bundle needs, then its adapters."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from icecore.extract import load_backbone
+from icecore.extract.decoding import decode_image
+from icecore.extract.tokens import reduction
+from icecore.store import IdentityError
+from icecore.train import load_bundle
+
+from .prediction import Prediction
+
+Image = bytes | str | Path
+Pixels = UInt8[Tensor, "3 height width"]
+
+
+class Predictor:
+    """Names the classes of images; refuses a backbone whose weights are not the ones its adapters were trained on."""
+
+    def __init__(self, bundle: str, checkpoint: str | None = None, device: str = "auto", batch_size: int = 32) -> None:
+        self.batch_size = batch_size
+        self._bundle = load_bundle(bundle)
+        wanted = self._bundle.backbone
+        self._backbone = load_backbone(wanted.name, checkpoint or wanted.checkpoint, device)
+        if self._backbone.weights_sha256 != wanted.weights_sha256:
+            raise IdentityError(
+                f"{bundle}: trained on {wanted.name} with weights {wanted.weights_sha256}, got weights "
+                f"{self._backbone.weights_sha256}; give the checkpoint that the store was made with"
+            )
+        self._backbone.cut(max(self._bundle.layers))
+        self._reductions = {
+            layer: reduction(self._bundle.tokens, self._backbone.layer_spec(layer)) for layer in self._bundle.layers
+        }
+
+    def predict(self, images: Iterable[tuple[str, Image]]) -> Iterator[Prediction]:
+        """Yield a prediction for each (key, bytes or path), in order; an image that cannot be read yields its error."""
+        stream = iter(images)
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+            while batch := list(islice(stream, self.batch_size)):
+                yield from self._predict([key for key, _ in batch], list(pool.map(self._read, batch)))
+
+    def _read(self, image: tuple[str, Image]) -> Pixels | Exception:
+        """Return the pixels, or why there are none: Pillow raises a dozen types for broken files."""
+        given = image[1]
+        try:
+            return self._backbone.transform.pixels(
+                decode_image(given if isinstance(given, bytes) else Path(given).read_bytes())
+            )
+        except Exception as error:
+            return error
+
+    def _predict(self, keys: Sequence[str], read: Sequence[Pixels | Exception]) -> Iterator[Prediction]:
+        good = [pixels for pixels in read if isinstance(pixels, Tensor)]
+        answers = iter(self._classify(torch.stack(good)) if good else ())
+        for key, pixels in zip(keys, read, strict=True):
+            if isinstance(pixels, Exception):
+                yield Prediction(key, None, None, f"{type(pixels).__name__}: {pixels}")
+            else:
+                label, probability = next(answers)
+                yield Prediction(key, label, probability)
+
+    def _classify(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> list[tuple[str, float]]:
+        images = self._backbone.transform.normalise(pixels)
+        tokens = self._backbone.forward(images, self._bundle.layers)
+        reduced = {layer: self._reductions[layer].reduce(tokens[layer]) for layer in tokens}
+        best = self._bundle.probabilities(reduced).max(dim=1)
+        return [(self._bundle.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
