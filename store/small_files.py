@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import safetensors.torch
 from torch import Tensor
 
-from .arrays import array_metadata
+from .arrays import array_metadata, group_metadata
 from .backbone_files import FrozenBackbone, frozen_files
 from .checksum import sha256
 from .codecs import get_codec
@@ -61,11 +61,13 @@ def _write_if_new(location: Location, name: str, data: bytes) -> None:
 
 def _array_files(root: Root) -> dict[str, bytes]:
     shape = (root.spec.identity.views, root.num_rows)
-    return {
+    layers = root.spec.identity.layers
+    groups = {f"{folder}/zarr.json": group_metadata({}) for folder in ("layers", *(f"layers/{k:02d}" for k in layers))}
+    return groups | {
         f"layers/{layer:02d}/{name}/zarr.json": array_metadata(
             cut.part, shape, cut.chunk_rows, root.shard_rows, root.spec.compressor, layer
         )
-        for layer in root.spec.identity.layers
+        for layer in layers
         for name, cut in root.shard_formats(layer).items()
     }
 

@@ -1,5 +1,6 @@
 """Reading every byte of a store and naming what is not as it was written."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -61,7 +62,8 @@ def _root(location: Location, repair: bool) -> tuple[Root | None, list[Problem]]
 
 
 def _small_file(location: Location, root: Root, name: str) -> Iterator[Problem]:
-    layer = int(name.split("/")[1]) if name.startswith("layers/") else None
+    match = re.match(r"layers/(\d+)/", name)
+    layer = int(match[1]) if match else None
     try:
         load_file(location, root, name)
     except IcecoreError as error:

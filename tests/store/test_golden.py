@@ -1,0 +1,101 @@
+"""Stores of format 1 that were written once and are committed: every later version must open them.
+
+`python -m tests.store.test_golden`, from the project's root, writes those of codecs that have none yet.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from icecore.store import (
+    IcecoreError,
+    Identity,
+    LayerSpec,
+    Sample,
+    StoreSpec,
+    dataset_sha256,
+    open_store,
+    open_writer,
+    verify,
+)
+from icecore.store.backbone_files import FrozenBackbone
+from icecore.store.checksum import seal
+from icecore.store.codecs import CODECS
+
+GOLDEN = Path(__file__).parent / "golden"
+BOUND = {
+    "float32": 0.0,
+    "float16": 0.0,
+    "bfloat16": 0.0,
+    "int8": 1 / 16,
+    "int4": 15 / 14 + 0.01,
+}  # int4: half a step of the largest value
+TOKENS = (torch.arange(5 * 3 * 8).reshape(5, 3, 8) % 17 - 8).float()  # whole numbers: exact in every float type
+
+
+def write(dtype: str) -> None:
+    samples = [Sample(f"{row}.png", row % 2, "train" if row < 3 else "test", sha256="0") for row in range(5)]
+    classes = ("ant", "bee")
+    shape = LayerSpec(num_tokens=3, width=8, num_prefix=1, grid=(1, 2))
+    identity = Identity(
+        backbone="golden",
+        weights_sha256="0",
+        preprocessing={},
+        layers=(0, 7),
+        tokens="all",
+        dtype=dtype,
+        compute_dtype="float32",
+        dataset_sha256=dataset_sha256(samples, classes),
+    )
+    spec = StoreSpec(
+        identity=identity,
+        layers={0: shape, 7: shape},
+        classes=classes,
+        source="folder:golden",
+        checkpoint=None,
+        command="icecore extract folder:golden",
+        versions={},
+        shard_rows=4,
+    )
+    frozen = FrozenBackbone({"family": "vit"}, {"norm.weight": torch.arange(8.0)})
+    url = str(GOLDEN / f"format1-{dtype}.store")
+    with open_writer(url, spec, samples, frozen, lambda layers: {k: TOKENS + k for k in layers}) as writer:
+        for shard in writer.todo:
+            with writer.shard(shard) as out:
+                rows = [row for row in range(shard.start, shard.stop) if row != 4]
+                out.append(rows, {layer: TOKENS[rows] + layer for layer in (0, 7)})
+                if shard.stop == 5:
+                    out.fail(4, "zero bytes")
+
+
+@pytest.mark.parametrize("dtype", CODECS)
+def test_a_golden_store_opens(dtype: str) -> None:
+    url = str(GOLDEN / f"format1-{dtype}.store")
+    assert verify(url) == []
+    store = open_store(url)
+    assert store.spec.identity.dtype == dtype
+    assert store.splits == {"test": 1, "train": 3}
+    assert store.failed == {4: "zero bytes"}
+    assert store.classes == ("ant", "bee")
+    assert torch.equal(store.frozen().tensors["norm.weight"], torch.arange(8.0))
+    for layer in (0, 7):
+        tokens = store.layer(layer).rows(np.array([3, 0, 2]))
+        assert float((tokens - (TOKENS + layer)[[3, 0, 2]]).abs().max()) <= BOUND[dtype]
+
+
+def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
+    root = json.loads((GOLDEN / "format1-int8.store/zarr.json").read_text())
+    content = {key: value for key, value in root["attributes"]["icecore"].items() if key != "checksum"}
+    root["attributes"]["icecore"] = seal({**content, "format": 2})
+    (tmp_path / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(IcecoreError, match="store format 2, this version reads format 1; upgrade icecore"):
+        open_store(str(tmp_path))
+
+
+if __name__ == "__main__":
+    for name in CODECS:
+        if not (GOLDEN / f"format1-{name}.store").exists():
+            write(name)
