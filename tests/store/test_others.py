@@ -23,6 +23,7 @@ def test_tensorstore_reads_bfloat16_bit_exactly(full: Callable[..., str], tokens
     assert torch.equal(torch.from_numpy(bits).view(torch.bfloat16), tokens[3].to(torch.bfloat16))
 
 
+@pytest.mark.filterwarnings("ignore:Object at .* is not recognized as a component of a Zarr hierarchy")
 def test_xarray_opens_a_store_with_named_dimensions(full: Callable[..., str], tokens: dict[int, Tensor]) -> None:
     xarray = pytest.importorskip("xarray")
     url = full(dtype="int8")
