@@ -85,16 +85,16 @@ def load_root(location: Location, file: str = ROOT) -> Root:
     attributes = document.get("attributes", {}) if isinstance(document, dict) else {}
     if not isinstance(attributes, dict) or "icecore" not in attributes:
         raise IcecoreError(f"{name}: is a Zarr group that icecore did not write; expected attributes under 'icecore'")
-    return _check(unseal(attributes["icecore"], name), attributes["icecore"], document, name)
+    return _check(unseal(attributes["icecore"], name), document, name)
 
 
-def _check(content: dict[str, Any], attributes: dict[str, Any], document: dict[str, Any], name: str) -> Root:
+def _check(content: dict[str, Any], document: dict[str, Any], name: str) -> Root:
     if content.get("format") != FORMAT:
         raise IcecoreError(
             f"{name}: store format {content.get('format')!r}, this version reads format {FORMAT}; upgrade icecore"
         )
     root = Root.model_validate(content)
-    if document != {**GROUP, "attributes": {"icecore": attributes}}:
+    if document != {**GROUP, "attributes": {"icecore": seal(content)}}:
         raise IntegrityError(
             f"{name}: is not the document that was written; run 'icecore verify --repair' on the store"
         )
