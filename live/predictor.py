@@ -29,16 +29,24 @@ class Predictor:
         self.batch_size = batch_size
         self._bundle = load_bundle(bundle)
         wanted = self._bundle.backbone
-        self._backbone = load_backbone(wanted.name, checkpoint or wanted.checkpoint, device)
-        if self._backbone.weights_sha256 != wanted.weights_sha256:
+        self.backbone = load_backbone(wanted.name, checkpoint or wanted.checkpoint, device)
+        if self.backbone.weights_sha256 != wanted.weights_sha256:
             raise IdentityError(
                 f"{bundle}: trained on {wanted.name} with weights {wanted.weights_sha256}, got weights "
-                f"{self._backbone.weights_sha256}; give the checkpoint that the store was made with"
+                f"{self.backbone.weights_sha256}; give the checkpoint that the store was made with"
             )
-        self._backbone.cut(max(self._bundle.layers))
-        self._reductions = {
-            layer: reduction(self._bundle.tokens, self._backbone.layer_spec(layer)) for layer in self._bundle.layers
-        }
+        self.backbone.cut(max(self.layers))
+        self._reductions = {k: reduction(self._bundle.tokens, self.backbone.layer_spec(k)) for k in self.layers}
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that the bundle's adapters read."""
+        return self._bundle.layers
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels there are."""
+        return self._bundle.classes
 
     def predict(self, images: Iterable[tuple[str, Image]]) -> Iterator[Prediction]:
         """Yield a prediction for each (key, bytes or path), in order; an image that cannot be read yields its error."""
@@ -51,7 +59,7 @@ class Predictor:
         """Return the pixels, or why there are none: Pillow raises a dozen types for broken files."""
         given = image[1]
         try:
-            return self._backbone.transform.pixels(
+            return self.backbone.transform.pixels(
                 decode_image(given if isinstance(given, bytes) else Path(given).read_bytes())
             )
         except Exception as error:
@@ -68,8 +76,8 @@ class Predictor:
                 yield Prediction(key, label, probability)
 
     def _classify(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> list[tuple[str, float]]:
-        images = self._backbone.transform.normalise(pixels)
-        tokens = self._backbone.forward(images, self._bundle.layers)
+        images = self.backbone.transform.normalise(pixels)
+        tokens = self.backbone.forward(images, self.layers)
         reduced = {layer: self._reductions[layer].reduce(tokens[layer]) for layer in tokens}
         best = self._bundle.probabilities(reduced).max(dim=1)
-        return [(self._bundle.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+        return [(self.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

@@ -7,7 +7,7 @@ from typing import Any
 from ..wording import configuration, duration, percent, short, size
 from . import plots
 from .cost import cost_of
-from .findings import Findings, read_findings
+from .findings import Findings, Trained, read_findings
 from .tables import by_layer, sweep
 
 
@@ -33,14 +33,14 @@ def render_report(run: Path) -> str:
 
 
 def _context(findings: Findings) -> dict[str, Any]:
-    leader = _name(plots.leading_adapter(findings).adapter, plots.leading_adapter(findings).layer)
+    leader = plots.leading_adapter(findings)
     return {
         "title": f"{findings.run['store']} · {findings.run['backbone']['name']} · icecore",
         "run": findings.run,
         "selection": findings.selection,
         "families": findings.families,
         "headline": _headline(findings, leader),
-        "leader": leader,
+        "leader": f"{leader.adapter} at layer {leader.layer}",
         "facts": _facts(findings),
         "by_layer": by_layer(findings),
         "sweeps": [sweep(findings, family) for family in findings.families],
@@ -54,14 +54,9 @@ def _context(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _name(adapter: str, layer: int) -> str:
-    return f"{adapter} at layer {layer}"
-
-
-def _headline(findings: Findings, leader: str) -> str:
+def _headline(findings: Findings, leader: Trained) -> str:
     members = len(findings.selection["selected"]) if findings.selection else 1
-    name = leader if members == 1 else f"an ensemble of {members} adapters"
-    return name[0].upper() + name[1:]
+    return f"Layer {leader.layer} with {leader.adapter}" if members == 1 else f"An ensemble of {members} adapters"
 
 
 def _facts(findings: Findings) -> list[dict[str, str]]:

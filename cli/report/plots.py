@@ -57,6 +57,7 @@ def accuracy_by_layer(findings: Findings, narrow: bool) -> str:
             _draw_family(
                 axes, findings, family, ACCENT if family == leader else (INK, MUTED)[place % 2], MARKERS[place % 8]
             )
+        axes.set_title("accuracy, %")
         axes.set_xlabel("layer")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7 if narrow else 13))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))

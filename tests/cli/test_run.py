@@ -1,0 +1,149 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from icecore.extract import open_source
+
+
+@pytest.fixture
+def written(checkpoint: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write a file with one small pipeline, some of its settings changed."""
+
+    def write(**changes: dict) -> Path:
+        blocks = {
+            "source": "sklearn:digits",
+            "store": str(tmp_path / "digits.ice"),
+            "run": str(tmp_path / "run"),
+            "extract": {"backbone": "test_vit", "checkpoint": str(checkpoint), "layers": "1,3,6", "limit": 80},
+            "train": {"lr": "1e-2,1e-3", "weight_decay": [0.01], "pooling": "mean", "epochs": 2},
+        }
+        for stage, settings in changes.items():
+            blocks[stage] = {**blocks.get(stage, {}), **settings}
+        path = tmp_path / "pipelines.yaml"
+        path.write_text(yaml.safe_dump({"small": blocks}))
+        return path
+
+    return write
+
+
+def stages(err: str) -> dict[str, str]:
+    """What each stage said that it did."""
+    lines = [re.fullmatch(r"(\w+) +[\d.]+ \w+   (.*)", line) for line in err.splitlines()]
+    return {match[1]: match[2] for match in lines if match}
+
+
+def test_a_pipeline_runs_to_the_report_and_what_is_up_to_date_is_skipped(
+    icecore, checkpoint: Path, tmp_path: Path
+) -> None:
+    path = written()
+    first = icecore("run", "small", "-f", path)
+    assert first.code == 0, first.err
+    assert list(stages(first.err)) == ["extract", "train", "select", "report"]
+    assert "80 rows" in stages(first.err)["extract"]
+    assert stages(first.err)["train"].startswith("12 adapters, ")
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    before = {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*") if each.is_file() and "run" in each.parts}
+
+    again = icecore("run", "small", "-f", path)
+    assert again.code == 0
+    assert all(done.startswith("up to date") for done in stages(again.err).values())
+    assert again.out == first.out
+    assert before == {each: each.stat().st_mtime_ns for each in before}
+
+
+def test_the_summary_has_test_accuracy_by_layer_and_adapter(icecore, written, tmp_path: Path) -> None:
+    answer = icecore("run", "small", "-f", written())
+    lines = answer.out.splitlines()
+    header = next(number for number, line in enumerate(lines) if line.split()[:1] == ["layer"])
+    assert lines[header].split() == ["layer", "linear", "inca"]
+    table = {row["layer"]: {} for row in selection(tmp_path)["table"]}
+    for row in selection(tmp_path)["table"]:
+        table[row["layer"]][row["adapter"]] = f"{100 * row['test_top1']:.1f}"
+    for line in lines[header + 1 : header + 4]:
+        layer, linear, inca = line.replace("*", "").split()
+        assert table[int(layer)] == {"linear": linear, "inca": inca}
+    assert answer.out.count("*") == 2  # the explanation, and the selected one
+    assert f"report      {tmp_path}/run/report.html" in answer.out
+    assert "\x1b" not in answer.out + answer.err
+
+
+def selection(folder: Path) -> dict:
+    return json.loads((folder / "run" / "selection.json").read_text())
+
+
+def test_as_json_the_selection_is_printed(icecore, written, tmp_path: Path) -> None:
+    answer = icecore("run", "small", "-f", written(), "--json")
+    printed = json.loads(answer.out)
+    assert set(printed) == {"selected", "validation", "test"}
+    assert set(printed["selected"][0]) == {"adapter", "layer", "config", "weight"}
+    assert {"top1", "nll", "low", "high", "num_rows"} <= set(printed["test"])
+
+
+def test_other_training_settings_train_again_and_extract_nothing(icecore, written, tmp_path: Path) -> None:
+    icecore("run", "small", "-f", written())
+    second = icecore("run", "small", "-f", written(train={"epochs": 3}))
+    assert second.code == 0
+    did = stages(second.err)
+    assert did["extract"].startswith("up to date")
+    assert not any(did[stage].startswith("up to date") for stage in ("train", "select", "report"))
+
+
+def test_other_extraction_settings_are_refused_and_nothing_is_touched(
+    icecore, checkpoint: Path, tmp_path: Path
+) -> None:
+    icecore("run", "small", "-f", written())
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file() and each.suffix != ".yaml"}
+    answer = icecore("run", "small", "-f", written(extract={"dtype": "float16"}))
+    assert answer.code == 1
+    assert "dtype" in answer.err
+    assert before == {each: each.read_bytes() for each in before}
+
+
+def test_a_wrong_key_of_a_late_stage_is_found_before_anything_is_done(
+    icecore, checkpoint: Path, tmp_path: Path
+) -> None:
+    path = written(select={"selektor": "best"})
+    answer = icecore("run", "small", "-f", path)
+    assert answer.code == 2
+    assert answer.err.startswith(
+        f"icecore: error: {path}: small.select.selektor: unknown key (did you mean 'selector'?)"
+    )
+    assert os.listdir(tmp_path) == ["pipelines.yaml"]
+
+
+def test_training_over_a_run_of_another_store_is_refused(
+    icecore, trained: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = ("--backbone", "test_vit", "--checkpoint", checkpoint, "--layers", "1", "--limit", 40)
+    assert icecore("extract", "sklearn:digits", tmp_path / "other.ice", *words).code == 0
+    answer = icecore("train", tmp_path / "other.ice", "--out", trained, "--epochs", 1)
+    assert answer.code == 2
+    assert "holds a run from another store; choose another --out or remove it" in answer.err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_predict_names_images_in_order_and_reports_the_corrupt_one(
+    icecore, trained: Path, tmp_path: Path, as_json: bool
+) -> None:
+
+    source = open_source("sklearn:digits")
+    for row in range(3):
+        source.decode(source.read(row)).save(tmp_path / f"{row}.png")
+    (tmp_path / "1.png").write_bytes(b"torn")
+    answer = icecore("predict", trained / "bundle", tmp_path, *(["--json"] if as_json else []))
+    assert answer.code == 1
+    assert answer.err == "1 of 3 images could not be read\n"
+    lines = answer.out.splitlines()
+    assert [f"{number}.png" in line for number, line in enumerate(lines)] == [True, True, True]
+    if as_json:
+        good, torn, _ = map(json.loads, lines)
+        assert set(good) == {"key", "label", "probability"}
+        assert torn["label"] is None
+        assert "no known image format" in torn["error"]
+    else:
+        assert re.fullmatch(r".*0\.png\t\d\t[\d.]+ %", lines[0])
+        assert "\terror: " in lines[1]

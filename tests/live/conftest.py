@@ -1,0 +1,89 @@
+"""A small backbone with seeded random weights, runs on stores it made of some digits, and those digits as files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from icecore.extract import ExtractSettings, extract, open_source
+from icecore.store import open_store
+from icecore.train import SelectSettings, TrainSettings, select, train
+
+BACKBONE = "test_vit"  # timm's smallest: 6 blocks of width 64, 160 pixels
+
+
+@pytest.fixture(scope="session")
+def save_weights() -> Callable[[Path, int], Path]:
+    def save(path: Path, seed: int) -> Path:
+        torch.manual_seed(seed)
+        save_file(timm.create_model(BACKBONE, num_classes=0).state_dict(), path)
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def checkpoint(save_weights: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_weights(tmp_path_factory.mktemp("weights") / f"{BACKBONE}.safetensors", 0)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A store and a run on it."""
+
+    store: str
+    run: str
+
+    @property
+    def bundle(self) -> str:
+        return f"{self.run}/bundle"
+
+
+MakeTrained = Callable[..., Trained]
+
+
+@pytest.fixture(scope="session")
+def make_trained(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeTrained:
+    """Extract, train and select with some settings; each combination once."""
+    made: dict[tuple, Trained] = {}
+
+    def make(dtype: str = "float32", tokens: str = "all", layers: str = "2,4") -> Trained:
+        key = (dtype, tokens, layers)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("trained")
+            made[key] = Trained(str(folder / "digits.ice"), str(folder / "run"))
+            settings = ExtractSettings(
+                backbone=BACKBONE,
+                checkpoint=str(checkpoint),
+                layers=layers,
+                tokens=tokens,
+                dtype=dtype,
+                compute_dtype="float32",
+                limit=93,
+            )
+            extract("sklearn:digits", made[key].store, settings)
+            grid = TrainSettings(lr=(1e-2,), weight_decay=(0.01,), pooling=("cls",), epochs=4)
+            train(made[key].store, made[key].run, grid)
+            select(made[key].run, SelectSettings())
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits(make_trained: MakeTrained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The images of the store's test rows as PNG files, by key."""
+    store = open_store(make_trained().store)
+    wanted = {store.samples["key"][int(row)].as_py() for row in store.rows("test")}
+    folder = tmp_path_factory.mktemp("digits")
+    source = open_source("sklearn:digits")
+    files: dict[str, Path] = {}
+    for row, sample in enumerate(source.samples):
+        if sample.key in wanted:
+            files[sample.key] = folder / f"{sample.key.replace('/', '-')}.png"
+            source.decode(source.read(row)).save(files[sample.key])
+    return files

@@ -1,0 +1,95 @@
+import itertools
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from icecore.live import Predictor
+from icecore.store import IdentityError
+
+# What storing tokens costs: float32 keeps what the backbone gave, float16 and bfloat16 round it, int8 more so.
+TOLERANCES = {"float32": 1e-5, "float16": 1e-3}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("tokens", ["all", "cls", "pool:3"])
+def test_predictions_on_images_are_the_runs_own_on_its_test_rows(make_trained, digits, dtype: str, tokens: str) -> None:
+    trained = make_trained(dtype, tokens)
+    predictor = Predictor(trained.bundle, batch_size=7)
+    test = pq.read_table(f"{trained.run}/test.parquet").to_pylist()
+    predictions = {each.key: each for each in predictor.predict(digits.items())}
+    assert len(predictions) == len(test) > 15
+    for row in test:
+        each = predictions[row["key"]]
+        assert each.error is None
+        assert each.probability == pytest.approx(row["probability"], abs=TOLERANCES[dtype])
+        assert each.label == predictor.classes[row["prediction"]]
+
+
+def test_a_prediction_does_not_depend_on_the_rest_of_its_batch(make_trained, digits) -> None:
+    bundle = make_trained().bundle
+    images = list(digits.items())[:9]
+    alone = [each.probability for each in Predictor(bundle, batch_size=1).predict(images)]
+    together = [each.probability for each in Predictor(bundle, batch_size=9).predict(images)]
+    assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_answers_come_in_order_and_a_corrupt_image_is_an_error_in_its_place(
+    make_trained, digits, tmp_path: Path
+) -> None:
+    good = list(digits.items())[:5]
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good[0][1].read_bytes()[:60])
+    bad = [("cut", cut), ("text", b"no image at all"), ("gone", tmp_path / "gone.png")]
+    images = [bad[0], good[0], good[1], bad[1], bad[2], *good[2:]]
+    predictor = Predictor(make_trained().bundle, batch_size=3)
+    answers = list(predictor.predict(images))
+    assert [each.key for each in answers] == [key for key, _ in images]
+    assert {each.key for each in answers if each.error} == {"cut", "text", "gone"}
+    assert all((each.label is None) == (each.error is not None) for each in answers)
+    assert "no known image format" in next(each.error or "" for each in answers if each.key == "text")
+    clean = {each.key: each.probability for each in predictor.predict(good)}
+    assert {each.key: each.probability for each in answers if not each.error} == pytest.approx(clean, abs=1e-5)
+
+
+def test_a_batch_with_no_good_image_and_no_images_at_all_are_fine(make_trained) -> None:
+    predictor = Predictor(make_trained().bundle)
+    assert [each.error is None for each in predictor.predict([("a", b"x"), ("b", b"y")])] == [False, False]
+    assert list(predictor.predict([])) == []
+
+
+def test_images_are_taken_as_they_are_needed(make_trained, digits) -> None:
+    taken = []
+    endless = itertools.cycle(digits.items())
+    stream = (taken.append(key) or (key, path) for key, path in endless)
+    answers = Predictor(make_trained().bundle, batch_size=2).predict(stream)
+    assert [next(answers).error for _ in range(3)] == [None, None, None]
+    assert len(taken) == 4
+
+
+def test_bytes_and_paths_are_the_same(make_trained, digits) -> None:
+    predictor = Predictor(make_trained().bundle)
+    (key, path), *_ = digits.items()
+    assert [*predictor.predict([(key, path)])] == [*predictor.predict([(key, path.read_bytes())])]
+
+
+def test_blocks_after_the_deepest_layer_needed_are_dropped(make_trained) -> None:
+    predictor = Predictor(make_trained().bundle)
+    deepest = max(predictor.layers)
+    assert deepest < 6
+    with pytest.raises(KeyError):
+        predictor.backbone.forward(torch.zeros(1, 3, 160, 160), [deepest + 1])
+
+
+def test_other_weights_are_refused_with_both_digests(make_trained, save_weights, tmp_path: Path) -> None:
+    trained = make_trained()
+    other = save_weights(tmp_path / "other.safetensors", 1)
+    with pytest.raises(
+        IdentityError, match=r"trained on test_vit with weights (\w{64}), got weights (\w{64})"
+    ) as caught:
+        Predictor(trained.bundle, checkpoint=str(other))
+    wanted, got = re.findall(r"\w{64}", str(caught.value))
+    assert wanted != got
+    assert "\n" not in str(caught.value)
