@@ -17,7 +17,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/pytest
 
 bench: $(VENV)/.ready-dev
-	$(BIN)/python -m bench
+	$(BIN)/python bench
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,77 @@
+"""What the benchmark scripts share: A and B in turn, medians, and one table of figures against targets."""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+SHARED = Path(os.environ.get("ICECORE_SHARED", Path(__file__).parents[2] / "shared"))
+BACKBONE = "deit_tiny_patch16_224"
+CHECKPOINT = str(SHARED / "weights" / f"{BACKBONE}.safetensors")
+SOURCES = {
+    "gtsrb": f"wds:{SHARED / 'data/gtsrb'}",
+    "rsscn7": f"csv:{SHARED / 'data/rsscn7/manifest.csv'}",
+    "caltech101": f"parquet:{SHARED / 'data/caltech101'}",
+    "pacs-sketch": f"folder:{SHARED / 'data/pacs-sketch'}",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number; `target` says what it must reach, such as `>= 0.95`, and is empty where nothing is promised."""
+
+    what: str
+    value: float
+    target: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the number is as promised."""
+        if not self.target:
+            return True
+        sign, bound = self.target.split()
+        return self.value >= float(bound) if sign == ">=" else self.value <= float(bound)
+
+    def __str__(self) -> str:
+        promise = f"  (target {self.target}: {'reached' if self.reached else 'MISSED'})" if self.target else ""
+        return f"{self.what:<64} {self.value:10.4g}{promise}"
+
+
+Run = Callable[[argparse.Namespace], list[Figure]]
+
+
+def alternate(a: Callable[[], float], b: Callable[[], float], rounds: int) -> tuple[float, float]:
+    """Return the medians of A B A B ..., so that a noisy minute meets both."""
+    measured = [(a(), b()) for _ in range(rounds)]
+    return statistics.median(x for x, _ in measured), statistics.median(y for _, y in measured)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="icecore-bench-") as folder:
+        yield Path(folder)
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return the options that every script has."""
+    options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--quick", action="store_true", help="a small size, to see that it runs")
+    options.add_argument("--device", default="cpu", help="cpu or cuda")
+    options.add_argument("--json", type=Path, help="write the figures to a file as well")
+    return options
+
+
+def main(run: Run, doc: str | None) -> None:
+    """Run one script: print its figures, the ratio that matters last."""
+    options = parser(doc).parse_args()
+    figures = run(options)
+    for figure in figures:
+        print(figure)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(figure) for figure in figures]))
