@@ -3,8 +3,25 @@
 Reads stores and writes RUN folders and bundles. Knows nothing of images, and never runs a backbone.
 """
 
+from .bundle import Bundle, load_bundle
 from .run import Run, open_run
+from .select import select
+from .selection import Figures, Selected, Selection, TableRow
 from .settings import SelectSettings, TrainSettings
 from .train import Progress, train
 
-__all__ = ["Progress", "Run", "SelectSettings", "TrainSettings", "open_run", "train"]
+__all__ = [
+    "Bundle",
+    "Figures",
+    "Progress",
+    "Run",
+    "SelectSettings",
+    "Selected",
+    "Selection",
+    "TableRow",
+    "TrainSettings",
+    "load_bundle",
+    "open_run",
+    "select",
+    "train",
+]

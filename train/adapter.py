@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icecore.store import FrozenBackbone, Frozen, LayerSpec, StoreSpec
+from icecore.store import Frozen, FrozenBackbone, LayerSpec, StoreSpec
 
 from .seen import Seen
 

@@ -5,9 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def interval(
-    values: Float[Tensor, " row"], confidence: float, num_resamples: int, seed: int
-) -> tuple[float, float]:
+def interval(values: Float[Tensor, " row"], confidence: float, num_resamples: int, seed: int) -> tuple[float, float]:
     """Return the low and high end for the mean of some values."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(values), (num_resamples, len(values)), generator=generator)

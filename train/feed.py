@@ -22,7 +22,10 @@ BLOCK_ROWS = 128  # read and normalised at a time, so that float32 copies stay s
 class Feed(Protocol):
     """Some rows, addressed by their place among them."""
 
-    num_rows: int
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        ...
 
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Return what adapters see of some of the rows, in the order asked for."""

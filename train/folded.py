@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .project import project
+
 
 def fold(
     queries: Float[Tensor, "adapter query width"],
@@ -54,12 +56,14 @@ def project_values(
     gamma: Float[Tensor, "adapter width"] | None = None,
     beta: Float[Tensor, "adapter width"] | None = None,
 ) -> Float[Tensor, "adapter row query width"]:
-    """Project what every head pooled to its values, heads side by side."""
+    """Project what every head pooled to its values, heads side by side; in the dtype of `pooled`."""
     num_adapters, num_rows, num_folded, width = pooled.shape
-    num_queries, head_width = num_folded // num_heads, width // num_heads
+    num_queries = num_folded // num_heads
     if gamma is not None:
-        weight, bias = weight * gamma[:, None], bias if beta is None else bias + (weight @ beta[..., None])[..., 0]
-    by_head = pooled.view(num_adapters, num_rows * num_queries, num_heads, width).transpose(1, 2)
-    values = by_head @ weight.view(num_adapters, num_heads, head_width, width).transpose(2, 3)
-    joined = values.transpose(1, 2).reshape(num_adapters, num_rows, num_queries, width)
-    return joined + bias[:, None, None]
+        bias = bias if beta is None else bias + (weight @ beta[..., None])[..., 0]
+        weight = weight * gamma[:, None]
+    by_head = pooled.unflatten(2, (num_queries, num_heads)).permute(0, 3, 1, 2, 4)
+    weights = weight.view(num_adapters * num_heads, width // num_heads, width)
+    values = project(by_head.reshape(num_adapters * num_heads, num_rows * num_queries, width), weights)
+    joined = values.view(num_adapters, num_heads, num_rows, num_queries, -1).permute(0, 2, 3, 1, 4).flatten(3)
+    return joined + bias[:, None, None].to(joined.dtype)

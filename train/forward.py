@@ -31,11 +31,9 @@ def _gather(
     asked: list[Float[Tensor, "_adapter _folded width"]], tokens: Float[Tensor, "row token width"]
 ) -> list[Float[Tensor, "_adapter row _folded width"]]:
     """Attend once with everybody's queries."""
-    pooled = attend(tokens, torch.cat([queries.flatten(0, 1) for queries in asked])).float()
+    pooled = attend(tokens, torch.cat([queries.flatten(0, 1) for queries in asked]))
     parts = pooled.split([queries.shape[0] * queries.shape[1] for queries in asked], dim=1)
-    return [
-        part.unflatten(1, queries.shape[:2]).transpose(0, 1) for part, queries in zip(parts, asked, strict=True)
-    ]
+    return [part.unflatten(1, queries.shape[:2]).transpose(0, 1) for part, queries in zip(parts, asked, strict=True)]
 
 
 @torch.no_grad()

@@ -95,9 +95,7 @@ class Group:
                 total += loss.detach() * len(places)
         return [total / len(labels) for total in totals]
 
-    def _step(
-        self, places: Int64[Tensor, " row"], step: int, steps_per_epoch: int
-    ) -> list[Float[Tensor, " _adapter"]]:
+    def _step(self, places: Int64[Tensor, " row"], step: int, steps_per_epoch: int) -> list[Float[Tensor, " _adapter"]]:
         outputs = forward([stack.adapter for stack in self._stacks], self._train.feed.batch(places))
         found = [losses(logits, self._train.labels[places]) for logits in outputs]
         for stack, gradients in zip(self._stacks, gradients_of(found, self._stacks), strict=True):

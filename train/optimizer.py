@@ -46,7 +46,8 @@ class StackedAdamW:
     def _move(self, index: int, gradients: Sequence[Tensor], rate: float) -> None:
         parameters, means, squares = (list(view[index]) for view in self._views)
         count = torch.tensor(float(self._num_steps), device=parameters[0].device)
-        torch._fused_adamw_(  # one pass over memory for each adapter; torch.optim has one rate a call and no stacks
+        # One pass over memory for each adapter, which torch.optim offers only for one rate at a time.
+        torch.ops.aten._fused_adamw_(
             parameters,
             list(gradients),
             means,

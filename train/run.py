@@ -80,11 +80,9 @@ class Run:
     @cached_property
     def candidates(self) -> dict[str, Candidate]:
         """Every adapter that finished its training, by id."""
-        rows = self.results.filter(pa.compute.equal(self.results["status"], OK)).to_pylist()
-        made = {row["adapter_id"]: row for row in rows}
-        found = {key: _candidate(row) for key, row in made.items()}
-        last = {row["adapter_id"]: row["epoch"] for row in rows}
-        return {key: one for key, one in found.items() if last[key] == one.recipe.epochs}
+        last = {row["adapter_id"]: row for row in self.results.to_pylist()}
+        made = {key: (_candidate(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
+        return {key: one for key, (one, epoch) in made.items() if epoch == one.recipe.epochs}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """The parameters of every finished adapter, by id."""
@@ -101,7 +99,7 @@ class Run:
         order = list(dict.fromkeys(ids))
         num_rows = len(ids) // max(1, len(order))
         values = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        parameters = dict(zip(self.results["adapter_id"].to_pylist(), self.results["num_parameters"].to_pylist()))
+        parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
         return Kept(
             candidates=tuple(self.candidates[adapter_id] for adapter_id in order),
             num_parameters=tuple(parameters[adapter_id] for adapter_id in order),
@@ -144,7 +142,9 @@ def results_bytes(results: list[EpochResult]) -> bytes:
 
 def adapters_bytes(trained: dict[str, dict[str, Tensor]]) -> bytes:
     """Return adapters.safetensors."""
-    flat = {f"{key}/{name}": tensor.contiguous() for key, tensors in trained.items() for name, tensor in tensors.items()}
+    flat = {
+        f"{key}/{name}": tensor.contiguous() for key, tensors in trained.items() for name, tensor in tensors.items()
+    }
     return save(flat)
 
 

@@ -28,7 +28,7 @@ class TrainSettings(Frozen):
     queries: tuple[int, ...] = (1,)
     heads: tuple[int, ...] | None = None
     pooling: tuple[str, ...] = ("cls", "mean")
-    options: dict[str, dict[str, list[JsonValue]]] = {}
+    options: dict[str, dict[str, list[JsonValue]]] = Field(default_factory=dict)
     epochs: int = Field(60, ge=1)
     batch_size: int = Field(64, ge=1)
     clip: float | None = None

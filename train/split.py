@@ -46,9 +46,7 @@ def _part(store: Store, train: Int64[np.ndarray, " row"], fraction: float, seed:
     groups = np.array(store.samples["group"].to_pylist(), dtype=object)[train]
     generator = np.random.default_rng(seed)
     grouped = any(group is not None for group in groups)
-    held = (
-        _hold_out_groups(labels, groups, fraction, generator) if grouped else _stratify(labels, fraction, generator)
-    )
+    held = _hold_out_groups(labels, groups, fraction, generator) if grouped else _stratify(labels, fraction, generator)
     if not held.any():
         raise IcecoreError(
             f"{store.url}: {len(train)} train rows leave none for validation; add rows of every class (at least two"
@@ -58,9 +56,7 @@ def _part(store: Store, train: Int64[np.ndarray, " row"], fraction: float, seed:
     return Split(train[~held], train[held], how)
 
 
-def _stratify(
-    labels: Int64[np.ndarray, " row"], fraction: float, generator: np.random.Generator
-) -> np.ndarray:
+def _stratify(labels: Int64[np.ndarray, " row"], fraction: float, generator: np.random.Generator) -> np.ndarray:
     """Hold out a share of every class, largest remainders first; at least one row of each stays in train."""
     held = np.zeros(len(labels), dtype=bool)
     classes, counts = np.unique(labels, return_counts=True)

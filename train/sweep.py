@@ -1,7 +1,7 @@
 """The candidates of a sweep: the grid of the settings, taken apart."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -60,7 +60,7 @@ def _of_family(name: str, scope: Scope, settings: TrainSettings) -> list[Candida
     return candidates
 
 
-def _candidate(name: str, scope: Scope, settings: TrainSettings, values: dict[str, object], seed: int) -> Candidate:
+def _candidate(name: str, scope: Scope, settings: TrainSettings, values: Mapping[str, object], seed: int) -> Candidate:
     family = get_adapter(name)
     config = {key: value for key, value in values.items() if key not in RECIPE_AXES}
     fixed = {"batch_size": settings.batch_size, "clip": settings.clip, "seed": seed}

@@ -13,9 +13,7 @@ from torch.nn.functional import cross_entropy
 FLOOR = 1e-12  # of a probability, so that one sure mistake does not make a loss infinite
 
 
-def losses(
-    logits: Float[Tensor, "adapter row classes"], labels: Int64[Tensor, " row"]
-) -> Float[Tensor, " adapter"]:
+def losses(logits: Float[Tensor, "adapter row classes"], labels: Int64[Tensor, " row"]) -> Float[Tensor, " adapter"]:
     """Return the mean cross-entropy of each adapter."""
     num_adapters, num_rows, _ = logits.shape
     each = cross_entropy(logits.flatten(0, 1), labels.repeat(num_adapters), reduction="none")

@@ -20,6 +20,7 @@ from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
 from ..folded import fold, project_values
+from ..project import project
 from ..seen import Seen
 
 HEAD_WIDTH = 64  # of the usual vision transformers
@@ -94,7 +95,7 @@ class InCA(Adapter):
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Project the queries and fold the keys into them."""
-        projected = self.query @ self.query_weight.transpose(1, 2) + self.query_bias[:, None]
+        projected = project(self.query, self.query_weight) + self.query_bias[:, None]
         return {self.scope.layers[0]: fold(projected, self.key_weight, self._num_heads, self._affine("gamma"))}
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
@@ -103,7 +104,7 @@ class InCA(Adapter):
         heads = (self._num_heads, self._affine("gamma"), self._affine("beta"))
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)
         num_adapters, num_rows, num_queries, width = values.shape
-        out = values.flatten(1, 2) @ self.out_weight.transpose(1, 2) + self.out_bias[:, None]
+        out = project(values.flatten(1, 2), self.out_weight).float() + self.out_bias[:, None]
         out = layer_norm(out, (width,)).view(num_adapters, num_rows, num_queries, width).mean(2)
         out = out * self.out_gamma[:, None] + self.out_beta[:, None]  # affine after the mean: the same, once a row
-        return out @ self.weight.transpose(1, 2) + self.bias[:, None]
+        return project(out, self.weight) + self.bias[:, None]

@@ -1,0 +1,179 @@
+"""The bundle: one folder with all that prediction needs beside the backbone.
+
+Knows tokens, nothing of images: `icecore.live` brings the backbone and asks for probabilities.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import JsonValue
+from safetensors.torch import load, save
+from torch import Tensor
+
+from icecore.store import Frozen, IcecoreError, LayerSpec, Store, UsageError, write_atomic
+
+from .adapter import Adapter, Scope, make_scope
+from .adapters import get_adapter
+from .forward import probabilities
+from .run import Run
+from .seen import make_seen
+from .selection import Selected, Selection
+
+FORMAT = 1
+
+
+class BundleFacts(Frozen):
+    """bundle.json."""
+
+    format: int
+    backbone: dict[str, str | None]
+    preprocessing: dict[str, JsonValue]
+    tokens: str
+    eps: float
+    layers: tuple[int, ...]
+    specs: dict[int, LayerSpec]
+    classes: tuple[str, ...]
+    members: tuple[Selected, ...]
+    metrics: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Trained adapters with their weights in the vote, ready for tokens."""
+
+    facts: BundleFacts
+    adapters: tuple[Adapter, ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers whose tokens it needs."""
+        return self.facts.layers
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by label."""
+        return self.facts.classes
+
+    @property
+    def backbone(self) -> dict[str, str | None]:
+        """The backbone that the tokens must come from: name, weights_sha256, checkpoint."""
+        return self.facts.backbone
+
+    @property
+    def preprocessing(self) -> dict[str, JsonValue]:
+        """How images become the backbone's input."""
+        return self.facts.preprocessing
+
+    def to(self, device: torch.device | str) -> "Bundle":
+        """Move to a device."""
+        return Bundle(self.facts, tuple(adapter.to(device) for adapter in self.adapters))
+
+    @torch.no_grad()
+    def probabilities(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
+        """Return the class probabilities of some rows from the tokens of `layers`."""
+        total: Tensor | int = 0
+        for adapter, member in zip(self.adapters, self.facts.members, strict=True):
+            mine = {layer: tokens[layer].float() for layer in member.layers}
+            seen = make_seen(mine, self.facts.specs, self.facts.eps, frozenset([adapter.reads]))
+            total = total + probabilities([adapter], seen)[0][0] * member.weight
+        return torch.as_tensor(total)
+
+
+def load_bundle(path: str) -> Bundle:
+    """Open a bundle; UsageError where there is none, IcecoreError where it cannot be read."""
+    folder = Path(path)
+    try:
+        facts = BundleFacts.model_validate_json((folder / "bundle.json").read_bytes())
+        tensors = load((folder / "adapters.safetensors").read_bytes())
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise UsageError(f"{path}: is not a bundle, it has no {missing}; make one with icecore select RUN") from None
+    except Exception as error:
+        raise IcecoreError(f"{path}: cannot be read ({str(error).splitlines()[0]}); run icecore select again") from None
+    if facts.format != FORMAT:
+        raise IcecoreError(f"{path}: has bundle format {facts.format}, this icecore reads {FORMAT}; select again")
+    return Bundle(facts, tuple(_member(facts, member, tensors) for member in facts.members))
+
+
+def _member(facts: BundleFacts, member: Selected, tensors: Mapping[str, Tensor]) -> Adapter:
+    family = get_adapter(member.adapter)
+    scope = Scope(
+        layers=member.layers,
+        specs={layer: facts.specs[layer] for layer in member.layers},
+        num_outputs=len(facts.classes),
+        eps=facts.eps,
+        frozen=_under(tensors, "frozen"),
+    )
+    stacked = {name: tensor[None] for name, tensor in _under(tensors, member.adapter_id).items()}
+    return family(family.Config.model_validate(member.config), scope, stacked)
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
+
+
+def write_bundle(
+    path: str, run: Run, store: Store, selection: Selection, trained: Mapping[str, dict[str, Tensor]]
+) -> None:
+    """Write the selected adapters as a bundle, bundle.json last."""
+    backbone = store.frozen()
+    flat: dict[str, Tensor] = {}
+    for member in selection.selected:
+        flat |= {f"{member.adapter_id}/{name}": value for name, value in trained[member.adapter_id].items()}
+        scope = make_scope(store.spec, backbone, member.layers, get_adapter(member.adapter))
+        flat |= {f"frozen/{name}": value.contiguous() for name, value in scope.frozen.items()}
+    layers = tuple(sorted({layer for member in selection.selected for layer in member.layers}))
+    facts = BundleFacts(
+        format=FORMAT,
+        backbone=run.facts["backbone"],
+        preprocessing=run.facts["preprocessing"],
+        tokens=store.identity.tokens,
+        eps=float(str(backbone.config["eps"])),
+        layers=layers,
+        specs={layer: store.spec.layers[layer] for layer in layers},
+        classes=store.classes,
+        members=selection.selected,
+        metrics=_metrics(selection),
+    )
+    Path(path).mkdir(parents=True, exist_ok=True)
+    (Path(path) / "bundle.json").unlink(missing_ok=True)
+    write_atomic(f"{path}/adapters.safetensors", save(flat))
+    write_atomic(f"{path}/README.md", _card(facts).encode())
+    write_atomic(f"{path}/bundle.json", facts.model_dump_json(indent=2).encode())
+
+
+def _metrics(selection: Selection) -> dict[str, Any]:
+    figures = {"validation": selection.validation, "test": selection.test}
+    return {name: json.loads(one.model_dump_json()) for name, one in figures.items() if one is not None}
+
+
+def _card(facts: BundleFacts) -> str:
+    members = "\n".join(
+        f"| {one.adapter} | {', '.join(map(str, one.layers))} | {one.weight:.3f} | `{json.dumps(one.config)}` |"
+        for one in facts.members
+    )
+    figures = "\n".join(
+        f"- {name}: top-1 {value['top1']:.4f} ({value['low']:.4f} to {value['high']:.4f}), "
+        f"NLL {value['nll']:.4f}, {value['num_rows']} rows"
+        for name, value in facts.metrics.items()
+        if isinstance(value, dict)
+    )
+    return f"""# Adapters for {facts.backbone["name"]}
+
+Trained by icecore on the frozen backbone with weights sha256 `{facts.backbone["weights_sha256"]}`.
+It needs the backbone up to block {max(facts.layers)}, and knows {len(facts.classes)} classes.
+
+| adapter | layers | weight | configuration |
+|---|---|---|---|
+{members}
+
+{figures}
+
+Predict with `icecore predict BUNDLE IMAGE...`. The licences of the backbone and of the data that the adapters were
+trained on apply.
+"""

@@ -1,0 +1,49 @@
+"""The test split, which can be opened once: after the choice, which it then cannot change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from icecore.store import IcecoreError, Store
+
+from .candidate import Candidate
+from .predict import predict
+
+
+@dataclass(frozen=True)
+class TestPredictions:
+    """What the chosen adapters say of the test rows; labels are -1 where a row has none."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    rows: Int64[np.ndarray, " row"]
+    keys: list[str]
+    labels: Int64[Tensor, " row"]
+    probabilities: dict[str, Float[Tensor, "row classes"]]
+
+
+class TestSplit:
+    """The test rows of a store, sealed until the choice is made."""
+
+    __test__ = False
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.num_reads = 0
+
+    def open_once(
+        self, chosen: Sequence[Candidate], trained: dict[str, dict[str, Tensor]], device: torch.device
+    ) -> TestPredictions:
+        """Predict with everything that was chosen, in one read; a second call is an error."""
+        if self.num_reads:
+            raise IcecoreError(f"{self._store.url}: the test split was read already; choose first, then read it once")
+        self.num_reads += 1
+        rows = self._store.rows("test")
+        keys = self._store.samples["key"].take(rows).to_pylist()
+        labels = torch.from_numpy(self._store.labels[rows])
+        found = predict(self._store, rows, trained, chosen, device) if len(rows) else {}
+        return TestPredictions(rows, keys, labels, found)
