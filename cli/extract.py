@@ -8,7 +8,7 @@ import typer
 from .extract_progress import extract_progress
 from .interrupt import interruptible
 from .settings import settings_of
-from .terminal import output, print_json
+from .terminal import print_json, print_line
 from .wording import extracted
 
 
@@ -50,4 +50,4 @@ def extract(
     if as_json:
         print_json(dataclasses.asdict(report))
     else:
-        output().print(f"{store}: {extracted(report)}", markup=False)
+        print_line(f"{store}: {extracted(report)}")

@@ -62,6 +62,8 @@ def _member(member: dict[str, Any]) -> str:
     return f"{member['adapter']} at layer {member['layer']}{weight}  ({configuration(member['config'])})"
 
 
-def _accuracy(split: dict[str, Any]) -> str:
+def _accuracy(split: dict[str, Any] | None) -> str:
+    if split is None:
+        return "no labelled rows"
     interval = f"{percent(split['low'])} to {percent(split['high'])}"
     return f"{percent(split['top1'])} %  ({interval}, {split['num_rows']} rows)"

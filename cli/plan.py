@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Plan:
     """All that a pipeline asks for."""
 
+    file: Path
     pipeline: Pipeline
     extract: "ExtractSettings"
     train: "TrainSettings"
@@ -30,6 +31,7 @@ def make_plan(file: Path, name: str) -> Plan:
     pipeline = load_pipeline(file, name)
     where = f"{file}: {name}"
     return Plan(
+        file,
         pipeline,
         parse_settings(ExtractSettings, pipeline.extract, lambda key: f"{where}.extract.{key}"),
         parse_settings(TrainSettings, pipeline.train, lambda key: f"{where}.train.{key}"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import notes, output, print_json
+from .terminal import notes, print_json, print_line
 from .wording import percent
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, and folders of them.")],
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="float32 or bfloat16.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object a line: key, label, probability.")] = False,
 ) -> None:
     """Name the class of raw images; exit 1 if any of them could not be read.
@@ -30,12 +31,12 @@ def predict(
     from icecore.live import Predictor
 
     num_failed = 0
-    for prediction in Predictor(bundle, checkpoint, device).predict(files):
+    for prediction in Predictor(bundle, checkpoint, device, compute_dtype).predict(files):
         num_failed += prediction.error is not None
         if as_json:
             print_json(_object(prediction), indent=None)
         else:
-            output().print(_line(prediction), markup=False)
+            print_line(_line(prediction))
     if num_failed:
         notes().print(f"{num_failed} of {len(files)} images could not be read")
         raise typer.Exit(1)

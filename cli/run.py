@@ -8,7 +8,7 @@ import typer
 
 from .interrupt import interruptible
 from .outcome import read_outcome
-from .terminal import notes, output, print_facts, print_json, print_table
+from .terminal import notes, print_facts, print_json, print_line, print_table
 from .wording import duration
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _run_stages(plan: "Plan") -> None:
 def _print_outcome(folder: Path) -> None:
     outcome = read_outcome(folder)
     rows, chosen = outcome.table()
-    output().print("\nTest accuracy in per cent, by layer and adapter (* selected)\n")
+    print_line("\nTest accuracy in per cent, by layer and adapter (* selected)\n")
     print_table(["layer", *outcome.families], rows, chosen)
-    output().print()
+    print_line("")
     print_facts([*outcome.facts(), ("bundle", f"{folder}/bundle"), ("report", f"{folder}/report.html")])

@@ -23,9 +23,14 @@ def notes() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 
+def print_line(text: str) -> None:
+    """Print a line as it is, tabs and brackets included."""
+    sys.stdout.write(f"{text}\n")
+
+
 def print_json(value: Any, indent: int | None = 2) -> None:
     """Print a result for another program."""
-    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+    print_line(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from .interrupt import interruptible
 from .settings import settings_of
-from .terminal import output, print_json
+from .terminal import print_json, print_line
 from .train_progress import train_progress
 from .wording import trained
 
@@ -48,4 +48,4 @@ def train(
     if as_json:
         print_json({"run": out, **cost})
     else:
-        output().print(f"{out}: {trained(cost)}", markup=False)
+        print_line(f"{out}: {trained(cost)}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import notes, output, print_json
+from .terminal import notes, print_json, print_line
 
 if TYPE_CHECKING:
     from icecore.store import Problem
@@ -30,9 +30,9 @@ def verify(
         print_json({"ok": not problems, "problems": [dataclasses.asdict(problem) for problem in problems]})
     elif problems:
         for problem in problems:
-            output().print(_line(problem), markup=False)
+            print_line(_line(problem))
     else:
-        output().print("ok: every checksum and the ledger agree")
+        print_line("ok: every checksum and the ledger agree")
     if problems:
         raise typer.Exit(1)
 

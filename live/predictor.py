@@ -1,7 +1,7 @@
 """A bundle on raw images: the frozen backbone up to the deepest layer that the bundle needs, then its adapters."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from icecore.extract import load_backbone
+from icecore.extract import Backbone, load_backbone
 from icecore.extract.decoding import decode_image
 from icecore.extract.tokens import reduction
 from icecore.store import IdentityError
@@ -25,18 +25,20 @@ Pixels = UInt8[Tensor, "3 height width"]
 class Predictor:
     """Names the classes of images; refuses a backbone whose weights are not the ones its adapters were trained on."""
 
-    def __init__(self, bundle: str, checkpoint: str | None = None, device: str = "auto", batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        bundle: str,
+        checkpoint: str | None = None,
+        device: str = "auto",
+        compute_dtype: str | None = None,
+        batch_size: int = 32,
+    ) -> None:
         self.batch_size = batch_size
         self._bundle = load_bundle(bundle)
-        wanted = self._bundle.backbone
-        self.backbone = load_backbone(wanted.name, checkpoint or wanted.checkpoint, device)
-        if self.backbone.weights_sha256 != wanted.weights_sha256:
-            raise IdentityError(
-                f"{bundle}: trained on {wanted.name} with weights {wanted.weights_sha256}, got weights "
-                f"{self.backbone.weights_sha256}; give the checkpoint that the store was made with"
-            )
+        self.backbone = _load_backbone(bundle, self._bundle.backbone, checkpoint, device, compute_dtype)
         self.backbone.cut(max(self.layers))
-        self._reductions = {k: reduction(self._bundle.tokens, self.backbone.layer_spec(k)) for k in self.layers}
+        self._reductions = {k: reduction(self._bundle.facts.tokens, self.backbone.layer_spec(k)) for k in self.layers}
+        self._bundle = self._bundle.to(self.backbone.device)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -81,3 +83,17 @@ class Predictor:
         reduced = {layer: self._reductions[layer].reduce(tokens[layer]) for layer in tokens}
         best = self._bundle.probabilities(reduced).max(dim=1)
         return [(self.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def _load_backbone(
+    bundle: str, wanted: Mapping[str, str | None], checkpoint: str | None, device: str, compute_dtype: str | None
+) -> Backbone:
+    """Load the backbone that a bundle names, in the compute type of its store where that is recorded."""
+    dtype = compute_dtype or wanted.get("compute_dtype") or "auto"
+    backbone = load_backbone(str(wanted["name"]), checkpoint or wanted["checkpoint"], device, dtype)
+    if backbone.weights_sha256 != wanted["weights_sha256"]:
+        raise IdentityError(
+            f"{bundle}: trained on {wanted['name']} with weights {wanted['weights_sha256']}, got weights "
+            f"{backbone.weights_sha256}; give the checkpoint that the store was made with"
+        )
+    return backbone

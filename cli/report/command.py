@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import output
+from ..terminal import print_line
 
 
 def report(
@@ -18,4 +18,4 @@ def report(
     """
     from .page import write_report
 
-    output().print(str(write_report(run, out)), markup=False)
+    print_line(str(write_report(run, out)))

@@ -54,9 +54,11 @@ class Findings:
         return [each for each in self.trained if each.adapter == family]
 
     def test_top1(self, family: str) -> dict[int, float]:
-        """Test accuracy of the best configuration at every layer; empty before `icecore select`."""
+        """Test accuracy of the best configuration at every layer; empty before `select`, or without test rows."""
         table = self.selection["table"] if self.selection else []
-        return {row["layer"]: row["test_top1"] for row in table if row["adapter"] == family}
+        return {
+            row["layer"]: row["test_top1"] for row in table if row["adapter"] == family and row["test_top1"] is not None
+        }
 
 
 def read_findings(run: Path) -> Findings:

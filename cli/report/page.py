@@ -60,7 +60,8 @@ def _headline(findings: Findings, leader: Trained) -> str:
 
 
 def _facts(findings: Findings) -> list[dict[str, str]]:
-    facts = [_split_fact(findings.selection, split) for split in ("test", "validation")] if findings.selection else []
+    selection = findings.selection or {}
+    facts = [_split_fact(selection, split) for split in ("test", "validation") if selection.get(split)]
     if not facts:
         best = plots.leading_adapter(findings)
         facts.append({"name": "validation accuracy", "value": f"{percent(best.top1)} %", "note": "best of the sweep"})

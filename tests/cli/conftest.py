@@ -151,6 +151,8 @@ def _selection(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "selected": [{k: winner[k] for k in ("adapter", "layer", "config", "adapter_id")} | {"weight": 1.0}],
         "validation": {"top1": winner["validation_top1"], "nll": 0.41, "low": 0.86, "high": 0.94, "num_rows": 187},
         "test": {"top1": winner["test_top1"], "nll": 0.47, "low": 0.865, "high": 0.903, "num_rows": 907},
+        "num_test_reads": 1,
+        "num_candidates": 156,
         "table": table,
     }
 

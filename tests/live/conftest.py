@@ -56,19 +56,12 @@ def make_trained(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         if key not in made:
             folder = tmp_path_factory.mktemp("trained")
             made[key] = Trained(str(folder / "digits.ice"), str(folder / "run"))
-            settings = ExtractSettings(
-                backbone=BACKBONE,
-                checkpoint=str(checkpoint),
-                layers=layers,
-                tokens=tokens,
-                dtype=dtype,
-                compute_dtype="float32",
-                limit=93,
-            )
-            extract("sklearn:digits", made[key].store, settings)
-            grid = TrainSettings(lr=(1e-2,), weight_decay=(0.01,), pooling=("cls",), epochs=4)
-            train(made[key].store, made[key].run, grid)
-            select(made[key].run, SelectSettings())
+            backbone = {"backbone": BACKBONE, "checkpoint": str(checkpoint), "compute_dtype": "float32"}
+            wanted = {"layers": layers, "tokens": tokens, "dtype": dtype, "limit": 93}
+            extract("sklearn:digits", made[key].store, ExtractSettings.model_validate(backbone | wanted))
+            grid = {"lr": (1e-2,), "weight_decay": (0.01,), "pooling": ("cls",), "epochs": 4}
+            train(made[key].store, made[key].run, TrainSettings.model_validate(grid))
+            select(made[key].run, SelectSettings.model_validate({}))
         return made[key]
 
     return make
