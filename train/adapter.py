@@ -7,13 +7,13 @@ configuration and layers, and nothing else: no parameter, no statistic, no rando
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icecore.store import Frozen, FrozenBackbone, LayerSpec, StoreSpec
+from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, StoreSpec
 
 from .seen import Seen
 
@@ -69,7 +69,7 @@ class Adapter(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def start(cls, config: Frozen, scope: Scope, seeds: Sequence[int]) -> Self:
+    def start(cls, config: Frozen, scope: Scope, seeds: Sequence[int]) -> "Adapter":
         """Make a stack with one adapter a seed."""
         drawn = [cls.draw(config, scope, torch.Generator().manual_seed(seed)) for seed in seeds]
         return cls(config, scope, {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]})
@@ -84,7 +84,7 @@ class Adapter(nn.Module):
         """How many numbers one adapter trains."""
         return sum(parameter[0].numel() for parameter in self.parameters())
 
-    def subset(self, keep: Sequence[int]) -> Self:
+    def subset(self, keep: Sequence[int]) -> "Adapter":
         """Return a stack of some of the adapters."""
         return type(self)(self.config, self.scope, {name: p[list(keep)] for name, p in self.named_parameters()})
 
@@ -99,10 +99,13 @@ class Adapter(nn.Module):
 
 def make_scope(spec: StoreSpec, backbone: FrozenBackbone, layers: tuple[int, ...], family: type[Adapter]) -> Scope:
     """Return what a family may know of a store."""
+    eps = backbone.config.get("eps")
+    if not isinstance(eps, float):
+        raise IcecoreError(f"backbone/config.json: eps is {eps!r}, expected the number in its norms; extract again")
     return Scope(
         layers=layers,
         specs={layer: spec.layers[layer] for layer in layers},
         num_outputs=len(spec.classes),
-        eps=float(str(backbone.config["eps"])),
+        eps=eps,
         frozen={name: backbone.tensors[name] for name in backbone.tensors if name.startswith(family.uses or "\0")},
     )

@@ -123,9 +123,11 @@ def write_bundle(
     """Write the selected adapters as a bundle, bundle.json last."""
     backbone = store.frozen()
     flat: dict[str, Tensor] = {}
+    eps = 0.0
     for member in selection.selected:
         flat |= {f"{member.adapter_id}/{name}": value for name, value in trained[member.adapter_id].items()}
         scope = make_scope(store.spec, backbone, member.layers, get_adapter(member.adapter))
+        eps = scope.eps
         flat |= {f"frozen/{name}": value.contiguous() for name, value in scope.frozen.items()}
     layers = tuple(sorted({layer for member in selection.selected for layer in member.layers}))
     facts = BundleFacts(
@@ -133,7 +135,7 @@ def write_bundle(
         backbone=run.facts["backbone"],
         preprocessing=run.facts["preprocessing"],
         tokens=store.identity.tokens,
-        eps=float(str(backbone.config["eps"])),
+        eps=eps,
         layers=layers,
         specs={layer: store.spec.layers[layer] for layer in layers},
         classes=store.classes,

@@ -5,7 +5,7 @@ Knows which rows and layers, and what is made of their tokens; nothing of adapte
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .seen import Seen, make_seen
 BLOCK_ROWS = 128  # read and normalised at a time, so that float32 copies stay small
 
 
+@runtime_checkable
 class Feed(Protocol):
     """Some rows, addressed by their place among them."""
 

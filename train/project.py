@@ -14,6 +14,7 @@ class _Project(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
         cast = weight.to(inputs.dtype)
         ctx.save_for_backward(inputs, cast)
+        ctx.dtype = weight.dtype
         return torch.bmm(inputs, cast.transpose(1, 2))
 
     @staticmethod
@@ -21,11 +22,11 @@ class _Project(torch.autograd.Function):
         inputs, cast = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         to_inputs = torch.bmm(gradient, cast) if ctx.needs_input_grad[0] else None
-        return to_inputs, torch.bmm(gradient.transpose(1, 2), inputs).float()
+        return to_inputs, torch.bmm(gradient.transpose(1, 2), inputs).to(ctx.dtype)
 
 
 def project(
     inputs: Float[Tensor, "stack row inputs"], weight: Float[Tensor, "stack outputs inputs"]
 ) -> Float[Tensor, "stack row outputs"]:
-    """Apply each weight (float32, outputs x inputs) to its own rows, in the dtype of the rows."""
+    """Apply each weight (outputs x inputs) to its own rows, in the dtype of the rows."""
     return _Project.apply(inputs.contiguous(), weight)  # pyright: ignore[reportReturnType]

@@ -29,11 +29,11 @@ class TrainSettings(Frozen):
     heads: tuple[int, ...] | None = None
     pooling: tuple[str, ...] = ("cls", "mean")
     options: dict[str, dict[str, list[JsonValue]]] = Field(default_factory=dict)
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(64, ge=1)
+    epochs: int = Field(default=60, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     clip: float | None = None
-    seeds: int = Field(1, ge=1)
-    validation: float = Field(0.2, gt=0, lt=1)
+    seeds: int = Field(default=1, ge=1)
+    validation: float = Field(default=0.2, gt=0, lt=1)
     shuffle_seed: int = 0
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -56,8 +56,8 @@ class SelectSettings(Frozen):
     """How to choose among the trained adapters, and how sure to be of the figures."""
 
     selector: str = "best"
-    confidence: float = Field(0.95, gt=0, lt=1)
-    num_resamples: int = Field(2000, ge=100)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    num_resamples: int = Field(default=2000, ge=100)
     seed: int = 0
     device: str = "auto"
 

@@ -1,0 +1,82 @@
+"""Tiny stores whose answer is known: noise everywhere, and a label planted where a test says."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from icecore.store import FrozenBackbone, Identity, LayerSpec, Sample, StoreSpec, dataset_sha256, open_writer
+from icecore.train import TrainSettings
+
+LAYERS = (0, 1, 2)
+WIDTH, NUM_TOKENS = 16, 7
+CLASSES = ("ant", "bee", "cow")
+SPEC = LayerSpec(num_tokens=NUM_TOKENS, width=WIDTH, num_prefix=1, grid=(2, 3))
+NORM = {"norm.weight": torch.full((WIDTH,), 1.5), "norm.bias": torch.linspace(-1, 1, WIDTH)}
+FROZEN = FrozenBackbone({"eps": 1e-6}, NORM)
+FAST = TrainSettings(
+    lr=(1e-2,), weight_decay=(0.01,), heads=(4,), epochs=8, batch_size=32, device="cpu", compute_dtype="float32"
+)
+
+MakeStore = Callable[..., str]
+
+
+def samples_of(labels: Sequence[int | None], splits: Sequence[str], groups: Sequence[str | None]) -> list[Sample]:
+    rows = zip(labels, splits, groups, strict=True)
+    return [Sample(f"{row}.png", label, split, group) for row, (label, split, group) in enumerate(rows)]
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> MakeStore:
+    """Write a store: `planted` is the layer that shows the label, by a direction added to one patch."""
+
+    def make(
+        num_rows: int = 131,
+        planted: int | None = None,
+        labels: Sequence[int | None] | None = None,
+        splits: Sequence[str] | None = None,
+        groups: Sequence[str | None] | None = None,
+        failed: Sequence[int] = (),
+        num_shards: int | None = None,
+        name: str = "s.ice",
+    ) -> str:
+        labels = labels if labels is not None else [row % 3 for row in range(num_rows)]
+        splits = splits or ["test" if row % 5 == 4 else "train" for row in range(num_rows)]
+        samples = samples_of(labels, splits, groups or [None] * num_rows)
+        identity = Identity(
+            backbone="tiny",
+            weights_sha256="w",
+            preprocessing={"size": 8},
+            layers=LAYERS,
+            tokens="all",
+            dtype="float32",
+            compute_dtype="float32",
+            dataset_sha256=dataset_sha256(samples, CLASSES),
+        )
+        spec = StoreSpec(
+            identity=identity,
+            layers=dict.fromkeys(LAYERS, SPEC),
+            classes=CLASSES,
+            source="folder:x",
+            checkpoint=None,
+            command="icecore extract folder:x s.ice --backbone tiny",
+            versions={},
+            shard_rows=64,
+        )
+        generator = torch.Generator().manual_seed(1)
+        tokens = {k: torch.randn(num_rows, NUM_TOKENS, WIDTH, generator=generator) for k in LAYERS}
+        directions = torch.randn(len(CLASSES), WIDTH, generator=generator) * 3
+        if planted is not None:
+            tokens[planted][:, 4] += directions[torch.tensor([label or 0 for label in labels])]
+        url = str(tmp_path / name)
+        with open_writer(url, spec, samples, FROZEN) as writer:
+            for shard in writer.todo[:num_shards]:
+                with writer.shard(shard) as out:
+                    rows = [row for row in range(shard.start, shard.stop) if row not in failed]
+                    out.append(rows, {layer: tokens[layer][rows] for layer in shard.layers})
+                    for row in set(failed) & set(range(shard.start, shard.stop)):
+                        out.fail(row, "truncated")
+        return url
+
+    return make

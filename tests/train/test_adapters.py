@@ -1,0 +1,92 @@
+"""Every family, by the one contract."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from icecore.store import LayerSpec, UsageError
+from icecore.train.adapter import Adapter, Scope
+from icecore.train.adapters import ADAPTERS, get_adapter
+from icecore.train.forward import forward
+from icecore.train.seen import Seen, make_seen
+
+from .conftest import NORM, SPEC, WIDTH
+
+SCOPE = Scope(layers=(2,), specs={2: SPEC}, num_outputs=5, eps=1e-6, frozen=NORM)
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("linear", {}),
+    ("linear", {"pooling": "cls+mean", "norm": "none"}),
+    ("inca", {"num_heads": 4}),
+    ("inca", {"num_queries": 3, "num_heads": 2, "input_affine": True}),
+]
+EVERY = pytest.mark.parametrize(("name", "options"), CASES)
+
+
+def make(name: str, options: dict[str, Any], seeds: list[int]) -> Adapter:
+    family = get_adapter(name)
+    return family.start(family.settle(family.Config.model_validate(options), SCOPE), SCOPE, seeds)
+
+
+def see(num_rows: int = 6, reads: str = "features") -> Seen:
+    tokens = torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=torch.Generator().manual_seed(3))
+    return make_seen({2: tokens}, SCOPE.specs, SCOPE.eps, frozenset([reads]))
+
+
+def test_every_family_has_a_case() -> None:
+    assert {name for name, _ in CASES} == set(ADAPTERS)
+
+
+@EVERY
+def test_a_stack_says_what_each_of_it_says_alone(name: str, options: dict[str, Any]) -> None:
+    stack = make(name, options, [7, 8, 9])
+    seen = see(reads=stack.reads)
+    together = forward([stack], seen)[0]
+    assert together.shape == (3, 6, 5)
+    for index, seed in enumerate([7, 8, 9]):
+        torch.testing.assert_close(forward([make(name, options, [seed])], seen)[0][0], together[index])
+        torch.testing.assert_close(forward([stack.subset([index])], seen)[0][0], together[index])
+
+
+@EVERY
+def test_a_row_does_not_depend_on_its_batch_mates(name: str, options: dict[str, Any]) -> None:
+    stack = make(name, options, [1, 2])
+    whole = forward([stack], see(6, stack.reads))[0]
+    part = forward([stack], see(6, stack.reads))[0][:, 2:3]
+    torch.testing.assert_close(part, whole[:, 2:3])
+
+
+@EVERY
+def test_every_parameter_has_the_adapter_axis_and_learns(name: str, options: dict[str, Any]) -> None:
+    stack = make(name, options, [1, 2])
+    loss = forward([stack], see(6, stack.reads))[0][..., 0].sum()  # of one class: sums over classes can cancel
+    gradients = torch.autograd.grad(loss, list(stack.parameters()))
+    for (parameter_name, parameter), gradient in zip(stack.named_parameters(), gradients, strict=True):
+        assert len(parameter) == 2, parameter_name
+        assert (gradient.flatten(1).abs().amax(1) > 0).all(), parameter_name
+
+
+def test_inca_has_one_full_width_attention_and_a_classifier() -> None:
+    stack = make("inca", {"num_heads": 4, "num_queries": 2}, [0])
+    attention = 4 * WIDTH * WIDTH + 3 * WIDTH  # the key bias is nothing: the softmax removes it
+    assert stack.num_parameters == attention + 2 * WIDTH + 2 * WIDTH + 5 * WIDTH + 5
+
+
+def test_heads_are_64_wide_unless_told() -> None:
+    family = get_adapter("inca")
+    scope = Scope((2,), {2: LayerSpec(num_tokens=7, width=192, num_prefix=1, grid=None)}, 5, 1e-6, {})
+    assert family.settle(family.Config(), scope).model_dump()["num_heads"] == 3
+
+
+def test_the_linear_probe_sees_the_backbones_own_output() -> None:
+    """With the final norm, CLS of the last layer is what the backbone itself would hand to its head."""
+    stack = make("linear", {"pooling": "cls"}, [0])
+    tokens = torch.randn(6, SPEC.num_tokens, WIDTH, generator=torch.Generator().manual_seed(3))
+    final = torch.nn.functional.layer_norm(tokens[:, 0], (WIDTH,), NORM["norm.weight"], NORM["norm.bias"], 1e-6)
+    expected = final @ stack.get_parameter("weight")[0].T + stack.get_parameter("bias")[0]
+    torch.testing.assert_close(stack(see())[0], expected)
+
+
+def test_an_unknown_family_is_answered_with_the_choices() -> None:
+    with pytest.raises(UsageError, match=r"unknown adapter 'incca' \(did you mean 'inca'\?\); choices: linear, inca"):
+        get_adapter("incca")

@@ -1,0 +1,150 @@
+"""The theorems of a sweep: together equals alone, whatever the company, the order or the endings."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from icecore.store import IcecoreError, IncompleteError, UsageError
+from icecore.train import Progress, Run, TrainSettings, open_run, train
+
+from .conftest import FAST, MakeStore
+
+EIGHT = {"lr": (1e-3, 3e-3, 1e-2, 2e-2), "weight_decay": (0.0, 0.3), "adapters": ("inca",), "layers": "1"}
+
+
+def trained(url: str, out: Path, **changes: object) -> tuple[Run, dict[str, dict[str, Tensor]]]:
+    run = train(url, str(out), FAST.model_copy(update=changes))
+    return run, run.tensors()
+
+
+def assert_same(mine: dict[str, Tensor], reference: dict[str, Tensor]) -> None:
+    for name in reference:
+        torch.testing.assert_close(mine[name], reference[name], rtol=1e-4, atol=2e-5)
+
+
+def test_eight_together_equal_eight_alone(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    _, together = trained(url, tmp_path / "all", **EIGHT)
+    assert len(together) == 8
+    for place, (lr, weight_decay) in enumerate([(1e-3, 0.0), (1e-2, 0.3), (2e-2, 0.3)]):
+        alone = EIGHT | {"lr": (lr,), "weight_decay": (weight_decay,)}
+        _, one = trained(url, tmp_path / str(place), **alone)
+        ((adapter_id, tensors),) = one.items()
+        assert_same(together[adapter_id], tensors)
+
+
+def test_neither_company_nor_order_changes_a_result(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    _, plain = trained(url, tmp_path / "a", **EIGHT)
+    backwards = EIGHT | {"lr": EIGHT["lr"][::-1], "adapters": ("linear", "inca"), "layers": "0-2", "queries": (3, 1)}
+    options = {"inca": {"epochs": [5, 8]}}  # some leave the stack in the middle
+    _, company = trained(url, tmp_path / "b", **backwards, options=options)
+    assert plain.keys() <= company.keys()
+    for adapter_id, tensors in plain.items():
+        assert_same(company[adapter_id], tensors)
+
+
+def test_who_diverges_ends_alone(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    calm = EIGHT | {"lr": (1e-3,)}
+    _, reference = trained(url, tmp_path / "a", **calm)
+    run, tensors = trained(url, tmp_path / "b", **(calm | {"lr": (1e-3, 1e38)}))
+    assert tensors.keys() == reference.keys() == run.candidates.keys()
+    for adapter_id in reference:
+        assert_same(tensors[adapter_id], reference[adapter_id])
+    ended = [row for row in run.results.to_pylist() if row["status"] != "ok"]
+    assert len(ended) == 2
+    assert all(row["status"].startswith(f"diverged in epoch {row['epoch']}: ") for row in ended)
+    assert run.facts["cost"]["num_diverged"] == 2
+
+
+def test_bfloat16_learns_what_float32_learns(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    for place, dtype in enumerate(("float32", "bfloat16")):
+        run, _ = trained(url, tmp_path / str(place), layers="1", compute_dtype=dtype)
+        assert run.results["validation_top1"].to_pylist()[-1] > 0.9
+
+
+def test_rows_read_as_needed_teach_what_held_rows_teach(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    (_, held), (_, streamed) = (trained(url, tmp_path / memory, layers="1", memory=memory) for memory in ("4GB", "1B"))
+    for adapter_id, tensors in held.items():
+        assert_same(streamed[adapter_id], tensors)
+
+
+def test_a_run_says_what_was_done(make_store: MakeStore, tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    run = train(make_store(), str(tmp_path / "r"), FAST, heard.append)
+    rows = run.results.to_pylist()
+    assert len(run.candidates) == 9  # 3 layers x (inca, linear on cls, linear on the mean)
+    assert len(rows) == 9 * FAST.epochs
+    assert heard[-1].done == heard[-1].total == 9 * FAST.epochs
+    assert {row["layer"] for row in rows} == {0, 1, 2}
+    assert all(row["epoch"] in range(1, 9) and row["num_parameters"] > 0 for row in rows)
+    kept = open_run(str(tmp_path / "r")).kept()
+    assert kept.probabilities.shape == (9, run.facts["validation"]["num_rows"], 3)
+    torch.testing.assert_close(kept.probabilities.sum(-1), torch.ones(kept.probabilities.shape[:2]), atol=2e-3, rtol=0)
+
+
+def test_failed_rows_take_no_part(make_store: MakeStore, tmp_path: Path) -> None:
+    run, _ = trained(make_store(failed=(0, 1, 2)), tmp_path / "r", layers="0")
+    assert run.facts["validation"]["num_rows"] + run.facts["validation"]["num_train_rows"] == 105 - 3
+
+
+def test_an_unfinished_store_is_refused_with_the_way_on(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(num_shards=1)
+    with pytest.raises(IncompleteError, match=r"67 of 131 rows are missing; finish it with: icecore extract folder:x"):
+        train(url, str(tmp_path / "r"), FAST)
+    assert not (tmp_path / "r").exists()
+
+
+def test_another_stores_run_is_not_overwritten(make_store: MakeStore, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    trained(make_store(), out, layers="0")
+    trained(make_store(name="same.ice"), out, layers="1")  # the same identity: a run may be made again
+    other = make_store(labels=[(row + 1) % 3 for row in range(131)], name="other.ice")
+    with pytest.raises(UsageError, match=r"r: holds a run from another store; choose another --out"):
+        trained(other, out)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match=r"mine: is not empty and holds no run"):
+        trained(other, tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapters": ("incca",)}, r"unknown adapter 'incca' \(did you mean 'inca'"),
+        ({"layers": "0,9"}, r"layers '0,9': \[9\] not in the store, which has 0, 1, 2"),
+        ({"layers": "top"}, r"layers 'top': expected all, or numbers and ranges"),
+        ({"heads": (5,)}, r"adapter 'inca' at layer 0: 1 queries and 5 heads: expected .* divide the width 16"),
+        ({"pooling": ("max",)}, r"option 'pooling' of adapter 'linear': .* got 'max'"),
+        ({"options": {"inca": {"depth": [1]}}}, r"option 'depth' of adapter 'inca': .* it has num_queries, num_heads"),
+        ({"options": {"vqt": {}}}, r"options for \['vqt'\]: not among the adapters"),
+        ({"memory": "much"}, r"memory 'much': expected a size such as 4GB"),
+        ({"device": "abacus"}, r"device 'abacus': expected auto, cpu or cuda"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_before_anything_is_read(
+    make_store: MakeStore, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    url = make_store()
+    with pytest.raises(UsageError, match=message):
+        train(url, str(tmp_path / "r"), FAST.model_copy(update=changes))
+    assert not (tmp_path / "r").exists()
+
+
+def test_no_run_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is not a run, it has no run.json"):
+        open_run(str(tmp_path))
+    (tmp_path / "run.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(IcecoreError, match=r"has run format 99, this icecore reads 1"):
+        open_run(str(tmp_path))
+
+
+def test_a_rate_must_be_a_number() -> None:
+    with pytest.raises(ValueError, match="expected one or more finite numbers"):
+        TrainSettings(lr=(float("nan"),))
