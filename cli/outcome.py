@@ -54,7 +54,7 @@ def read_outcome(run: Path) -> Outcome:
 def _cell(row: dict[str, Any] | None, chosen: set[str]) -> str:
     if row is None:
         return "–"
-    return percent(row["test_top1"]) + ("*" if row["adapter_id"] in chosen else " ")
+    return ("*" if row["adapter_id"] in chosen else "") + percent(row["test_top1"])
 
 
 def _member(member: dict[str, Any]) -> str:

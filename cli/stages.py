@@ -51,11 +51,12 @@ def select_stage(plan: Plan) -> str:
 
 def report_stage(plan: Plan) -> str:
     """Write the page unless it is newer than what it tells of."""
-    from .report.page import write_report
-
     run = Path(plan.pipeline.run)
     if _is_newer(run / "report.html", run / "run.json") and _is_newer(run / "report.html", run / "selection.json"):
         return UP_TO_DATE
+
+    from .report.page import write_report
+
     return str(write_report(run))
 
 

@@ -5,9 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 1000  # wide enough that a pipe or a log never sees a wrapped or shortened line
@@ -41,11 +39,9 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:
-    """Print rows under column names, all but the first flush right; the chosen one stands out."""
+    """Print rows under column names, all flush right; the chosen row stands out."""
     console = output()
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=True)
-    for place, row in enumerate(rows):
-        table.add_row(*map(Text, row), style="bold cyan" if place == chosen else None)
-    console.print(table)
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    for place, cells in enumerate((columns, *rows), start=-1):
+        line = "   ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        console.print(Text(line, style="dim" if place < 0 else "bold cyan" if place == chosen else ""))

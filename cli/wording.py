@@ -57,9 +57,8 @@ def extracted(report: "ExtractReport") -> str:
 
 
 def trained(cost: Mapping[str, Any]) -> str:
-    """Write what a sweep did: 156 adapters, 61 s, 1.02 GB read in 3.4 s."""
+    """Write what a sweep did: 156 adapters, 61 s, 1.02 GB read."""
     parts = [f"{cost['num_adapters']} adapters"]
     if cost["num_diverged"]:
         parts.append(f"{cost['num_diverged']} diverged")
-    reading = f"{size(cost['bytes_read'])} read in {duration(cost['reading_seconds'])}"
-    return ", ".join([*parts, duration(cost["training_seconds"]), reading])
+    return ", ".join([*parts, duration(cost["elapsed_seconds"]), f"{size(cost['bytes_read'])} read"])

@@ -8,8 +8,9 @@ from .findings import Findings
 NAMES = {
     "num_adapters": "adapters trained",
     "num_diverged": "of them diverged",
-    "training_seconds": "training",
-    "reading_seconds": "reading the store",
+    "elapsed_seconds": "training, from start to end",
+    "training_seconds": "computing, all workers",
+    "reading_seconds": "reading, all workers",
     "bytes_read": "bytes read",
     "device": "device",
     "compute_dtype": "computed in",

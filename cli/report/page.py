@@ -70,7 +70,7 @@ def _facts(findings: Findings) -> list[dict[str, str]]:
     return [
         *facts,
         {"name": "adapters trained", "value": str(len(findings.trained)), "note": f"over {layers} layers"},
-        {"name": "training", "value": duration(cost["training_seconds"]), "note": f"{size(cost['bytes_read'])} read"},
+        {"name": "training", "value": duration(cost["elapsed_seconds"]), "note": f"{size(cost['bytes_read'])} read"},
     ]
 
 

@@ -178,7 +178,8 @@ def make_run(folder: Path, num_layers: int = 13, selected: bool = True) -> Path:
         "settings": {"adapters": list(GRIDS), "lr": [1e-3, 3e-3], "weight_decay": [0.01, 0.3], "epochs": NUM_EPOCHS},
         "validation": {"how": "20 % of train by group, stratified", "num_rows": 187, "rows_sha256": "ab" * 32},
         "cost": {
-            "training_seconds": 61.2,
+            "elapsed_seconds": 61.2,
+            "training_seconds": 101.2,
             "reading_seconds": 3.4,
             "bytes_read": 1_022_000_000,
             "num_adapters": 156,
