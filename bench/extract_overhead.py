@@ -15,19 +15,19 @@ import time
 from pathlib import Path
 
 from icecore.extract import ExtractSettings, load_backbone, open_source
+from icecore.extract.ahead import iterate_ahead
+from icecore.extract.description import describe
 from icecore.extract.images import Images
-from icecore.extract.job import Job
+from icecore.extract.job import BATCHES_RUN_AHEAD, Job
 from icecore.extract.scan import scan
 from icecore.store import open_writer
-
-from icecore.extract.description import describe  # isort: skip
 
 SHARED = Path(os.environ.get("ICECORE_SHARED", Path(__file__).parents[2] / "shared"))
 SOURCE = f"folder:{SHARED / 'data' / 'pacs-sketch'}"
 
 
 def rate(settings: ExtractSettings, store: str | None) -> float:
-    """Return rows per second of the pipeline, without opening, scanning and loading; `store` None throws tokens away."""
+    """Return rows per second, without opening, scanning and loading; where `store` is None tokens are thrown away."""
     source = open_source(SOURCE)
     num_samples = len(source.samples)
     num_rows = min(settings.limit or num_samples, num_samples)
@@ -40,8 +40,9 @@ def rate(settings: ExtractSettings, store: str | None) -> float:
         pass  # the first batch warms caches and thread pools
     if store is None:
         started = time.perf_counter()
-        for _ in job.tokens(range(num_rows), layers):
-            pass
+        with iterate_ahead(job.tokens(range(num_rows), layers), BATCHES_RUN_AHEAD) as results:
+            for _ in results:
+                pass
         return num_rows / (time.perf_counter() - started)
     spec = describe(SOURCE, store, settings, backbone, samples, source.classes)
     with open_writer(store, spec, samples, backbone.frozen()) as writer:

@@ -16,7 +16,7 @@ from icecore.store import FrozenBackbone, LayerSpec, UsageError
 from .backbone_config import blocks_config
 from .backbone_transform import Preprocessing
 
-Images = Float[Tensor, "batch 3 height width"]
+Images = Float[Tensor, "batch 3 y x"]
 Tokens = Float[Tensor, "batch token width"]
 
 

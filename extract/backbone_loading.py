@@ -38,7 +38,9 @@ def load_backbone(
 def _create(name: str, pretrained: bool) -> Any:
     architecture = name.split(".")[0]
     if ":" not in name and not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        names = timm.list_models()
+        longer = [model for model in names if architecture in model]
+        near = longer[:3] or difflib.get_close_matches(architecture, names, n=3)
         raise UsageError(f"unknown backbone {name!r}; nearest of timm's models: {', '.join(near) or 'none'}")
     try:
         with fail_fast_offline() if pretrained else contextlib.nullcontext():

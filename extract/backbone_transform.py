@@ -24,15 +24,15 @@ class Preprocessing:
         self._mean = torch.tensor(config["mean"]).view(-1, 1, 1)
         self._std = torch.tensor(config["std"]).view(-1, 1, 1)
 
-    def __call__(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
+    def __call__(self, image: Image.Image) -> Float[Tensor, "3 y x"]:
         """Return what the backbone takes for an RGB image."""
         return self.normalise(self.pixels(image)[None])[0]
 
-    def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 height width"]:
+    def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 y x"]:
         """Return the resized and cropped RGB image."""
         return self._resize(image)
 
-    def normalise(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    def normalise(self, pixels: UInt8[Tensor, "batch 3 y x"]) -> Float[Tensor, "batch 3 y x"]:
         """Return pixels scaled to 0..1, minus the mean, divided by the standard deviation, in float32."""
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
         return pixels.float().div_(255).sub_(mean).div_(std)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from icecore.store import IcecoreError, open_store, open_writer
+from icecore.store.codecs import get_codec
 
 from .backbone_loading import load_backbone
 from .description import describe
@@ -33,6 +34,7 @@ def extract(
         IcecoreError: one line that says what is wrong; shards finished until then are kept, and the same call resumes.
     """
     started = time.monotonic()
+    get_codec(settings.dtype)  # a wrong name is found before anything is read
     opened = open_source(source)
     places = _spread(len(opened.samples), settings.limit)
     backbone = load_backbone(settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype)

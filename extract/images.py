@@ -19,14 +19,14 @@ class Images:
     source: Source
     places: Sequence[int]
     samples: Sequence[Sample]
-    to_pixels: Callable[[Image.Image], UInt8[Tensor, "3 height width"]]
+    to_pixels: Callable[[Image.Image], UInt8[Tensor, "3 y x"]]
 
     def ordered(self, order: Sequence[int]) -> "Images":
         """Return the rows in another order."""
         places, samples = [self.places[row] for row in order], [self.samples[row] for row in order]
         return Images(self.source, places, samples, self.to_pixels)
 
-    def pixels(self, row: int) -> UInt8[Tensor, "3 height width"] | str:
+    def pixels(self, row: int) -> UInt8[Tensor, "3 y x"] | str:
         """Return the pixels of a row, or in words why there are none.
 
         Raises:

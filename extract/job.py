@@ -33,11 +33,15 @@ class Job:
         layers = range(backbone.num_layers + 1)
         self._reductions = {layer: reduction(settings.tokens, backbone.layer_spec(layer)) for layer in layers}
 
+    def tokens(self, rows: Sequence[int], layers: tuple[int, ...]) -> Generator[BatchTokens, None, None]:
+        """Yield the tokens of some ascending rows of the source, a batch at a time, and write nothing."""
+        return self._tokens(self._images, self._cut(rows, layers))
+
     def measure(self, layers: tuple[int, ...]) -> dict[int, Float[Tensor, "row token width"]]:
         """Return the tokens of a seeded sample of rows, of those that can be decoded."""
         num_rows = len(self._images.samples)
         chosen = np.sort(np.random.default_rng(0).permutation(num_rows)[:NUM_MEASURED]).tolist()
-        results = [result.tokens for result in self._tokens(self._images, self._cut(chosen, layers)) if result.rows]
+        results = [result.tokens for result in self.tokens(chosen, layers) if result.rows]
         if not results:
             raise IcecoreError(f"none of {len(chosen)} sampled images can be decoded; check the source")
         return {layer: torch.cat([tokens[layer] for tokens in results]) for layer in layers}

@@ -55,7 +55,7 @@ def _forward(
     backbone: Backbone,
     reductions: Mapping[int, Reduction],
     layers: Sequence[int],
-    pixels: Sequence[UInt8[Tensor, "3 height width"]],
+    pixels: Sequence[UInt8[Tensor, "3 y x"]],
 ) -> dict[int, Float[Tensor, "row token width"]]:
     images = backbone.transform.normalise(torch.stack(list(pixels)).to(backbone.device))
     tokens = backbone.forward(images, layers)

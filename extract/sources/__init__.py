@@ -8,7 +8,7 @@ nothing of backbones, of stores, or of what a decoded image is for. To add a kin
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -21,6 +21,7 @@ from .sklearn import SklearnSource
 from .wds import WdsSource
 
 
+@runtime_checkable
 class Source(Protocol):
     """The contract of an open source; the order of its samples never changes."""
 
@@ -37,6 +38,7 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
 class SourceKind(Protocol):
     """The contract of a kind of source: how one is opened, and which paths are plainly of this kind."""
 

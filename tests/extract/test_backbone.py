@@ -1,0 +1,191 @@
+"""The frozen backbone: its layers are timm's own, its preprocessing is timm's own, its weights are who they say."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from PIL import Image
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor
+
+from icecore.extract import Backbone, load_backbone
+from icecore.extract.decoding import decode_image
+from icecore.store import UsageError
+
+from .conftest import BACKBONE, image_bytes
+
+ALL = range(7)
+
+
+def timm_tokens(checkpoint: str, images: Tensor, name: str = BACKBONE) -> list[Tensor]:
+    """Return the tokens of all layers, computed without hooks: timm's embeddings, then its own intermediates."""
+    model: Any = timm.create_model(name, checkpoint_path=checkpoint).eval().requires_grad_(False)
+    first = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+    pairs = model.forward_intermediates(
+        images, norm=False, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
+    )
+    return [first, *(torch.cat([prefix, patches], 1) for patches, prefix in pairs)]
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(3, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def backbone(checkpoint: str) -> Backbone:
+    return load_backbone(BACKBONE, checkpoint, device="cpu", compute_dtype="float32")
+
+
+def test_every_layer_is_timms_own(backbone: Backbone, checkpoint: str, images: Tensor) -> None:
+    tokens = backbone.forward(images, ALL)
+    for layer, expected in enumerate(timm_tokens(checkpoint, images)):
+        assert torch.equal(tokens[layer], expected), layer
+        spec = backbone.layer_spec(layer)
+        assert tokens[layer].shape == (3, spec.num_tokens, spec.width)
+        assert not tokens[layer].requires_grad
+
+
+def test_layer_0_is_what_enters_block_1(backbone: Backbone, checkpoint: str, images: Tensor) -> None:
+    model: Any = timm.create_model(BACKBONE, checkpoint_path=checkpoint).eval()
+    tokens = backbone.forward(images, [0, 1])
+    with torch.no_grad():
+        assert torch.equal(model.blocks[0](tokens[0]), tokens[1])
+
+
+def test_bfloat16_is_within_its_rounding(checkpoint: str, images: Tensor) -> None:
+    rounded = load_backbone(BACKBONE, checkpoint, "cpu", "bfloat16").forward(images, ALL)
+    for layer, expected in enumerate(timm_tokens(checkpoint, images)):
+        assert rounded[layer].dtype == torch.bfloat16
+        error = (rounded[layer].float() - expected).norm() / expected.norm()
+        assert error < 2**-8 * (layer + 1)
+
+
+@pytest.mark.parametrize("deepest", [0, 1, 4, 6])
+def test_cutting_changes_no_layer_that_is_left(backbone: Backbone, images: Tensor, deepest: int) -> None:
+    before = backbone.forward(images, range(deepest + 1))
+    frozen = backbone.frozen()
+    backbone.cut(deepest)
+    after = backbone.forward(images, range(deepest + 1))
+    assert all(torch.equal(before[layer], after[layer]) for layer in before)
+    assert backbone.frozen() is frozen
+    assert backbone.num_layers == 6
+
+
+def test_pixels_then_normalise_is_timms_transform_to_the_last_bit(backbone: Backbone) -> None:
+    config = resolve_model_data_config(timm.create_model(BACKBONE))
+    transform: Any = create_transform(**config)
+    for seed, kind in ((0, "JPEG"), (1, "PNG"), (2, "JPEG")):
+        image = decode_image(image_bytes(seed, kind))
+        assert torch.equal(backbone.transform(image), transform(image))
+    images = [decode_image(image_bytes(seed)) for seed in range(3)]
+    pixels = torch.stack([backbone.transform.pixels(image) for image in images])
+    assert torch.equal(backbone.transform.normalise(pixels), torch.stack([transform(image) for image in images]))
+
+
+def test_the_transform_can_be_sent_to_another_process(backbone: Backbone) -> None:
+    image = Image.new("RGB", (40, 30), "red")
+    assert torch.equal(pickle.loads(pickle.dumps(backbone.transform))(image), backbone.transform(image))
+
+
+def test_the_digest_is_of_the_weights_and_not_of_classifier_type_or_file(checkpoint: str, tmp_path: Path) -> None:
+    state = safetensors.torch.load_file(checkpoint)
+    torch.save({"state_dict": state | {"head.weight": torch.zeros(5, 64)}}, tmp_path / "other_head.pth")
+    changed = state | {"norm.bias": state["norm.bias"] + 1}
+    safetensors.torch.save_file(changed, tmp_path / "changed.safetensors")
+    digest = load_backbone(BACKBONE, checkpoint, compute_dtype="float32").weights_sha256
+    assert load_backbone(BACKBONE, checkpoint, compute_dtype="bfloat16").weights_sha256 == digest
+    assert load_backbone(BACKBONE, str(tmp_path / "other_head.pth")).weights_sha256 == digest
+    assert load_backbone(BACKBONE, str(tmp_path / "changed.safetensors")).weights_sha256 != digest
+
+
+def test_frozen_is_float32_and_complete(checkpoint: str) -> None:
+    frozen = load_backbone(BACKBONE, checkpoint, compute_dtype="bfloat16").frozen()
+    state = safetensors.torch.load_file(checkpoint)
+    assert set(frozen.tensors) == {name for name in state if name.startswith(("blocks.", "norm."))}
+    assert all(torch.equal(tensor, state[name]) for name, tensor in frozen.tensors.items())
+    config = frozen.config
+    assert (config["depth"], config["num_heads"], config["width"], config["eps"]) == (6, 2, 64, 1e-6)
+    assert (config["activation"], config["mlp"], config["num_prefix"]) == ("gelu", "mlp", 1)
+
+
+def test_shared_weights_are_used_before_the_hub(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / f"{BACKBONE}.safetensors").write_bytes(Path(checkpoint).read_bytes())
+    monkeypatch.setenv("ICECORE_SHARED", str(tmp_path))
+    assert load_backbone(BACKBONE).weights_sha256 == load_backbone(BACKBONE, checkpoint).weights_sha256
+
+
+def test_without_weights_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICECORE_SHARED", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match=r"no weights \(.*\); pass --checkpoint FILE, or set ICECORE_SHARED") as caught:
+        load_backbone(BACKBONE)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"norm.bias": None}, "lacks norm.bias; expected the weights of this backbone"),
+        ({"extra": torch.zeros(1)}, "has unknown extra; expected"),
+        ({"norm.bias": torch.zeros(5)}, "has other shapes for norm.bias; expected"),
+        ({f"norm.{n}": torch.zeros(1) for n in "abcde"}, "has unknown norm.a, norm.b, norm.c and 2 more"),
+    ],
+)
+def test_weights_of_another_model_are_refused(
+    change: dict[str, Tensor | None], message: str, checkpoint: str, tmp_path: Path
+) -> None:
+    state = safetensors.torch.load_file(checkpoint) | change
+    safetensors.torch.save_file({n: t for n, t in state.items() if t is not None}, tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match=message):
+        load_backbone(BACKBONE, str(tmp_path / "w.safetensors"))
+
+
+def test_checkpoints_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"checkpoint 'none.pth': no such file"):
+        load_backbone(BACKBONE, "none.pth")
+    for name in ("w.safetensors", "w.pth"):
+        (tmp_path / name).write_bytes(b"no weights")
+        with pytest.raises(UsageError, match="cannot be read as weights alone"):
+            load_backbone(BACKBONE, str(tmp_path / name))
+    torch.save(Path("/"), tmp_path / "object.pth")
+    with pytest.raises(UsageError, match="cannot be read as weights alone"):
+        load_backbone(BACKBONE, str(tmp_path / "object.pth"))
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(UsageError, match="holds no table of tensors"):
+        load_backbone(BACKBONE, str(tmp_path / "list.pth"))
+
+
+def test_unknown_backbones_name_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown backbone 'deit_tiny'; nearest of timm's models: .*deit"):
+        load_backbone("deit_tiny")
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
+def test_other_families_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    safetensors.torch.save_file(timm.create_model(name).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match=f"backbone '{name}': is no plain vision transformer"):
+        load_backbone(name, str(tmp_path / "w.safetensors"))
+
+
+def test_unusable_devices_and_types_are_refused(checkpoint: str) -> None:
+    with pytest.raises(UsageError, match="device 'gpu': cannot be used here"):
+        load_backbone(BACKBONE, checkpoint, device="gpu")
+    with pytest.raises(UsageError, match="unknown compute dtype 'half'; choices: float32, bfloat16"):
+        load_backbone(BACKBONE, checkpoint, compute_dtype="half")
+
+
+def test_the_pretrained_weights_are_timms_own_layers(deit: Path) -> None:
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    tokens = load_backbone("deit_tiny_patch16_224", str(deit), "cpu", "float32").forward(images, range(13))
+    for layer, expected in enumerate(timm_tokens(str(deit), images, "deit_tiny_patch16_224")):
+        assert torch.equal(tokens[layer], expected), layer
