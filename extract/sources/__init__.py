@@ -17,6 +17,7 @@ from icecore.store import Sample, UsageError, choose
 from .csv import CsvSource
 from .folder import FolderSource
 from .parquet import ParquetSource
+from .shapes import ShapesSource
 from .sklearn import SklearnSource
 from .wds import WdsSource
 
@@ -57,7 +58,8 @@ SOURCES: dict[str, SourceKind] = {
     "wds": WdsSource,
     "csv": CsvSource,
     "sklearn": SklearnSource,
-    # to come, a file and a line each: "timm" (its dataset readers), "shapes" (drawn on the spot)
+    "shapes": ShapesSource,
+    # to come, a file and a line: "timm" (its dataset readers)
 }
 
 

@@ -94,4 +94,5 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "wds": make_wds,
     "csv": make_csv,
     "sklearn": lambda _: "sklearn:digits",
+    "shapes": lambda _: "shapes:count:100",
 }
