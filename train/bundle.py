@@ -76,12 +76,12 @@ class Bundle:
     @torch.no_grad()
     def probabilities(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
         """Return the class probabilities of some rows from the tokens of `layers`."""
-        total: Tensor | int = 0
+        votes: list[Tensor] = []
         for adapter, member in zip(self.adapters, self.facts.members, strict=True):
             mine = {layer: tokens[layer].float() for layer in member.layers}
             seen = make_seen(mine, self.facts.specs, self.facts.eps, frozenset([adapter.reads]))
-            total = total + probabilities([adapter], seen)[0][0] * member.weight
-        return torch.as_tensor(total)
+            votes.append(probabilities([adapter], seen)[0][0] * member.weight)
+        return torch.stack(votes).sum(0)
 
 
 def load_bundle(path: str) -> Bundle:

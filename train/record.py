@@ -1,0 +1,97 @@
+"""What a sweep was asked and what came of it, as the RUN folder records it."""
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icecore.store import Store
+
+from .group import OK, EpochResult
+from .run import Run, adapters_bytes, results_bytes, validation_bytes, write_run
+from .settings import TrainSettings
+from .split import Split
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all groups of candidates share."""
+
+    store: Store
+    settings: TrainSettings
+    split: Split
+    device: torch.device
+    dtype: torch.dtype
+    memory_bytes: int  # that one group may hold
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one group."""
+
+    results: list[EpochResult]
+    trained: dict[str, dict[str, Tensor]]
+    predictions: dict[str, Tensor]
+    reading_seconds: float
+    training_seconds: float
+
+
+def record(out: str, work: Work, outcomes: list[Outcome], elapsed_seconds: float) -> Run:
+    """Write the RUN folder of a finished sweep."""
+    validation, source = work.split.validation, work.store
+    results = [result for outcome in outcomes for result in outcome.results]
+    predictions = {key: table for outcome in outcomes for key, table in outcome.predictions.items()}
+    files = {
+        "results.parquet": results_bytes(results),
+        "adapters.safetensors": adapters_bytes({k: v for outcome in outcomes for k, v in outcome.trained.items()}),
+        "validation.parquet": validation_bytes(predictions, validation, torch.from_numpy(source.labels[validation])),
+    }
+    cost = _cost(work, outcomes) | {"elapsed_seconds": elapsed_seconds}
+    return write_run(out, files, _facts(work, results) | {"cost": cost})
+
+
+def _facts(work: Work, results: list[EpochResult]) -> dict[str, Any]:
+    identity = work.store.identity
+    return {
+        "store": work.store.url if "://" in work.store.url else str(Path(work.store.url).resolve()),
+        "identity": identity.model_dump(mode="json"),
+        "identity_sha256": identity.sha256,
+        "backbone": {
+            "name": identity.backbone,
+            "weights_sha256": identity.weights_sha256,
+            "checkpoint": work.store.spec.checkpoint,
+        },
+        "preprocessing": identity.preprocessing,
+        "classes": list(work.store.classes),
+        "layers": sorted({layer for result in results for layer in result.candidate.layers}),
+        "settings": work.settings.model_dump(mode="json"),
+        "validation": {
+            "how": work.split.how,
+            "num_rows": len(work.split.validation),
+            "num_train_rows": len(work.split.train),
+            "rows_sha256": work.split.rows_sha256,
+        },
+        "versions": {name: importlib.metadata.version(name) for name in ("icecore", "torch", "numpy", "pyarrow")},
+    }
+
+
+def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
+    """Seconds are added over the threads; bytes are what the layers read take on disk, for the rows read."""
+    results = [result for outcome in outcomes for result in outcome.results]
+    specs = work.store.spec.layers
+    num_values = sum(spec.num_tokens * spec.width for spec in specs.values()) * work.store.num_rows
+    spans = [outcome.results[0].candidate.layers for outcome in outcomes if outcome.results]
+    num_rows = len(work.split.train) + 2 * len(work.split.validation)  # once to train by, once for what is kept
+    num_read = sum(specs[layer].num_tokens * specs[layer].width for span in spans for layer in span) * num_rows
+    return {
+        "training_seconds": sum(outcome.training_seconds for outcome in outcomes),
+        "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes),
+        "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),
+        "num_adapters": len({result.candidate.adapter_id for result in results}),
+        "num_diverged": sum(result.status != OK for result in results),
+        "device": str(work.device),
+        "compute_dtype": str(work.dtype).removeprefix("torch."),
+    }
