@@ -25,6 +25,7 @@ class Work:
     split: Split
     device: torch.device
     dtype: torch.dtype
+    num_workers: int
     memory_bytes: int  # that one group may hold
 
 
@@ -79,7 +80,7 @@ def _facts(work: Work, results: list[EpochResult]) -> dict[str, Any]:
 
 
 def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
-    """Seconds are added over the threads; bytes are what the layers read take on disk, for the rows read."""
+    """Seconds are of the clock, threads side by side; bytes are what the rows read of each layer take on disk."""
     results = [result for outcome in outcomes for result in outcome.results]
     specs = work.store.spec.layers
     num_values = sum(spec.num_tokens * spec.width for spec in specs.values()) * work.store.num_rows
@@ -87,8 +88,8 @@ def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
     num_rows = len(work.split.train) + 2 * len(work.split.validation)  # once to train by, once for what is kept
     num_read = sum(specs[layer].num_tokens * specs[layer].width for span in spans for layer in span) * num_rows
     return {
-        "training_seconds": sum(outcome.training_seconds for outcome in outcomes),
-        "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes),
+        "training_seconds": sum(outcome.training_seconds for outcome in outcomes) / work.num_workers,
+        "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),
         "num_adapters": len({result.candidate.adapter_id for result in results}),
         "num_diverged": sum(result.status != OK for result in results),

@@ -52,6 +52,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
         split=hold_out(source, settings.validation, settings.shuffle_seed),
         device=device,
         dtype=resolve_dtype(settings.compute_dtype, device),
+        num_workers=num_workers,
         memory_bytes=settings.memory_bytes // num_workers // 2,  # train rows, and as much for validation and work
     )
     meter = _Meter(sum(candidate.recipe.epochs for candidate in candidates), begin, progress)
