@@ -23,7 +23,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; `target` says what it must reach, such as `>= 0.95`, and is empty where nothing is promised."""
+    """One measured number; `target` says what it must reach, such as `>= 0.95`; empty where nothing is promised."""
 
     what: str
     value: float
