@@ -1,7 +1,8 @@
 """One process's share of an extraction: run the batches of every shard that lacks something, and write them."""
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
@@ -22,6 +23,17 @@ BATCHES_RUN_AHEAD = 2
 NUM_MEASURED = 64  # rows of the sample that a codec may ask for
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let this thread's own tensor work (encoding) use one core; a second team of threads would fight the forward's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Job:
     """The images and the backbone of one extraction; `run` uses the backbone up, as it cuts it."""
 
@@ -30,6 +42,7 @@ class Job:
         self._backbone = backbone
         self._settings = settings
         self._num_decoders = settings.num_decoders or len(os.sched_getaffinity(0))
+        self._num_threads = torch.get_num_threads()
         layers = range(backbone.num_layers + 1)
         self._reductions = {layer: reduction(settings.tokens, backbone.layer_spec(layer)) for layer in layers}
 
@@ -56,7 +69,7 @@ class Job:
         batches = {shard: self._cut(range(shard.start, shard.stop), shard.layers) for shard in todo}
         asked = [batch for shard in todo for batch in batches[shard]]
         images = self._images.ordered(writer.order)
-        with iterate_ahead(self._tokens(images, asked), BATCHES_RUN_AHEAD) as results:
+        with iterate_ahead(self._tokens(images, asked), BATCHES_RUN_AHEAD) as results, _one_thread():
             for shard in todo:
                 with writer.shard(shard) as out:
                     for result in islice(results, len(batches[shard])):
@@ -69,7 +82,7 @@ class Job:
         return [Batch(rows[start : start + size], layers) for start in range(0, len(rows), size)]
 
     def _tokens(self, images: Images, batches: Sequence[Batch]) -> Generator[BatchTokens, None, None]:
-        return run_batches(images, self._backbone, self._reductions, batches, self._num_decoders)
+        return run_batches(images, self._backbone, self._reductions, batches, self._num_decoders, self._num_threads)
 
     def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
         for row, cause in result.failed.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -40,10 +41,17 @@ def run_batches(
     reductions: Mapping[int, Reduction],
     batches: Sequence[Batch],
     num_decoders: int,
+    num_threads: int,
 ) -> Generator[BatchTokens, None, None]:
-    """Yield the tokens of each batch in order. A row that fails makes its batch smaller, and moves no other row."""
-    with ThreadPoolExecutor(num_decoders, thread_name_prefix="decode") as pool:
-        decoded = map_ahead(pool, images.pixels, (batch.rows for batch in batches), BATCHES_DECODED_AHEAD)
+    """Yield the tokens of each batch in order. A row that fails makes its batch smaller, and moves no other row.
+
+    The forward uses `num_threads` of the thread that iterates, whatever other threads chose for themselves.
+    """
+    torch.set_num_threads(num_threads)
+    with (
+        ThreadPoolExecutor(num_decoders, thread_name_prefix="decode") as pool,
+        closing(map_ahead(pool, images.pixels, (batch.rows for batch in batches), BATCHES_DECODED_AHEAD)) as decoded,
+    ):
         for batch, results in zip(batches, decoded, strict=True):
             pixels = {row: x for row, x in zip(batch.rows, results, strict=True) if isinstance(x, Tensor)}
             failed = {row: x for row, x in zip(batch.rows, results, strict=True) if isinstance(x, str)}
