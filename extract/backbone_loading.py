@@ -9,6 +9,7 @@ import torch
 
 from icecore.store import UsageError, choose
 
+from . import backbone_nano  # noqa: F401  makes its name known to timm
 from .backbone import Backbone
 from .backbone_weights import fail_fast_offline, load_weights, read_checkpoint, shared_weights, weights_sha256
 
