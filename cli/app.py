@@ -60,7 +60,8 @@ def _status(arguments: list[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         line, code = _explain(error)
-        sys.stderr.write(f"icecore: error: {line}\n" if line else "")
+        kind = "" if code == INTERRUPTED else "error: "
+        sys.stderr.write(f"icecore: {kind}{line}\n" if line else "")
     return code if isinstance(code, int) else 0
 
 

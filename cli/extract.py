@@ -7,6 +7,7 @@ import typer
 
 from .extract_progress import extract_progress
 from .interrupt import interruptible
+from .preflight import print_preflight
 from .settings import settings_of
 from .terminal import print_json, print_line
 from .wording import extracted
@@ -30,6 +31,8 @@ def extract(
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
     num_decoders: Annotated[int | None, typer.Option(metavar="N", help="Threads that decode images.")] = None,
+    compressor: Annotated[str | None, typer.Option(metavar="NAME", help="zstd, blosc or gzip: 12 % at most.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was done, for another program.")] = False,
 ) -> None:
     """Run a frozen backbone once over SOURCE and keep the tokens of its layers in STORE.
@@ -41,12 +44,16 @@ def extract(
     Example: icecore extract folder:photos photos.ice --backbone deit_tiny_patch16_224 --dtype float16
     """
     given = locals()  # the words of the command, by name; None where the stage's own default holds
-    from icecore.extract import ExtractSettings
-    from icecore.extract import extract as run_extract
+    with interruptible("finished shards are kept: the same command goes on"):
+        from icecore.extract import ExtractSettings, preflight
+        from icecore.extract import extract as run_extract
 
-    settings = settings_of(ExtractSettings, given)
-    with interruptible("finished shards are kept: the same command goes on"), extract_progress() as progress:
-        report = run_extract(source, store, settings, progress)
+        settings = settings_of(ExtractSettings, given)
+        if dry_run:
+            print_preflight(preflight(source, store, settings), as_json)
+            return
+        with extract_progress() as progress:
+            report = run_extract(source, store, settings, progress)
     if as_json:
         print_json(dataclasses.asdict(report))
     else:

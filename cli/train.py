@@ -39,12 +39,13 @@ def train(
     Example: icecore train photos.ice --out runs/photos --adapters linear,inca --lr 1e-3,3e-3
     """
     given = locals()  # the words of the command, by name; None where the stage's own default holds
-    from icecore.train import TrainSettings
-    from icecore.train import train as run_train
+    with interruptible("nothing was written: start it again"):
+        from icecore.train import TrainSettings
+        from icecore.train import train as run_train
 
-    settings = settings_of(TrainSettings, given)
-    with interruptible("nothing was written: start it again"), train_progress() as progress:
-        cost = run_train(store, out, settings, progress).facts["cost"]
+        settings = settings_of(TrainSettings, given)
+        with train_progress() as progress:
+            cost = run_train(store, out, settings, progress).facts["cost"]
     if as_json:
         print_json({"run": out, **cost})
     else:

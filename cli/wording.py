@@ -22,12 +22,12 @@ def size(num_bytes: int | float) -> str:
 
 
 def duration(seconds: int | float) -> str:
-    """Write a time with the precision that matters: 0.4 s, 61 s, 12 min, 3.2 h."""
+    """Write a time with the precision that matters: 0.4 s, 61 s, 3.2 min, 2.5 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def short(value: object) -> str:

@@ -43,9 +43,9 @@ class Findings:
         return tuple(dict.fromkeys(each.adapter for each in self.trained))
 
     def best(self, family: str) -> dict[int, Trained]:
-        """Return the best configuration by validation of a family at every layer."""
+        """Return the best configuration by validation of a family at every layer; ties by lower loss, as `select`."""
         best: dict[int, Trained] = {}
-        for each in sorted(self.of(family), key=lambda each: each.top1):
+        for each in sorted(self.of(family), key=lambda each: (each.top1, -(each.validation_nll[-1] or 0.0))):
             best[each.layer] = each
         return dict(sorted(best.items()))
 

@@ -62,6 +62,8 @@ def accuracy_by_layer(findings: Findings, narrow: bool) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7 if narrow else 13))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.margins(x=0.03, y=0.08)
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), min(high, 101))
         figure.legend(loc="outside upper left", ncols=2 if narrow else 4, labelcolor=INK)
 
     return _svg(draw, (4.4, 3.9) if narrow else (8.6, 4.1), f"accuracy-{narrow}")

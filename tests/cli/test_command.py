@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from icecore.cli import main
+from icecore.store import IcecoreError
 
 COMMANDS = ("extract", "inspect", "verify", "train", "select", "report", "predict", "run")
 DIGITS = ("extract", "sklearn:digits", "a.ice", "--backbone")
@@ -116,6 +117,18 @@ def test_ctrl_c_is_130_and_says_how_to_go_on(icecore, monkeypatch: pytest.Monkey
     answer = icecore("train", "a.ice", "--out", "r")
     assert answer.code == 130
     assert answer.err == "\nicecore: interrupted; nothing was written: start it again\n"
+
+
+def test_a_stage_that_was_interrupted_says_itself_how_to_go_on(icecore, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(IcecoreError):
+        exit_code = 130
+
+    def interrupted(*_: object) -> None:
+        raise Interrupted("a.ice: interrupted")
+
+    monkeypatch.setattr("icecore.train.train", interrupted)
+    answer = icecore("train", "a.ice", "--out", "r")
+    assert (answer.code, answer.err) == (130, "icecore: a.ice: interrupted\n")
 
 
 def test_version(icecore) -> None:
