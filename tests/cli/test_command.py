@@ -120,11 +120,11 @@ def test_ctrl_c_is_130_and_says_how_to_go_on(icecore, monkeypatch: pytest.Monkey
 
 
 def test_a_stage_that_was_interrupted_says_itself_how_to_go_on(icecore, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(IcecoreError):
+    class InterruptedByUserError(IcecoreError):
         exit_code = 130
 
     def interrupted(*_: object) -> None:
-        raise Interrupted("a.ice: interrupted")
+        raise InterruptedByUserError("a.ice: interrupted")
 
     monkeypatch.setattr("icecore.train.train", interrupted)
     answer = icecore("train", "a.ice", "--out", "r")
