@@ -4,6 +4,7 @@ from .backbone import Backbone
 from .backbone_loading import load_backbone
 from .extract import extract
 from .layers import parse_layers
+from .preflight import Preflight, preflight
 from .progress import Progress
 from .report import ExtractReport
 from .settings import ExtractSettings
@@ -14,10 +15,12 @@ __all__ = [
     "Backbone",
     "ExtractReport",
     "ExtractSettings",
+    "Preflight",
     "Progress",
     "Source",
     "extract",
     "load_backbone",
     "open_source",
     "parse_layers",
+    "preflight",
 ]

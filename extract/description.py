@@ -44,4 +44,5 @@ def describe(
         command=command_line(source, store, settings),
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED},
         shard_rows=settings.shard_rows,
+        compressor=settings.compressor,
     )

@@ -23,6 +23,7 @@ class ExtractSettings(Frozen):
     limit: int | None = Field(default=None, ge=1)
     strict: bool = False
     shard_rows: int | None = Field(default=None, ge=1)
+    compressor: str | None = None
     num_decoders: int | None = Field(default=None, ge=1)
 
 

@@ -9,7 +9,7 @@ from .choose import choose
 from .configuration import Frozen
 from .dataset import LayerDataset
 from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError, LockedError, UsageError
-from .estimate import SizeEstimate, estimate_size
+from .estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
 from .layer_reader import LayerReader
 from .layout import Shard
 from .location import write_atomic
@@ -44,8 +44,11 @@ __all__ = [
     "choose",
     "dataset_sha256",
     "estimate_size",
+    "free_bytes",
+    "missing_bytes",
     "open_store",
     "open_writer",
+    "require_room",
     "verify",
     "write_atomic",
 ]

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from .codecs import get_codec
+from .errors import IcecoreError
 from .layout import chunk_rows, shard_rows
+from .location import open_location
 from .spec import StoreSpec
 
 ROW_BYTES = 140  # of samples.parquet: mostly the digest and the key
@@ -22,6 +24,26 @@ class SizeEstimate:
     def total(self) -> int:
         """All bytes of the store; with a compressor the most that it can be."""
         return sum(self.layers.values()) + self.other
+
+
+def require_room(url: str, size: SizeEstimate) -> None:
+    """Raise IcecoreError where what is still to be written cannot fit."""
+    lacking, free = missing_bytes(url, size), free_bytes(url)
+    if free is not None and lacking > free:
+        raise IcecoreError(
+            f"{url}: needs {lacking / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free; choose a smaller --dtype, "
+            "--tokens pool:2 or fewer --layers, or another place"
+        )
+
+
+def missing_bytes(url: str, size: SizeEstimate) -> int:
+    """Return the bytes that a finished store has more than what is there."""
+    return max(0, size.total - sum(open_location(url).sizes().values()))
+
+
+def free_bytes(url: str) -> int | None:
+    """Return the space that is left where a store is or will be; None where nobody can say."""
+    return open_location(url).free_bytes()
 
 
 def estimate_size(spec: StoreSpec, num_rows: int, backbone_bytes: int) -> SizeEstimate:

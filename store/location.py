@@ -60,6 +60,10 @@ class Location(Protocol):
         """Return the size in bytes of every file below a folder."""
         ...
 
+    def free_bytes(self) -> int | None:
+        """Return how much may still be written; None where nobody can say."""
+        ...
+
 
 def open_location(url: str) -> Location:
     """Open a path or an fsspec URL."""
@@ -142,6 +146,11 @@ class LocalFolder:
         top = self._root / folder
         return {str(path.relative_to(self._root)): path.stat().st_size for path in top.rglob("*") if path.is_file()}
 
+    def free_bytes(self) -> int | None:
+        """Return the free space of the file system."""
+        there = next(path for path in (self._root.absolute(), *self._root.absolute().parents) if path.exists())
+        return shutil.disk_usage(there).free
+
     def _partial(self) -> Path:
         return self._root / PARTIAL / uuid.uuid4().hex
 
@@ -209,6 +218,10 @@ class RemoteFolder:
         found = self._retry(lambda: self._filesystem.find(self._path(folder), detail=True))
         prefix = self._filesystem._strip_protocol(self._root) + "/"
         return {path.removeprefix(prefix): int(entry["size"]) for path, entry in found.items()}
+
+    def free_bytes(self) -> int | None:
+        """Object stores do not say."""
+        return None
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")

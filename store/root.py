@@ -3,6 +3,7 @@
 from typing import Any
 
 from .checksum import parse, seal, sha256, unseal
+from .choose import choose
 from .codecs import get_codec
 from .configuration import Frozen
 from .errors import IcecoreError, IntegrityError
@@ -55,11 +56,12 @@ def numcodecs_compressor(name: str | None) -> Any:
         return None
     import numcodecs
 
-    return {
+    table = {
         "zstd": lambda: numcodecs.Zstd(level=0),
         "gzip": lambda: numcodecs.GZip(level=5),
         "blosc": lambda: numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE),
-    }[name]()
+    }
+    return choose(table, name, "compressor")()
 
 
 def shard_name(layer: int, part: str, view: int, shard: int, num_axes: int) -> str:

@@ -72,7 +72,8 @@ def to_samples(table: pa.Table) -> list[Sample]:
 def from_parquet(data: bytes, name: str) -> pa.Table:
     """Read samples.parquet back, checking pages and schema."""
     try:
-        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        table = file.read(use_threads=False)  # pyarrow's threads may outlive the interpreter and abort it
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{name}: is not a readable table ({str(error).splitlines()[0]})") from None
     if not table.schema.equals(SCHEMA):

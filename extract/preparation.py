@@ -1,0 +1,46 @@
+"""All that comes before the first forward: the source opened and scanned, the backbone loaded, the store described."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from icecore.store import FrozenBackbone, Sample, SizeEstimate, StoreSpec, estimate_size
+from icecore.store.codecs import get_codec
+
+from .backbone_loading import load_backbone
+from .description import describe
+from .images import Images
+from .job import Job
+from .scan import scan
+from .settings import ExtractSettings
+from .sources import open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An extraction that is ready to run, and what its store will weigh."""
+
+    spec: StoreSpec
+    samples: Sequence[Sample]
+    frozen: FrozenBackbone
+    job: Job
+    size: SizeEstimate
+
+
+def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
+    """Make an extraction ready; every wrong word of the request is found here, and nothing is written."""
+    get_codec(settings.dtype)  # a wrong name is found before anything is read
+    opened = open_source(source)
+    places = _spread(len(opened.samples), settings.limit)
+    backbone = load_backbone(settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype)
+    samples = scan(opened, places)
+    spec = describe(source, store, settings, backbone, samples, opened.classes)
+    frozen = backbone.frozen()
+    size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))
+    job = Job(Images(opened, places, samples, backbone.transform.pixels), backbone, settings)
+    return Prepared(spec, samples, frozen, job, size)
+
+
+def _spread(num_samples: int, limit: int | None) -> list[int]:
+    """Return the places of at most `limit` samples, evenly over the source: all splits and classes have some."""
+    num_rows = min(limit or num_samples, num_samples)
+    return [row * num_samples // num_rows for row in range(num_rows)]
