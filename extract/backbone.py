@@ -34,7 +34,7 @@ class Backbone:
         self.num_layers = len(model.blocks)
         self.device = device
         self.dtype = dtype
-        self._frozen = FrozenBackbone(blocks_config(model), _block_tensors(model))  # before rounding to dtype
+        self._frozen = FrozenBackbone(blocks_config(model), _block_tensors(model, dtype))
         grid = tuple(model.patch_embed.grid_size)
         num_prefix = model.num_prefix_tokens
         num_tokens = num_prefix + grid[0] * grid[1]
@@ -58,7 +58,7 @@ class Backbone:
         return self._spec
 
     def frozen(self) -> FrozenBackbone:
-        """Return the blocks and the final norm as they were loaded, whatever has been cut since."""
+        """Return the blocks in the compute type, as they run, and the final norm as loaded, whatever was cut since."""
         return self._frozen
 
     def cut(self, deepest: int) -> None:
@@ -79,8 +79,10 @@ class Backbone:
         return {layer: tokens[layer] for layer in layers}
 
 
-def _block_tensors(model: Any) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in model.state_dict().items() if name.startswith(("blocks.", "norm."))}
+def _block_tensors(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
+    state = model.state_dict()
+    blocks = {name: tensor.to(dtype) for name, tensor in state.items() if name.startswith("blocks.")}
+    return blocks | {name: tensor.clone() for name, tensor in state.items() if name.startswith("norm.")}
 
 
 @contextmanager
