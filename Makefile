@@ -6,7 +6,7 @@ PYTHON ?= python3
 .PHONY: demo check test bench clean
 
 demo: $(VENV)/.ready
-	$(BIN)/icecore run demo
+	$(BIN)/icecore run demo shapes
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -40,6 +40,12 @@ class Outcome:
         leader = max(self.selected, key=lambda member: member["weight"])["layer"]
         return rows, layers.index(leader) if leader in layers else None
 
+    def accuracies(self) -> list[tuple[str, list[float | None]]]:
+        """Return test accuracy from 0 to 1, layer by family."""
+        test = {(row["layer"], row["adapter"]): row["test_top1"] for row in self.selection["table"]}
+        layers = sorted({layer for layer, _ in test})
+        return [(str(layer), [test.get((layer, family)) for family in self.families]) for layer in layers]
+
     def facts(self) -> list[tuple[str, str]]:
         """Return what was selected and how well it does, as name and value."""
         members = [("selected", _member(member)) for member in self.selected]

@@ -24,6 +24,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Rows in one optimiser step.")] = None,
     clip: Annotated[float | None, typer.Option(metavar="NORM", help="The largest gradient of an adapter.")] = None,
+    halving: Annotated[bool | None, typer.Option(help="Stop the worst early, by validation loss.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Repeats of every configuration.")] = None,
     validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of train held out.")] = None,
     shuffle_seed: Annotated[

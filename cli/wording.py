@@ -61,4 +61,6 @@ def trained(cost: Mapping[str, Any]) -> str:
     parts = [f"{cost['num_adapters']} adapters"]
     if cost["num_diverged"]:
         parts.append(f"{cost['num_diverged']} diverged")
+    if cost.get("num_stopped"):
+        parts.append(f"{cost['num_stopped']} stopped early")
     return ", ".join([*parts, duration(cost["elapsed_seconds"]), f"{size(cost['bytes_read'])} read"])

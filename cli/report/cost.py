@@ -8,6 +8,7 @@ from .findings import Findings
 NAMES = {
     "num_adapters": "adapters trained",
     "num_diverged": "of them diverged",
+    "num_stopped": "of them stopped early",
     "elapsed_seconds": "training, from start to end",
     "training_seconds": "computing, all workers",
     "reading_seconds": "reading, all workers",

@@ -1,0 +1,30 @@
+"""A bar chart for the terminal: how good each layer is, for each family."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from .terminal import output
+
+BAR_WIDTH = 40
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+COLOURS = ("cyan", "yellow", "magenta", "green")
+
+
+def print_chart(families: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> None:
+    """Print a bar for every row and family, from zero to one; nothing where standard output is no terminal."""
+    console = output()
+    if not console.is_terminal:
+        return
+    legend = Text("  ").join(Text(f"█ {name}", style=COLOURS[i % len(COLOURS)]) for i, name in enumerate(families))
+    console.print(Text("\n       ") + legend)
+    for name, values in rows:
+        for place, value in enumerate(values):
+            label = name.rjust(5) if place == 0 else " " * 5
+            bar = "" if value is None else _bar(value)
+            console.print(Text.assemble(f"{label}  ", (bar, COLOURS[place % len(COLOURS)])))
+
+
+def _bar(share: float) -> str:
+    eighths = round(max(0.0, min(1.0, share)) * BAR_WIDTH * 8)
+    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
