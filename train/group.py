@@ -19,6 +19,7 @@ from .adapters import get_adapter
 from .candidate import Candidate
 from .feed import Feed, blocks
 from .forward import forward, probabilities
+from .halving import Halving
 from .stack import Stack, gradients_of, start
 from .target import losses, score
 
@@ -51,8 +52,14 @@ class Group:
     """The training of some candidates that share layers and batch size."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], scopes: Callable[[Candidate], Scope], train: Data, validation: Data
+        self,
+        candidates: Sequence[Candidate],
+        scopes: Callable[[Candidate], Scope],
+        train: Data,
+        validation: Data,
+        halving: Halving,
     ) -> None:
+        self._halving = halving
         self._train = train
         self._validation = validation
         self._batch_size = candidates[0].recipe.batch_size
@@ -74,9 +81,10 @@ class Group:
         train_losses = self._pass(epoch, shuffle_seed)
         measured = evaluate([stack.adapter for stack in self._stacks], self._validation)
         seconds = (time.perf_counter() - begin) / num_adapters
+        statuses = self._statuses(epoch, train_losses, measured)
         survivors: list[Stack] = []
         for stack, loss, scores in zip(self._stacks, train_losses, measured, strict=True):
-            staying = self._record(stack, epoch, loss, scores, seconds)
+            staying = self._record(stack, epoch, loss, scores, seconds, statuses)
             if len(staying) == len(stack.candidates):
                 survivors.append(stack)
             elif staying:
@@ -102,13 +110,30 @@ class Group:
             stack.step(gradients, step, steps_per_epoch)
         return found
 
+    def _statuses(
+        self, epoch: int, train_losses: Sequence[Tensor], measured: Sequence[list[tuple[float, float]]]
+    ) -> dict[str, str]:
+        """Say of every adapter how it came out of an epoch: a number went wrong, a rung stopped it, or all is well."""
+        candidates = [candidate for stack in self._stacks for candidate in stack.candidates]
+        nll = [scores[1] for table in measured for scores in table]
+        loss = torch.cat(list(train_losses)).tolist()
+        found = {one.adapter_id: _status(*numbers, epoch) for one, *numbers in zip(candidates, loss, nll, strict=True)}
+        well = [(one, value) for one, value in zip(candidates, nll, strict=True) if found[one.adapter_id] == OK]
+        return found | self._halving.stopped(well, epoch)
+
     def _record(
-        self, stack: Stack, epoch: int, loss: Tensor, scores: list[tuple[float, float]], seconds: float
+        self,
+        stack: Stack,
+        epoch: int,
+        loss: Tensor,
+        scores: list[tuple[float, float]],
+        seconds: float,
+        statuses: dict[str, str],
     ) -> list[int]:
         """Write down an epoch, keep what is finished, and return who trains on."""
         staying: list[int] = []
         for index, candidate in enumerate(stack.candidates):
-            status = _status(float(loss[index]), scores[index][1], epoch)
+            status = statuses[candidate.adapter_id]
             found = (float(loss[index]), *scores[index], seconds, stack.adapter.num_parameters, status)
             self.results.append(EpochResult(candidate, epoch, *found))
             if status == OK and epoch < candidate.recipe.epochs:

@@ -11,6 +11,7 @@ from torch import Tensor
 from icecore.store import Store
 
 from .group import OK, EpochResult
+from .halving import STOPPED
 from .run import Run, adapters_bytes, results_bytes, validation_bytes, write_run
 from .settings import TrainSettings
 from .split import Split
@@ -92,7 +93,8 @@ def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
         "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),
         "num_adapters": len({result.candidate.adapter_id for result in results}),
-        "num_diverged": sum(result.status != OK for result in results),
+        "num_diverged": sum(result.status != OK and not result.status.startswith(STOPPED) for result in results),
+        "num_stopped": sum(result.status.startswith(STOPPED) for result in results),
         "device": str(work.device),
         "compute_dtype": str(work.dtype).removeprefix("torch."),
     }

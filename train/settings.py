@@ -32,6 +32,7 @@ class TrainSettings(Frozen):
     epochs: int = Field(default=60, ge=1)
     batch_size: int = Field(default=64, ge=1)
     clip: float | None = None
+    halving: bool = False
     seeds: int = Field(default=1, ge=1)
     validation: float = Field(default=0.2, gt=0, lt=1)
     shuffle_seed: int = 0

@@ -18,6 +18,7 @@ from .candidate import Candidate
 from .device import resolve_device, resolve_dtype
 from .feed import HeldFeed, StoreFeed
 from .group import Data, Group
+from .halving import RUNGS, Halving
 from .predict import predict
 from .record import Outcome, Work, record
 from .run import Run, require_free
@@ -55,7 +56,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
         num_workers=num_workers,
         memory_bytes=settings.memory_bytes // num_workers // 2,  # train rows, and as much for validation and work
     )
-    meter = _Meter(sum(candidate.recipe.epochs for candidate in candidates), begin, progress)
+    meter = _Meter(Halving(candidates, RUNGS if settings.halving else ()).num_epochs, begin, progress)
     outcomes = _train_all(work, groups, num_workers, meter)
     return record(out, work, outcomes, time.perf_counter() - begin)
 
@@ -131,7 +132,8 @@ def _train_group(work: Work, candidates: list[Candidate], meter: _Meter) -> Outc
         _data(work, rows, candidates, eps) for rows in (work.split.train, work.split.validation)
     )
     reading_seconds = time.perf_counter() - begin
-    group = Group(candidates, lambda candidate: scopes[candidate.adapter], train_data, validation_data)
+    halving = Halving(candidates, RUNGS if work.settings.halving else ())
+    group = Group(candidates, lambda candidate: scopes[candidate.adapter], train_data, validation_data, halving)
     group.run(work.settings.shuffle_seed, lambda count: meter.add(count, layers))
     finished = [candidate for candidate in candidates if candidate.adapter_id in group.trained]
     predictions = predict(work.store, work.split.validation, group.trained, finished, work.device)
