@@ -1,6 +1,6 @@
 """Reading one layer: any rows, straight from the shards that hold them, every chunk checked against the ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -49,7 +49,17 @@ class LayerReader:
         self, rows: slice | Int64[np.ndarray, " row"], view: int = 0, dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "row token width"]:
         """Return tokens of some rows, in the order asked for; IncompleteError for a row that is not there."""
-        return self._codec.decode(self.parts(rows, view), dtype, self._channel_scale)
+        return self.decode(self.parts(rows, view), dtype)
+
+    def decode(
+        self, parts: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "row token width"]:
+        """Return the tokens that stored arrays stand for."""
+        return self._codec.decode(parts, dtype, self._channel_scale)
+
+    def empty(self, num_rows: int) -> dict[str, np.ndarray]:
+        """Return uninitialised arrays for some rows, as the codec keeps them."""
+        return {name: np.empty((num_rows, *cut.part.shape), cut.part.dtype) for name, cut in self._formats.items()}
 
     def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
         """Return the stored arrays of some rows, as the codec keeps them."""

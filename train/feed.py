@@ -1,10 +1,11 @@
-"""The rows of some layers, as batches: straight from the store, or held ready on the device.
+"""The rows of some layers, as batches: straight from the store, or held in memory in one of two forms.
 
 Knows which rows and layers, and what is made of their tokens; nothing of adapters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,30 +13,33 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from icecore.store import Store
+from icecore.store import LayerReader, Store
 
+from .order import window_rows
 from .seen import Seen, make_seen
+from .window import Window, read_ahead
 
-BLOCK_ROWS = 128  # read and normalised at a time, so that float32 copies stay small
+BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
+BLOCK_BYTES = 32 << 20  # of float32 tokens in such a block
 
 
 @runtime_checkable
 class Feed(Protocol):
-    """Some rows, addressed by their place among them."""
+    """Some rows, in every view that is wanted; a place is a row's place, plus their number times the view."""
 
     @property
     def num_rows(self) -> int:
         """How many rows there are."""
         ...
 
-    def batch(self, places: Int64[Tensor, " row"]) -> Seen:
-        """Return what adapters see of some of the rows, in the order asked for."""
+    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+        """Walk through places in batches, from batch number `first` on: what adapters see of them."""
         ...
 
 
 @dataclass(frozen=True)
 class StoreFeed:
-    """Rows read from the store each time they are asked for."""
+    """Rows read from the store each time they are asked for, a window ahead of whoever asks."""
 
     store: Store
     rows: Int64[np.ndarray, " row"]
@@ -44,35 +48,87 @@ class StoreFeed:
     eps: float
     device: torch.device
     dtype: torch.dtype = torch.float32
+    num_views: int = 1
 
     @property
     def num_rows(self) -> int:
         """How many rows there are."""
         return len(self.rows)
 
+    @property
+    def num_places(self) -> int:
+        """How many rows there are, every view counted."""
+        return len(self.rows) * self.num_views
+
+    @cached_property
+    def _readers(self) -> dict[int, LayerReader]:
+        return {layer: self.store.layer(layer) for layer in self.layers}
+
+    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+        """Read windows of rows, one ahead, and hand them out in batches."""
+        size = window_rows(self.store, batch_size)
+        skipped = first * batch_size
+        windows = [places[max(start, skipped) : start + size] for start in range(0, len(places), size)]
+        for window, count in read_ahead(self, [window.cpu().numpy() for window in windows if len(window)]):
+            for start in range(0, count, batch_size):
+                yield self.seen(window.part(slice(start, min(start + batch_size, count))))
+
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Read some rows."""
-        rows = self.rows[places.cpu().numpy()]
-        tokens = {layer: self.store.layer(layer).rows(rows).to(self.device) for layer in self.layers}
+        return self.seen(self.read(places.cpu().numpy(), self.window(len(places))))
+
+    def seen(self, stored: Window) -> Seen:
+        """Make of stored tokens what adapters see."""
+        tokens = {k: self._readers[k].decode(parts).to(self.device) for k, parts in stored.parts.items()}
         return _cast(make_seen(tokens, self.store.spec.layers, self.eps, self.reads), self.dtype)
 
+    def window(self, num_rows: int) -> Window:
+        """Return room for some rows as they are stored."""
+        return Window({k: reader.empty(num_rows) for k, reader in self._readers.items()})
+
+    def read(self, places: Int64[np.ndarray, " row"], into: Window) -> Window:
+        """Fill a window, chunk by chunk; every chunk is read once and checked."""
+        views, rows = np.divmod(places, max(1, len(self.rows)))
+        rows = self.rows[rows]
+        for layer, reader in self._readers.items():
+            for where in _by_chunk(views, rows, reader.chunk_rows):
+                parts = reader.parts(rows[where], int(views[where[0]]))
+                for name, values in parts.items():
+                    into.parts[layer][name][where] = values
+        return into
+
     def num_bytes(self) -> int:
-        """Return the bytes of all rows when held."""
+        """Return the bytes of all rows when held ready."""
         specs = [self.store.spec.layers[layer] for layer in self.layers]
         copies = len(self.reads & {"tokens", "attention"})
-        return sum(spec.num_tokens * spec.width for spec in specs) * copies * self.dtype.itemsize * len(self.rows)
+        return sum(spec.num_tokens * spec.width for spec in specs) * copies * self.dtype.itemsize * self.num_places
+
+    def stored_bytes(self) -> int:
+        """Return the bytes of all rows as they are stored."""
+        return self.window(1).num_bytes * self.num_places
+
+    def window_bytes(self, batch_size: int) -> int:
+        """Return the bytes of the two windows that reading ahead needs: the one in use and the next."""
+        return 2 * self.window(1).num_bytes * min(self.num_places, window_rows(self.store, batch_size))
 
 
 class HeldFeed:
-    """Rows held on the device."""
+    """Rows held ready on the device."""
 
     def __init__(self, feed: StoreFeed) -> None:
         self.num_rows = feed.num_rows
         self._seen = _empty(feed)
-        for places in blocks(feed.num_rows, feed.device):
-            for held, read in zip(_tables(self._seen), _tables(feed.batch(places)), strict=True):
+        size, start = block_rows(feed.store, feed.layers), 0
+        for seen in feed.batches(torch.arange(feed.num_places), size):
+            for held, read in zip(_tables(self._seen), _tables(seen), strict=True):
                 for layer, values in read.items():
-                    held[layer][places] = values
+                    held[layer][start : start + len(values)] = values
+            start += size
+
+    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+        """Gather batch after batch."""
+        for batch in places.split(batch_size)[first:]:
+            yield self.batch(batch)
 
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Gather some rows."""
@@ -80,12 +136,39 @@ class HeldFeed:
         return Seen(*gathered)
 
 
+class KeptFeed:
+    """Rows kept in memory as they are stored: a half or a quarter of the bytes, made ready for every batch anew."""
+
+    def __init__(self, feed: StoreFeed) -> None:
+        self.num_rows = feed.num_rows
+        self._feed = feed
+        self._window = feed.read(np.arange(feed.num_places), feed.window(feed.num_places))
+
+    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+        """Gather batch after batch."""
+        for batch in places.split(batch_size)[first:]:
+            yield self._feed.seen(self._window.part(batch.cpu().numpy()))
+
+
+def block_rows(store: Store, layers: tuple[int, ...]) -> int:
+    """Return how many rows to walk through at a time, so that float32 copies stay small."""
+    row_bytes = 4 * sum(store.spec.layers[layer].num_tokens * store.spec.layers[layer].width for layer in layers)
+    return max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
+
+
 def blocks(num_rows: int, device: torch.device) -> Iterator[Int64[Tensor, " row"]]:
     """Walk through all places in order."""
     yield from torch.arange(num_rows, device=device).split(BLOCK_ROWS)
 
 
-def _tables(seen: Seen) -> tuple[dict[int, Tensor], ...]:
+def _by_chunk(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.ndarray]:
+    """Part positions by view and chunk, rows ascending within."""
+    order = np.lexsort((rows, views))
+    keys = np.stack([views[order], rows[order] // chunk_rows])
+    return [] if not len(rows) else np.split(order, np.flatnonzero((np.diff(keys) != 0).any(0)) + 1)
+
+
+def _tables(seen: Seen) -> tuple[Mapping[int, Tensor], ...]:
     return seen.features, seen.tokens, seen.normalised
 
 
@@ -96,7 +179,7 @@ def _cast(seen: Seen, dtype: torch.dtype) -> Seen:
 
 def _empty(feed: StoreFeed) -> Seen:
     first = _tables(feed.batch(torch.arange(min(1, feed.num_rows))))
-    return Seen(*[{k: v.new_empty((feed.num_rows, *v.shape[1:])) for k, v in table.items()} for table in first])
+    return Seen(*[{k: v.new_empty((feed.num_places, *v.shape[1:])) for k, v in table.items()} for table in first])
 
 
 def _take(held: Tensor, places: Int64[Tensor, " row"]) -> Tensor:

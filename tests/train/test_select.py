@@ -44,13 +44,13 @@ def test_where_nothing_is_planted_no_layer_is_better_than_chance(make_store: Mak
 def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every row whose tokens anybody read, in order."""
     seen: list[int] = []
-    original = LayerReader.rows
+    original = LayerReader.parts
 
-    def spy(self: LayerReader, rows: np.ndarray, *others: object) -> torch.Tensor:
+    def spy(self: LayerReader, rows: np.ndarray, *others: object) -> dict[str, np.ndarray]:
         seen.extend(np.asarray(rows).tolist())
         return original(self, rows, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(LayerReader, "rows", spy)
+    monkeypatch.setattr(LayerReader, "parts", spy)
     return seen
 
 

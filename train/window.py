@@ -1,0 +1,56 @@
+"""A stretch of rows in memory as they are stored, and reading the next one while this one is used."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64
+
+
+@dataclass(frozen=True)
+class Window:
+    """The stored arrays of some rows, by layer and name."""
+
+    parts: dict[int, dict[str, np.ndarray]]
+
+    @property
+    def num_bytes(self) -> int:
+        """The bytes it takes."""
+        return sum(array.nbytes for parts in self.parts.values() for array in parts.values())
+
+    def part(self, where: slice | Int64[np.ndarray, " row"]) -> "Window":
+        """Return some of its rows; a slice copies nothing."""
+        return Window({k: {name: array[where] for name, array in parts.items()} for k, parts in self.parts.items()})
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """Whoever can fill a window."""
+
+    def window(self, num_rows: int) -> Window:
+        """Return room for some rows."""
+        ...
+
+    def read(self, places: Int64[np.ndarray, " row"], into: Window) -> Window:
+        """Fill a window."""
+        ...
+
+
+def read_ahead(source: Reads, places: Sequence[Int64[np.ndarray, " row"]]) -> Iterator[tuple[Window, int]]:
+    """Yield a window and its number of rows for each of `places`; the one before is overwritten meanwhile.
+
+    Two windows in all, used in turn: memory stays flat, and nothing is given back to the system and faulted in again.
+    """
+    if not places:
+        return
+    most = max(map(len, places))
+    rooms = [source.window(most) for _ in range(min(2, len(places)))]
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        coming = pool.submit(source.read, places[0], rooms[0])
+        for number, wanted in enumerate(places, 1):
+            window = coming.result()
+            if number < len(places):
+                coming = pool.submit(source.read, places[number], rooms[number % 2])
+            yield window, len(wanted)
