@@ -69,9 +69,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_pipeline(tmp_path / "none.yaml", "demo")
 
 
-@pytest.mark.parametrize("name", ["demo", "gtsrb"])
-def test_the_pipelines_that_ship_parse_with_the_stages_own_models(name: str) -> None:
-    assert make_plan(ROOT / "pipelines.yaml", name).extract.backbone == "deit_tiny_patch16_224"
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("demo", "icecore_nano"), ("shapes", "icecore_nano"), ("gtsrb", "deit_tiny_patch16_224")]
+)
+def test_the_pipelines_that_ship_parse_with_the_stages_own_models(name: str, backbone: str) -> None:
+    assert make_plan(ROOT / "pipelines.yaml", name).extract.backbone == backbone
 
 
 def test_a_wrong_key_of_a_stage_is_named_with_its_place(tmp_path: Path) -> None:
