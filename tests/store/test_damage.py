@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from icecore.store import IcecoreError, IntegrityError, Store, open_store, verify
+from icecore.store.checksum import sha256
+from icecore.store.location import open_location
+from icecore.store.root import BACKBONE_TENSORS, ROOT, load_root, root_document
 
 from .conftest import FROZEN, fill, make_spec, make_tokens
 
@@ -129,4 +132,15 @@ def test_the_backbone_is_never_unpickled(full: Callable[..., str]) -> None:
     url = full()
     torch.save(FROZEN.tensors, Path(url) / "backbone/frozen.safetensors")
     with pytest.raises(IntegrityError, match=r"frozen.safetensors is not the file that was written"):
+        open_store(url).frozen()
+
+
+def test_a_header_of_absurd_size_is_refused(full: Callable[..., str]) -> None:
+    url = full()
+    root = load_root(open_location(url))
+    absurd = (2**60).to_bytes(8, "little") + b"{}"
+    files = {**root.files, BACKBONE_TENSORS: sha256(absurd)}  # as a forger would who can also sign
+    for name, data in ((BACKBONE_TENSORS, absurd), (ROOT, root_document(root.model_copy(update={"files": files})))):
+        (Path(url) / name).write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"backbone/frozen.safetensors: .*[Hh]eader"):
         open_store(url).frozen()

@@ -1,5 +1,6 @@
 """Other people's readers open a store as it is."""
 
+import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,3 +54,23 @@ def test_reading_needs_no_zarr(full: Callable[..., str], monkeypatch: pytest.Mon
     for name in [name for name in sys.modules if name.split(".")[0] == "zarr"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert open_store(url).layer(0).rows(slice(0, 3)).shape == (3, 17, 24)
+
+
+def _read(url: str, answers) -> None:
+    torch.set_num_threads(1)  # the parent's thread pool does not survive a fork
+    answers.put(float(open_store(url).layer(3).rows(slice(None)).sum()))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_store_is_read_after_a_fork_as_before(
+    full: Callable[..., str], tokens: dict[int, Tensor], method: str
+) -> None:
+    url = full()
+    exact = float(open_store(url).layer(3).rows(slice(None)).sum())
+    context = multiprocessing.get_context(method)
+    answers = context.Queue()
+    reader = context.Process(target=_read, args=(url, answers))
+    reader.start()
+    assert answers.get(timeout=120) == pytest.approx(exact, rel=1e-4)
+    reader.join()
