@@ -156,11 +156,6 @@ def block_rows(store: Store, layers: tuple[int, ...]) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
 
 
-def blocks(num_rows: int, device: torch.device) -> Iterator[Int64[Tensor, " row"]]:
-    """Walk through all places in order."""
-    yield from torch.arange(num_rows, device=device).split(BLOCK_ROWS)
-
-
 def _by_chunk(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.ndarray]:
     """Part positions by view and chunk, rows ascending within."""
     order = np.lexsort((rows, views))

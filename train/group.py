@@ -1,10 +1,9 @@
 """Training every candidate that reads the same layers, in one pass over their tokens.
 
-Knows batches, epochs and endings; nothing of where rows come from, nor of what is written. The order of the rows is a
-function of the seed and the epoch alone, so a candidate sees the same batches whoever trains beside it.
+Knows batches, epochs and endings; nothing of where rows come from, nor of what is written. The order of the rows is
+given and depends on no candidate, so each sees the same batches whoever trains beside it.
 """
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +16,11 @@ from torch import Tensor
 from .adapter import Adapter, Scope
 from .adapters import get_adapter
 from .candidate import Candidate
-from .feed import Feed, blocks
+from .feed import BLOCK_ROWS, Feed
 from .forward import forward, probabilities
 from .halving import Halving
+from .order import Order
+from .seen import Seen
 from .stack import Stack, gradients_of, start
 from .target import losses, score
 
@@ -63,50 +64,65 @@ class Group:
         self._train = train
         self._validation = validation
         self._batch_size = candidates[0].recipe.batch_size
-        self._stacks = [_fresh(alike, scopes, train.labels.device) for alike in _alike(candidates)]
+        self._scopes = scopes
         self.results: list[EpochResult] = []
         self.trained: dict[str, dict[str, Tensor]] = {}
+        self.stacks = [self.fresh(alike) for alike in _alike(candidates)]
+        self.begin_epoch(1)
 
-    def run(self, shuffle_seed: int, progress: Callable[[int], None]) -> None:
+    def fresh(self, candidates: list[Candidate]) -> Stack:
+        """Return a stack of candidates that are alike, as it is before its first step."""
+        return _fresh(candidates, self._scopes, self._train.labels.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Stand before the first batch of an epoch, counted from 1."""
+        device = self._train.labels.device
+        self.epoch, self.num_batches = epoch, 0
+        self.totals = [torch.zeros(len(stack.candidates), device=device) for stack in self.stacks]
+
+    def run(self, order: Order, progress: Callable[[int], None], after_batch: Callable[[], None] | None = None) -> None:
         """Train all to their end; `progress` hears how many adapters each epoch had."""
-        for epoch in itertools.count(1):
-            if not self._stacks:
-                return
-            num_adapters = sum(len(stack.candidates) for stack in self._stacks)
-            self._epoch(epoch, shuffle_seed, num_adapters)
+        while self.stacks:
+            num_adapters = sum(len(stack.candidates) for stack in self.stacks)
+            self._run_epoch(order, num_adapters, after_batch or (lambda: None))
             progress(num_adapters)
 
-    def _epoch(self, epoch: int, shuffle_seed: int, num_adapters: int) -> None:
-        begin = time.perf_counter()
-        train_losses = self._pass(epoch, shuffle_seed)
-        measured = evaluate([stack.adapter for stack in self._stacks], self._validation)
+    def _run_epoch(self, order: Order, num_adapters: int, after_batch: Callable[[], None]) -> None:
+        begin, epoch = time.perf_counter(), self.epoch
+        train_losses = self._pass(order, after_batch)
+        measured = evaluate([stack.adapter for stack in self.stacks], self._validation)
         seconds = (time.perf_counter() - begin) / num_adapters
         statuses = self._statuses(epoch, train_losses, measured)
         survivors: list[Stack] = []
-        for stack, loss, scores in zip(self._stacks, train_losses, measured, strict=True):
+        for stack, loss, scores in zip(self.stacks, train_losses, measured, strict=True):
             staying = self._record(stack, epoch, loss, scores, seconds, statuses)
             if len(staying) == len(stack.candidates):
                 survivors.append(stack)
             elif staying:
                 survivors.append(stack.subset(staying))
-        self._stacks = survivors
+        self.stacks = survivors
+        self.begin_epoch(epoch + 1)
 
-    def _pass(self, epoch: int, shuffle_seed: int) -> list[Float[Tensor, " _adapter"]]:
-        """Train on every row once; return the mean loss of every adapter."""
-        labels = self._train.labels
-        steps_per_epoch = math.ceil(len(labels) / self._batch_size)
-        totals = [torch.zeros(len(stack.candidates), device=labels.device) for stack in self._stacks]
-        for number, places in enumerate(shuffled(len(labels), shuffle_seed, epoch).split(self._batch_size)):
-            places = places.to(labels.device)
-            found = self._step(places, (epoch - 1) * steps_per_epoch + number, steps_per_epoch)
-            for total, loss in zip(totals, found, strict=True):
-                total += loss.detach() * len(places)
-        return [total / len(labels) for total in totals]
+    def _pass(self, order: Order, after_batch: Callable[[], None]) -> list[Float[Tensor, " _adapter"]]:
+        """Train on every row that is left of the epoch; return the mean loss of every adapter over all of it."""
+        num_rows = len(self._train.labels)
+        steps_per_epoch = math.ceil(num_rows / self._batch_size)
+        places = order.epoch(self.epoch).to(self._train.labels.device)
+        batches = places.split(self._batch_size)[self.num_batches :]
+        fed = self._train.feed.batches(places, self._batch_size, self.num_batches)
+        for batch, seen in zip(batches, fed, strict=True):
+            step = (self.epoch - 1) * steps_per_epoch + self.num_batches
+            found = self._step(seen, self._train.labels[batch % num_rows], step, steps_per_epoch)
+            for total, loss in zip(self.totals, found, strict=True):
+                total += loss.detach() * len(batch)
+            self.num_batches += 1
+            after_batch()
+        return [total / num_rows for total in self.totals]
 
-    def _step(self, places: Int64[Tensor, " row"], step: int, steps_per_epoch: int) -> list[Float[Tensor, " _adapter"]]:
-        outputs = forward([stack.adapter for stack in self._stacks], self._train.feed.batch(places))
-        found = [losses(logits, self._train.labels[places]) for logits in outputs]
-        for stack, gradients in zip(self._stacks, gradients_of(found, self._stacks), strict=True):
+    def _step(self, seen: Seen, labels: Tensor, step: int, steps_per_epoch: int) -> list[Float[Tensor, " _adapter"]]:
+        outputs = forward([stack.adapter for stack in self.stacks], seen)
+        found = [losses(logits, labels) for logits in outputs]
+        for stack, gradients in zip(self.stacks, gradients_of(found, self.stacks), strict=True):
             stack.step(gradients, step, steps_per_epoch)
         return found
 
@@ -114,7 +130,7 @@ class Group:
         self, epoch: int, train_losses: Sequence[Tensor], measured: Sequence[list[tuple[float, float]]]
     ) -> dict[str, str]:
         """Say of every adapter how it came out of an epoch: a number went wrong, a rung stopped it, or all is well."""
-        candidates = [candidate for stack in self._stacks for candidate in stack.candidates]
+        candidates = [candidate for stack in self.stacks for candidate in stack.candidates]
         nll = [scores[1] for table in measured for scores in table]
         loss = torch.cat(list(train_losses)).tolist()
         found = {one.adapter_id: _status(*numbers, epoch) for one, *numbers in zip(candidates, loss, nll, strict=True)}
@@ -143,16 +159,11 @@ class Group:
         return staying
 
 
-def shuffled(num_rows: int, seed: int, epoch: int) -> Int64[Tensor, " row"]:
-    """Return the order of the rows in an epoch."""
-    return torch.randperm(num_rows, generator=torch.Generator().manual_seed((seed << 32) + epoch))
-
-
 def evaluate(adapters: Sequence[Adapter], data: Data) -> list[list[tuple[float, float]]]:
     """Return top-1 and mean NLL of every adapter of every stack."""
     found: list[list[Tensor]] = [[] for _ in adapters]
-    for places in blocks(data.feed.num_rows, data.labels.device):
-        for kept, part in zip(found, probabilities(adapters, data.feed.batch(places)), strict=True):
+    for seen in data.feed.batches(torch.arange(data.feed.num_rows, device=data.labels.device), BLOCK_ROWS):
+        for kept, part in zip(found, probabilities(adapters, seen), strict=True):
             kept.append(part)
     stacked = [torch.cat(parts, 1) for parts in found]
     return [[_measure(one, data.labels) for one in table] for table in stacked]

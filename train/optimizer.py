@@ -24,8 +24,13 @@ class StackedAdamW:
         self._clip = list(clip)
         self._means = [torch.zeros_like(parameter) for parameter in parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in parameters]
-        self._num_steps = 0
+        self.num_steps = 0
         self._set_views()
+
+    @property
+    def moments(self) -> dict[str, list[Tensor]]:
+        """All that it remembers beside `num_steps`, in the order of the parameters; written to when a run goes on."""
+        return {"mean": self._means, "square": self._squares}
 
     def _set_views(self) -> None:
         """Keep one list of tensors an adapter: views, so that a step costs no indexing."""
@@ -35,7 +40,7 @@ class StackedAdamW:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rates: Sequence[float]) -> None:
         """Move every adapter by its own rate; gradients in the order of the parameters."""
-        self._num_steps += 1
+        self.num_steps += 1
         mine = list(zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True))
         for index, rate in enumerate(rates):
             clip = self._clip[index]
@@ -45,7 +50,7 @@ class StackedAdamW:
 
     def _move(self, index: int, gradients: Sequence[Tensor], rate: float) -> None:
         parameters, means, squares = (list(view[index]) for view in self._views)
-        count = torch.tensor(float(self._num_steps), device=parameters[0].device)
+        count = torch.tensor(float(self.num_steps), device=parameters[0].device)
         # One pass over memory for each adapter, which torch.optim offers only for one rate at a time.
         torch.ops.aten._fused_adamw_(
             parameters,
@@ -69,7 +74,7 @@ class StackedAdamW:
         kept = StackedAdamW(parameters, weight_decay, [self._clip[index] for index in keep])
         kept._means = [mean[list(keep)] for mean in self._means]
         kept._squares = [square[list(keep)] for square in self._squares]
-        kept._num_steps = self._num_steps
+        kept.num_steps = self.num_steps
         kept._set_views()
         return kept
 

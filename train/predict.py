@@ -15,7 +15,7 @@ from icecore.store import FrozenBackbone, Store
 from .adapter import Adapter, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate
-from .feed import StoreFeed, blocks
+from .feed import StoreFeed, block_rows
 from .forward import probabilities
 
 
@@ -36,7 +36,8 @@ def predict(
         adapters = [restore(store, backbone, one, trained[one.adapter_id], device) for one in group]
         reads = frozenset(adapter.reads for adapter in adapters)
         feed = StoreFeed(store, rows, layers, reads, adapters[0].scope.eps, device)
-        parts = [probabilities(adapters, feed.batch(places)) for places in blocks(feed.num_rows, device)]
+        batches = feed.batches(torch.arange(len(rows)), block_rows(store, layers))
+        parts = [probabilities(adapters, seen) for seen in batches]
         for candidate, tables in zip(group, zip(*parts, strict=True), strict=True):
             found[candidate.adapter_id] = torch.cat([table[0].cpu() for table in tables])
     return found

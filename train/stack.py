@@ -45,6 +45,12 @@ class Stack:
         """Return a copy of the parameters of one adapter."""
         return {name: p[index].detach().cpu().clone() for name, p in self.adapter.named_parameters()}
 
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that its next step depends on: the tensors themselves, to read or to write into."""
+        names = [name for name, _ in self.adapter.named_parameters()]
+        kinds = {"parameter": [parameter.detach() for parameter in self.parameters], **self.optimizer.moments}
+        return {f"{kind}/{names[place]}": tensor for kind, of in kinds.items() for place, tensor in enumerate(of)}
+
 
 def start(candidates: Sequence[Candidate], adapter: Adapter) -> Stack:
     """Begin the training of a fresh stack."""

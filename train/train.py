@@ -19,6 +19,7 @@ from .device import resolve_device, resolve_dtype
 from .feed import HeldFeed, StoreFeed
 from .group import Data, Group
 from .halving import RUNGS, Halving
+from .order import make_order
 from .predict import predict
 from .record import Outcome, Work, record
 from .run import Run, require_free
@@ -134,7 +135,8 @@ def _train_group(work: Work, candidates: list[Candidate], meter: _Meter) -> Outc
     reading_seconds = time.perf_counter() - begin
     halving = Halving(candidates, RUNGS if work.settings.halving else ())
     group = Group(candidates, lambda candidate: scopes[candidate.adapter], train_data, validation_data, halving)
-    group.run(work.settings.shuffle_seed, lambda count: meter.add(count, layers))
+    order = make_order(work.store, work.split.train, candidates[0].recipe.batch_size, work.settings.shuffle_seed)
+    group.run(order, lambda count: meter.add(count, layers))
     finished = [candidate for candidate in candidates if candidate.adapter_id in group.trained]
     predictions = predict(work.store, work.split.validation, group.trained, finished, work.device)
     seconds = time.perf_counter() - begin - reading_seconds

@@ -38,7 +38,7 @@ class Reads(Protocol):
         ...
 
 
-def read_ahead(source: Reads, places: Sequence[Int64[np.ndarray, " row"]]) -> Iterator[tuple[Window, int]]:
+def read_ahead(source: Reads, places: Sequence[Int64[np.ndarray, " _row"]]) -> Iterator[tuple[Window, int]]:
     """Yield a window and its number of rows for each of `places`; the one before is overwritten meanwhile.
 
     Two windows in all, used in turn: memory stays flat, and nothing is given back to the system and faulted in again.
