@@ -105,6 +105,8 @@ class InCA(Adapter):
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)
         num_adapters, num_rows, num_queries, width = values.shape
         out = project(values.flatten(1, 2), self.out_weight).float() + self.out_bias[:, None]
-        out = layer_norm(out, (width,)).view(num_adapters, num_rows, num_queries, width).mean(2)
-        out = out * self.out_gamma[:, None] + self.out_beta[:, None]  # affine after the mean: the same, once a row
-        return project(out, self.weight) + self.bias[:, None]
+        out = layer_norm(out, (width,)).view(num_adapters, num_rows, num_queries, width)
+        out = out.mean(2) if num_queries > 1 else out[:, :, 0]
+        weight = self.weight * self.out_gamma[:, None]  # the affine joins the classifier: the same, without the rows
+        bias = self.bias + (self.weight @ self.out_beta[..., None])[..., 0]
+        return project(out, weight) + bias[:, None]
