@@ -6,10 +6,9 @@ The teacher runs once over the training images, by icecore itself, and is never 
         --checkpoint ../shared/weights/deit_tiny_patch16_224.safetensors --layers 4,8,12 --tokens pool:2 --dtype int8
     python examples/pretrain_nano.py teacher.ice runs/nano
 
-The student begins as the teacher itself, at half scale and pruned: its 16-pixel patches shrunk to 8 pixels, 9 of its 12
-blocks, the stronger half of every MLP (whose output is fitted again by least squares). Then it is trained on the
-teacher's soft labels, the teacher's tokens after layers 4, 8 and 12, and the labels. Started again with the same words
-it goes on from OUT/checkpoint.pt; with other --steps or --rows too, as the schedule depends on the share that is done.
+The student begins as the teacher at half scale, pruned: patches of 8 pixels for 16, 9 of 12 blocks, 448 of 768 hidden
+units (the output of every MLP fitted again by least squares). Then it learns the teacher's soft labels, its tokens, and
+the labels. Started again it goes on from OUT/checkpoint.pt, with other --steps or --rows too.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
-from timm.data import IMAGENET_DEFAULT_MEAN as MEAN
-from timm.data import IMAGENET_DEFAULT_STD as STD
-from timm.data import ImageNetInfo
-from timm.layers import resample_abs_pos_embed, set_fused_attn
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.data.imagenet_info import ImageNetInfo
+from timm.layers.config import set_fused_attn
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from icecore.extract import open_source
@@ -37,10 +36,9 @@ from icecore.store import open_store
 
 SHARED = Path(os.environ.get("ICECORE_SHARED", "../shared"))
 TEACHER = SHARED / "weights" / "deit_tiny_patch16_224.safetensors"
-LAYERS = {3: 4, 6: 8, 9: 12}  # of the student: of the teacher
+LAYERS = {3: 4, 6: 8, 9: 12}  # of the student, of the teacher
 BLOCKS = (0, 1, 2, 3, 5, 6, 8, 9, 10)  # of the teacher, that the student begins with: it misses the others least
 HIDDEN = 448  # of 768 units in an MLP
-CHECKPOINT_STEPS = 50
 
 
 def read_images(split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
@@ -51,13 +49,27 @@ def read_images(split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels, source.classes
 
 
-def read_teacher(path: str, num_rows: int, state: dict[str, Tensor]) -> tuple[dict[int, Tensor], Tensor]:
-    """Return the teacher's tokens by layer of the student, and its logits, for the first rows of the store, in half."""
-    store = open_store(path)
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is held in memory of the first rows: images, and what is to be learned of them."""
+
+    images: Tensor  # uint8
+    labels: Tensor
+    tokens: dict[int, Tensor]  # the teacher's, by layer of the student; half
+    logits: Tensor  # the teacher's; half
+    columns: Tensor  # of the 200 classes, among the 1,000
+
+
+def read_data(teacher: str, num_rows: int, state: dict[str, Tensor], device: str) -> Data:
+    """Read the images and the teacher's store."""
+    images, labels, classes = read_images("train")
+    store = open_store(teacher)
     parts = [slice(start, min(start + 2000, num_rows)) for start in range(0, num_rows, 2000)]
     tokens = {k: torch.cat([store.layer(j).rows(part).half() for part in parts]) for k, j in LAYERS.items()}
     cls = F.layer_norm(tokens[9][:, 0].float(), (192,), state["norm.weight"], state["norm.bias"], eps=1e-6)
-    return tokens, F.linear(cls, state["head.weight"], state["head.bias"]).half()
+    logits = F.linear(cls, state["head.weight"], state["head.bias"]).half()
+    names = ImageNetInfo("imagenet-1k").label_names()
+    return Data(images, labels, tokens, logits, torch.tensor([names.index(name) for name in classes], device=device))
 
 
 def half_scale(state: dict[str, Tensor]) -> Any:
@@ -97,18 +109,19 @@ def prune_mlp(mlp: Any, hidden: Tensor, keep: int) -> None:
 
 
 @torch.no_grad()
-def pruned(teacher: Any, images: Tensor, blocks: Sequence[int] = BLOCKS) -> dict[str, Tensor]:
+def pruned(teacher: Any, images: Tensor) -> dict[str, Tensor]:
     """Return the student's first weights, its 1,000-class classifier included."""
-    teacher.blocks = nn.Sequential(*(teacher.blocks[block] for block in blocks))
+    blocks: list[Any] = [teacher.blocks[block] for block in BLOCKS]
     caught: list[Tensor] = []
     tokens = torch.cat([teacher._pos_embed(teacher.patch_embed(part)) for part in images.split(64)])
-    for block in teacher.blocks:  # one after the other: each is fitted to what those before it have become
+    for block in blocks:  # one after the other: each is fitted to what those before it have become
         handle = block.mlp.act.register_forward_hook(lambda _, __, hidden: caught.append(hidden.flatten(0, 1)))
         run_block(block, tokens)
         handle.remove()
         prune_mlp(block.mlp, torch.cat(caught).float(), HIDDEN)
         caught.clear()
         tokens = run_block(block, tokens)
+    teacher.blocks = nn.Sequential(*blocks)
     return teacher.state_dict()
 
 
@@ -131,10 +144,8 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits, and the tokens by layer as the teacher's (batch token width)."""
-        indices = [layer - 1 for layer in LAYERS]
-        final, middle = self.backbone.forward_intermediates(
-            images, indices=indices, output_fmt="NLC", return_prefix_tokens=True
-        )
+        options = {"indices": [k - 1 for k in LAYERS], "output_fmt": "NLC", "return_prefix_tokens": True}
+        final, middle = self.backbone.forward_intermediates(images, **options)
         tokens = [torch.cat([prefix, patches], dim=1) for patches, prefix in middle]
         return self.backbone.forward_head(final), [m(t) for m, t in zip(self.maps, tokens, strict=True)]
 
@@ -162,8 +173,8 @@ class Augment:
 
     def tokens(self, tokens: Tensor) -> Tensor:
         """Return the teacher's 7 x 7 tokens as the student's 8 x 8, CLS as it is."""
-        grid = self.crop(tokens[:, 1:].transpose(1, 2).unflatten(2, (7, 7)), 8)
-        return torch.cat([tokens[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+        grid = self.crop(tokens[:, 1:].mT.unflatten(2, (7, 7)), 8)
+        return torch.cat([tokens[:, :1], grid.flatten(2).mT], dim=1)
 
 
 def token_loss(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -179,20 +190,18 @@ def learning_rate(done: float, peak: float) -> float:
 @torch.no_grad()
 def top1(student: Student, images: Tensor, labels: Tensor, columns: Tensor, device: str) -> float:
     """Return the accuracy among the 200 classes."""
-    student.eval()
     hits = 0
     for part, label in zip(images.split(250), labels.split(250), strict=True):
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             logits = student.backbone(normalised(part.to(device).float()))[:, columns]
         hits += int((logits.argmax(1).cpu() == label).sum())
-    student.train()
     return hits / len(labels)
 
 
 def normalised(images: Tensor) -> Tensor:
     """Return images of 0..255 as the backbone takes them."""
-    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
-    return (images - mean) / std
+    moments = torch.tensor([IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD], device=images.device).view(2, 3, 1, 1) * 255
+    return (images - moments[0]) / moments[1]
 
 
 def save(student: Student, optimizer: torch.optim.Optimizer, step: int, out: Path) -> None:
@@ -204,78 +213,17 @@ def save(student: Student, optimizer: torch.optim.Optimizer, step: int, out: Pat
     safetensors.torch.save_file(shipped, out / "icecore_nano.safetensors", {"license": "Apache-2.0", "format": "pt"})
 
 
-def main() -> None:  # noqa: D103
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("teacher", help="the store of the teacher's tokens")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1100)
-    parser.add_argument(
-        "--rows", type=int, default=24_000, help="train on the first rows: the teacher may be unfinished"
-    )
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    train(parser.parse_args())
-
-
-def train(options: argparse.Namespace) -> None:
-    """Train or go on training; prints a line of JSON every 50 steps."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(options.seed)
-    device = options.device
-    state = safetensors.torch.load_file(TEACHER)
-    images, labels, classes = read_images("train")
-    validation = read_images("val")[:2]
-    names = ImageNetInfo("imagenet-1k").label_names()
-    columns = torch.tensor([names.index(name) for name in classes], device=device)
-    set_fused_attn(device != "cpu")  # its backward is a third of a step on a CPU
-    student = Student().to(device)
-    decayed = [p for p in student.parameters() if p.ndim > 1]
-    kept = [p for p in student.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": kept, "weight_decay": 0.0}])
-    step, steps = 0, options.steps
-    if (options.out / "checkpoint.pt").exists():
-        saved = torch.load(options.out / "checkpoint.pt", map_location=device)
-        student.load_state_dict(saved["student"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step = saved["step"]
-    else:
-        some = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))[:1024]]
-        student.backbone.load_state_dict(pruned(half_scale(state), normalised(some.float())))
-        save(student, optimizer, 0, options.out)
-        print(json.dumps({"step": 0, "top1": top1(student, *validation, columns, device)}), flush=True)
-    tokens, logits = read_teacher(options.teacher, options.rows, state)
-
-    started, sums = time.monotonic(), np.zeros(3)
-    while step < steps:
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-        rows = batch_rows(step, options.batch_size, options.rows, options.seed)
-        augment = Augment(len(rows), generator)
-        inputs = normalised(augment.colour(augment.crop(images[rows].to(device).float(), 64)))
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            ours, middle = student(inputs)
-        targets = [augment.tokens(tokens[layer][rows].to(device).float()) for layer in LAYERS]
-        soft = F.kl_div(ours.float().log_softmax(1), logits[rows].to(device).float().softmax(1), reduction="batchmean")
-        hard = F.cross_entropy(ours.float()[:, columns], labels[rows].to(device), label_smoothing=0.1)
-        match = torch.stack([token_loss(a, b) for a, b in zip(middle, targets, strict=True)]).sum()
-        optimizer.zero_grad()
-        (soft + 0.5 * hard + match).backward()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate((step + 1) / steps, options.lr)
-        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-        optimizer.step()
-        step += 1
-        sums += np.array([soft.item(), hard.item(), match.item()])
-        if step % CHECKPOINT_STEPS == 0 or step == steps:
-            save(student, optimizer, step, options.out)
-            soft_mean, hard_mean, match_mean = (sums / CHECKPOINT_STEPS).round(4).tolist()
-            line = {"step": step, "of": steps, "soft": soft_mean, "hard": hard_mean, "tokens": match_mean}
-            line["seconds"] = round(time.monotonic() - started)
-            if step % (4 * CHECKPOINT_STEPS) == 0 or step == steps:
-                line["top1"] = top1(student, *validation, columns, device)
-            print(json.dumps(line), flush=True)
-            sums[:] = 0
+def loss(student: Student, data: Data, rows: Tensor, augment: Augment, device: str) -> Tensor:
+    """Return the three parts: soft labels, labels, tokens."""
+    inputs = normalised(augment.colour(augment.crop(data.images[rows].to(device).float(), 64)))
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        ours, middle = student(inputs)
+    theirs = data.logits[rows].to(device).float()
+    soft = F.kl_div(ours.float().log_softmax(1), theirs.softmax(1), reduction="batchmean")
+    hard = F.cross_entropy(ours.float()[:, data.columns], data.labels[rows].to(device), label_smoothing=0.1)
+    targets = [augment.tokens(data.tokens[layer][rows].to(device).float()) for layer in LAYERS]
+    match = sum(token_loss(a, b) for a, b in zip(middle, targets, strict=True))
+    return torch.stack([soft, hard, torch.as_tensor(match)])
 
 
 def batch_rows(step: int, size: int, num_rows: int, seed: int) -> Tensor:
@@ -283,6 +231,68 @@ def batch_rows(step: int, size: int, num_rows: int, seed: int) -> Tensor:
     epoch, batch = divmod(step, num_rows // size)
     order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed + epoch))
     return order[batch * size : (batch + 1) * size]
+
+
+def begin(out: Path, seed: int, device: str, state: dict[str, Tensor]) -> tuple[Student, torch.optim.Optimizer, int]:
+    """Return the student, its optimizer and the number of steps done: from the checkpoint, else from the teacher."""
+    student = Student().to(device)
+    decayed, free = ([p for p in student.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False))
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": free, "weight_decay": 0.0}])
+    if (out / "checkpoint.pt").exists():
+        saved = torch.load(out / "checkpoint.pt", map_location=device)
+        student.load_state_dict(saved["student"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return student, optimizer, saved["step"]
+    images = read_images("train")[0]
+    some = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:1024]]
+    student.backbone.load_state_dict(pruned(half_scale(state), normalised(some.float())))
+    return student, optimizer, 0
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train or go on training; prints a line of JSON every 50 steps."""
+    device, state = options.device, safetensors.torch.load_file(TEACHER)
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    set_fused_attn(device != "cpu")  # its backward is a third of a step on a CPU
+    student, optimizer, step = begin(options.out, options.seed, device, state)
+    data, validation = read_data(options.teacher, options.rows, state, device), read_images("val")[:2]
+    if step == 0:
+        print(json.dumps({"step": 0, "top1": top1(student, *validation, data.columns, device)}), flush=True)
+    started, sums = time.monotonic(), torch.zeros(3)
+    while step < options.steps:
+        rows = batch_rows(step, options.batch_size, options.rows, options.seed)
+        augment = Augment(len(rows), torch.Generator().manual_seed(options.seed * 1_000_003 + step))
+        parts = loss(student, data, rows, augment, device)
+        optimizer.zero_grad()
+        (parts * torch.tensor([1, 0.5, 1], device=device)).sum().backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+        step += 1
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step / options.steps, options.lr)
+        optimizer.step()
+        sums += parts.detach().cpu()
+        if step % 50 == 0 or step == options.steps:
+            save(student, optimizer, step, options.out)
+            losses, seconds = [round(total / 50, 4) for total in sums.tolist()], round(time.monotonic() - started)
+            line = {"step": step, "losses": losses, "seconds": seconds}
+            if step % 200 == 0 or step == options.steps:
+                line["top1"] = top1(student, *validation, data.columns, device)
+            print(json.dumps(line), flush=True)
+            sums.zero_()
+
+
+def main() -> None:  # noqa: D103
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("teacher", help="the store of the teacher's tokens")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--rows", type=int, default=24_000, help="the first of the store: it may be unfinished")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    train(parser.parse_args())
 
 
 if __name__ == "__main__":

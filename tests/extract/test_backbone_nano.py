@@ -11,7 +11,7 @@ from icecore.extract import Backbone, ExtractSettings, extract, load_backbone, o
 from icecore.extract.backbone_nano import WEIGHTS
 from icecore.train import SelectSettings, TrainSettings, select, train
 
-DIGEST = "afb0cb674f40a7c345d5be7bcac6efb6de337c889d526f38b1202c0f5ddbf6bf"
+DIGEST = "a1a1db6164244391b85e58e432251fbc2038ee757bb35ffbe46f8aa1029fa2fb"
 
 
 @pytest.fixture
