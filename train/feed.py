@@ -16,7 +16,7 @@ from torch import Tensor
 from icecore.store import LayerReader, Store
 
 from .order import window_rows
-from .seen import Seen, make_seen
+from .seen import POOLINGS, Seen, make_seen
 from .window import Window, read_ahead
 
 BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
@@ -100,8 +100,9 @@ class StoreFeed:
     def num_bytes(self) -> int:
         """Return the bytes of all rows when held ready."""
         specs = [self.store.spec.layers[layer] for layer in self.layers]
-        copies = len(self.reads & {"tokens", "attention"})
-        return sum(spec.num_tokens * spec.width for spec in specs) * copies * self.dtype.itemsize * self.num_places
+        copies = len(self.reads & {"tokens", "attention"}) * self.dtype.itemsize
+        features = len(POOLINGS) * 4 if "features" in self.reads else 0
+        return sum(spec.width * (spec.num_tokens * copies + features) for spec in specs) * self.num_places
 
     def stored_bytes(self) -> int:
         """Return the bytes of all rows as they are stored."""
@@ -109,7 +110,7 @@ class StoreFeed:
 
     def window_bytes(self, batch_size: int) -> int:
         """Return the bytes of the two windows that reading ahead needs: the one in use and the next."""
-        return 2 * self.window(1).num_bytes * min(self.num_places, window_rows(self.store, batch_size))
+        return self.window(1).num_bytes * min(self.num_places, 2 * window_rows(self.store, batch_size))
 
 
 class HeldFeed:

@@ -1,51 +1,30 @@
 """What a sweep was asked and what came of it, as the RUN folder records it."""
 
 import importlib.metadata
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from icecore.store import Store
-
+from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
+from .ledger import Outcome
 from .run import Run, adapters_bytes, results_bytes, validation_bytes, write_run
-from .settings import TrainSettings
-from .split import Split
+from .work import Work
 
 
-@dataclass(frozen=True)
-class Work:
-    """What all groups of candidates share."""
-
-    store: Store
-    settings: TrainSettings
-    split: Split
-    device: torch.device
-    dtype: torch.dtype
-    num_workers: int
-    memory_bytes: int  # that one group may hold
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one group."""
-
-    results: list[EpochResult]
-    trained: dict[str, dict[str, Tensor]]
-    predictions: dict[str, Tensor]
-    reading_seconds: float
-    training_seconds: float
-
-
-def record(out: str, work: Work, outcomes: list[Outcome], elapsed_seconds: float) -> Run:
-    """Write the RUN folder of a finished sweep."""
+def record(
+    out: str, work: Work, candidates: Sequence[Candidate], outcomes: list[Outcome], elapsed_seconds: float
+) -> Run:
+    """Write the RUN folder of a finished sweep, in the order of its candidates, whatever order they were trained in."""
     validation, source = work.split.validation, work.store
+    place = {candidate.adapter_id: place for place, candidate in enumerate(candidates)}
     results = [result for outcome in outcomes for result in outcome.results]
-    predictions = {key: table for outcome in outcomes for key, table in outcome.predictions.items()}
+    results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
+    tables = {key: table for outcome in outcomes for key, table in outcome.predictions.items()}
+    predictions = {key: tables[key] for key in sorted(tables, key=lambda key: place[key])}
     files = {
         "results.parquet": results_bytes(results),
         "adapters.safetensors": adapters_bytes({k: v for outcome in outcomes for k, v in outcome.trained.items()}),

@@ -22,6 +22,7 @@ from icecore.store import IcecoreError, UsageError, write_atomic
 
 from .candidate import Candidate
 from .group import OK, EpochResult
+from .result import candidate_of, to_row
 
 FORMAT = 1
 RESULTS = pa.schema(
@@ -81,7 +82,7 @@ class Run:
     def candidates(self) -> dict[str, Candidate]:
         """Every adapter that finished its training, by id."""
         last = {row["adapter_id"]: row for row in self.results.to_pylist()}
-        made = {key: (_candidate(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
+        made = {key: (candidate_of(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
         return {key: one for key, (one, epoch) in made.items() if epoch == one.recipe.epochs}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
@@ -122,22 +123,9 @@ def open_run(path: str) -> Run:
     return Run(path, facts)
 
 
-def require_free(path: str, identity_sha256: str) -> None:
-    """Refuse an output folder that holds something other than a run from the same store."""
-    folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{path}: is a file, expected a folder for the run; choose another --out")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not (folder / "run.json").exists() and not (folder / "results.parquet").exists():
-        raise UsageError(f"{path}: is not empty and holds no run; choose another --out")
-    if (folder / "run.json").exists() and open_run(path).facts["identity_sha256"] != identity_sha256:
-        raise UsageError(f"{path}: holds a run from another store; choose another --out or remove it")
-
-
 def results_bytes(results: list[EpochResult]) -> bytes:
     """Return results.parquet."""
-    return _parquet(pa.Table.from_pylist([_row(result) for result in results], RESULTS))
+    return _parquet(pa.Table.from_pylist([to_row(result) for result in results], RESULTS))
 
 
 def adapters_bytes(trained: dict[str, dict[str, Tensor]]) -> bytes:
@@ -176,30 +164,3 @@ def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
     return sink.getvalue()
-
-
-def _row(result: EpochResult) -> dict[str, Any]:
-    candidate, recipe = result.candidate, result.candidate.recipe
-    return {
-        "adapter_id": candidate.adapter_id,
-        "adapter": candidate.adapter,
-        "layer": candidate.layer,
-        "layers": list(candidate.layers),
-        "config": json.dumps(candidate.config, sort_keys=True),
-        "seed": recipe.seed,
-        "lr": recipe.lr,
-        "weight_decay": recipe.weight_decay,
-        "epoch": result.epoch,
-        "train_loss": result.train_loss,
-        "validation_top1": result.validation_top1,
-        "validation_nll": result.validation_nll,
-        "seconds": result.seconds,
-        "num_parameters": result.num_parameters,
-        "status": result.status,
-        "recipe": recipe.model_dump_json(),
-    }
-
-
-def _candidate(row: dict[str, Any]) -> Candidate:
-    fixed = {"adapter": row["adapter"], "layers": row["layers"], "config": json.loads(row["config"])}
-    return Candidate.model_validate({**fixed, "recipe": json.loads(row["recipe"])})

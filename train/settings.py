@@ -39,6 +39,7 @@ class TrainSettings(Frozen):
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: str = "4GB"
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
 
     @field_validator("lr", "weight_decay")
     @classmethod
@@ -49,7 +50,7 @@ class TrainSettings(Frozen):
 
     @property
     def memory_bytes(self) -> int:
-        """How many bytes the tokens may take."""
+        """How many bytes the whole process may take, what any process of this library takes aside (under 1 GB)."""
         return parse_bytes(self.memory)
 
 

@@ -1,0 +1,141 @@
+"""The ledger of a RUN: what is trained already, and where unfinished training stands.
+
+RUN/ledger/store.json names the store; `done-*.safetensors` hold groups that ended, `part-*.safetensors` the place of a
+group in progress. An adapter is known by its id, which is the hash of its configuration, and by the conditions that all
+adapters of a sweep share (rows, order, type): the same of both is never trained twice.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from icecore.store import Store, UsageError, write_atomic
+
+from .candidate import Candidate
+from .checkpoint import candidates_of
+from .entry import Entry, read_entry
+from .group import EpochResult
+from .halving import STOPPED
+from .result import from_row, to_row
+
+STORE = "store.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one group; predictions are of the validation rows, in float16."""
+
+    results: list[EpochResult]
+    trained: dict[str, dict[str, Tensor]]
+    predictions: dict[str, Tensor]
+    reading_seconds: float
+    training_seconds: float
+
+
+class Ledger:
+    """The ledger of one RUN, for one store under some conditions."""
+
+    def __init__(self, run: str, store: Store, conditions: dict[str, Any], halving: bool) -> None:
+        _require_free(Path(run), store)
+        self._folder = Path(run) / "ledger"
+        self._conditions = conditions
+        self._halving = halving
+        for unfinished in self._folder.glob(".*"):  # what a killed process was writing
+            unfinished.unlink(missing_ok=True)
+        facts = {"store": store.url, "identity_sha256": store.identity.sha256}
+        write_atomic(str(self._folder / STORE), json.dumps(facts, indent=2).encode())
+
+    def outcomes(self, asked: Sequence[Candidate]) -> list[Outcome]:
+        """Return what is known of the candidates asked for, each once; one that a rung stopped, only when halving."""
+        wanted = {candidate.adapter_id for candidate in asked}
+        found: list[Outcome] = []
+        for path in sorted(self._folder.glob("done-*.safetensors")):
+            entry = self._read(path)
+            if entry is not None and (known := wanted & _ended(entry, self._halving)):
+                wanted -= known
+                found.append(_outcome(entry, known))
+        return found
+
+    def checkpoints(self, pending: Sequence[Candidate]) -> list[Entry]:
+        """Return where groups stand all of whose candidates are still to be trained."""
+        left = {candidate.adapter_id for candidate in pending}
+        found: list[Entry] = []
+        for path in sorted(self._folder.glob("part-*.safetensors")):
+            entry = self._read(path)
+            ids = {candidate.adapter_id for candidate in candidates_of(entry)} if entry is not None else set()
+            if entry is not None and entry.facts["halving"] == self._halving and ids <= left:
+                left -= ids
+                found.append(entry)
+        return found
+
+    def save(self, candidates: Sequence[Candidate], entry: Entry) -> None:
+        """Record where a group stands, in place of where it stood."""
+        shared = {"conditions": self._conditions, "halving": self._halving}
+        Entry(entry.facts | shared, entry.tensors).write(self._path("part", candidates))
+
+    def finish(self, candidates: Sequence[Candidate], outcome: Outcome) -> None:
+        """Record what came of a group; from then on it is never trained again."""
+        tensors = {f"predictions/{key}": table for key, table in outcome.predictions.items()}
+        for key, one in outcome.trained.items():
+            tensors |= {f"trained/{key}/{name}": tensor.contiguous() for name, tensor in one.items()}
+        facts = {
+            "conditions": self._conditions,
+            "results": [to_row(result) for result in outcome.results],
+            "reading_seconds": outcome.reading_seconds,
+            "training_seconds": outcome.training_seconds,
+        }
+        Entry(facts, tensors).write(self._path("done", candidates))
+        self._path("part", candidates).unlink(missing_ok=True)
+
+    def _path(self, kind: str, candidates: Sequence[Candidate]) -> Path:
+        text = json.dumps([sorted(candidate.adapter_id for candidate in candidates), self._conditions], sort_keys=True)
+        return self._folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+    def _read(self, path: Path) -> Entry | None:
+        entry = read_entry(path)
+        return entry if entry is not None and entry.facts["conditions"] == self._conditions else None
+
+
+def _ended(entry: Entry, halving: bool) -> set[str]:
+    """Return who of a finished group is done with: trained to the end, diverged, or stopped where that may be."""
+    last = {row["adapter_id"]: str(row["status"]) for row in entry.facts["results"]}
+    return {key for key, status in last.items() if halving or not status.startswith(STOPPED)}
+
+
+def _outcome(entry: Entry, ids: set[str]) -> Outcome:
+    trained: dict[str, dict[str, Tensor]] = {}
+    predictions: dict[str, Tensor] = {}
+    for name, tensor in entry.tensors.items():
+        kind, adapter_id, *parameter = name.split("/", 2)
+        if adapter_id in ids and kind == "predictions":
+            predictions[adapter_id] = tensor
+        elif adapter_id in ids:
+            trained.setdefault(adapter_id, {})[parameter[0]] = tensor
+    results = [from_row(row) for row in entry.facts["results"] if row["adapter_id"] in ids]
+    share = len(ids) / len({row["adapter_id"] for row in entry.facts["results"]})
+    seconds = (entry.facts["reading_seconds"] * share, entry.facts["training_seconds"] * share)
+    return Outcome(results, trained, predictions, *seconds)
+
+
+def _require_free(folder: Path, store: Store) -> None:
+    """Refuse an output folder that holds something other than a run from the same store."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, expected a folder for the run; choose another --out")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    named = [path for path in (folder / "ledger" / STORE, folder / "run.json") if path.is_file()]
+    if not named and not (folder / "ledger").is_dir() and not (folder / "results.parquet").exists():
+        raise UsageError(f"{folder}: is not empty and holds no run; choose another --out")
+    for path in named[:1]:
+        theirs, ours = json.loads(path.read_text()), store.identity.sha256
+        if theirs["identity_sha256"] != ours:
+            raise UsageError(
+                f"{folder}: holds a run from another store; choose another --out or remove it "
+                f"(it is from {theirs['store']}, identity {theirs['identity_sha256'][:12]}; "
+                f"asked for {store.url}, identity {ours[:12]})"
+            )

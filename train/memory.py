@@ -1,0 +1,35 @@
+"""How much memory the rows of a group take, and so in which form they are at hand: ready, as stored, or streamed."""
+
+from collections.abc import Iterable, Sequence
+
+from icecore.store import UsageError
+
+from .feed import BLOCK_ROWS, Feed, HeldFeed, KeptFeed, StoreFeed
+
+
+def hold(train: StoreFeed, validation: StoreFeed, batch_size: int, memory_bytes: int) -> tuple[Feed, Feed]:
+    """Return the fastest form of both that fits. No form changes a result: the order is the same, and so are values."""
+    ahead = least_bytes(train, validation, batch_size)
+    if train.num_bytes() + validation.num_bytes() + ahead <= memory_bytes:
+        return HeldFeed(train), HeldFeed(validation)
+    if train.stored_bytes() + validation.stored_bytes() <= memory_bytes:
+        return KeptFeed(train), KeptFeed(validation)
+    if ahead + validation.stored_bytes() <= memory_bytes:
+        return train, KeptFeed(validation)
+    return train, validation
+
+
+def least_bytes(train: StoreFeed, validation: StoreFeed, batch_size: int) -> int:
+    """Return what streaming takes, one of the two at a time."""
+    return max(train.window_bytes(batch_size), validation.window_bytes(BLOCK_ROWS))
+
+
+def num_workers(feeds: Iterable[tuple[StoreFeed, StoreFeed, int]], most: int, memory_bytes: int) -> int:
+    """Return how many groups may train side by side; UsageError if the memory is too little for one."""
+    needs: Sequence[int] = [least_bytes(*feed) for feed in feeds]
+    if max(needs) > memory_bytes:
+        raise UsageError(
+            f"memory of {memory_bytes / 1e6:g} MB: expected at least {max(needs) / 1e6:.3g} MB, two windows of "
+            "shards; raise --memory, or extract with fewer --shard-rows"
+        )
+    return max(1, min(most, memory_bytes // max(1, *needs)))

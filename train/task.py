@@ -1,0 +1,111 @@
+"""One group of a sweep, trained from wherever it stands to its end, and written to the ledger on the way."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from .adapter import Scope, make_scope
+from .adapters import get_adapter
+from .candidate import Candidate
+from .checkpoint import Clock, candidates_of, restore, snapshot
+from .entry import Entry
+from .feed import StoreFeed
+from .group import Data, Group
+from .halving import RUNGS, Halving
+from .ledger import Ledger, Outcome
+from .memory import hold
+from .order import make_order
+from .predict import predict
+from .work import Work
+
+
+class StoppedError(Exception):
+    """Somebody asked the sweep to stop; where it stands is written down."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Candidates that train together, and the place where they stand, if they have begun."""
+
+    candidates: tuple[Candidate, ...]
+    checkpoint: Entry | None = None
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers they read."""
+        return self.candidates[0].layers
+
+    @property
+    def batch_size(self) -> int:
+        """The rows in each of their batches."""
+        return self.candidates[0].recipe.batch_size
+
+
+def tasks_of(candidates: list[Candidate], checkpoints: list[Entry]) -> list[Task]:
+    """Part candidates into those that share a pass over the same rows; who has begun together goes on together."""
+    begun = [Task(tuple(candidates_of(entry)), entry) for entry in checkpoints]
+    seen = {candidate.adapter_id for task in begun for candidate in task.candidates}
+    groups: dict[tuple[tuple[int, ...], int], list[Candidate]] = {}
+    for candidate in candidates:
+        if candidate.adapter_id not in seen:
+            groups.setdefault((candidate.layers, candidate.recipe.batch_size), []).append(candidate)
+    return begun + [Task(tuple(group)) for group in groups.values()]
+
+
+def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
+    """Return how a task's train and validation rows are read; validation sees the first view alone."""
+    reads = frozenset(get_adapter(candidate.adapter).reads for candidate in task.candidates)
+    eps = next(iter(_scopes(work, task).values())).eps
+    train = StoreFeed(
+        work.store,
+        work.split.train,
+        task.layers,
+        reads,
+        eps,
+        work.device,
+        work.dtype,
+        num_views=work.store.identity.views,
+    )
+    return train, replace(train, rows=work.split.validation, num_views=1)
+
+
+def run_task(
+    work: Work, task: Task, ledger: Ledger, progress: Callable[[int], None], stopped: Callable[[], bool]
+) -> Outcome:
+    """Train a task to its end; StoppedError, with its place in the ledger, as soon as `stopped` says so."""
+    begin = time.perf_counter()
+    feeds = feeds_of(work, task)
+    held = hold(*feeds, task.batch_size, work.memory_bytes)
+    labels = [torch.from_numpy(work.store.labels[feed.rows]).to(work.device) for feed in feeds]
+    data = [Data(*pair) for pair in zip(held, labels, strict=True)]
+    read = time.perf_counter()
+    scopes = _scopes(work, task)
+    halving = Halving(task.candidates, RUNGS if work.settings.halving else ())
+    group = Group(task.candidates, lambda candidate: scopes[candidate.adapter], data[0], data[1], halving)
+    if task.checkpoint is not None:
+        restore(group, task.checkpoint)
+    clock = Clock(work.settings.checkpoint_seconds)
+
+    def after_batch() -> None:
+        stop = stopped()
+        if stop or clock.is_due():
+            ledger.save(task.candidates, snapshot(group, task.candidates))
+        if stop:
+            raise StoppedError
+
+    order = make_order(work.store, work.split.train, task.batch_size, work.settings.shuffle_seed)
+    group.run(order, progress, after_batch)
+    finished = [candidate for candidate in task.candidates if candidate.adapter_id in group.trained]
+    predictions = predict(work.store, work.split.validation, group.trained, finished, work.device)
+    half = {key: table.half() for key, table in predictions.items()}
+    outcome = Outcome(group.results, group.trained, half, read - begin, time.perf_counter() - read)
+    ledger.finish(task.candidates, outcome)
+    return outcome
+
+
+def _scopes(work: Work, task: Task) -> dict[str, Scope]:
+    backbone = work.store.frozen()
+    names = {candidate.adapter for candidate in task.candidates}
+    return {name: make_scope(work.store.spec, backbone, task.layers, get_adapter(name)) for name in sorted(names)}
