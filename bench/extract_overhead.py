@@ -1,82 +1,81 @@
 """What writing a store costs: the rate of `extract` against decode and forward alone, same batches, threads and types.
 
-    python bench/extract_overhead.py [--quick] [--dtype float16] [--repeats 3]
-
 A = `extract` to disk, encoding, checksums, fsync and reading back included; B = the same pipeline, tokens thrown away.
-Runs A and B in turn and compares medians. Prints the ratio of the rates, A to B, last; the target is 0.95.
+Opening the source and loading the backbone are left out of both. Memory is the peak of a process of its own.
 """
 
 import argparse
-import os
 import shutil
-import statistics
-import tempfile
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from icecore.extract import ExtractSettings, load_backbone, open_source
-from icecore.extract.ahead import iterate_ahead
-from icecore.extract.description import describe
-from icecore.extract.images import Images
-from icecore.extract.job import BATCHES_RUN_AHEAD, Job
-from icecore.extract.scan import scan
+from harness import BACKBONE, CHECKPOINT, SOURCES, Figure, alternate, main, scratch
+
+from icecore.extract import ExtractSettings
+from icecore.extract.preparation import prepare
 from icecore.store import open_writer
 
-SHARED = Path(os.environ.get("ICECORE_SHARED", Path(__file__).parents[2] / "shared"))
-SOURCE = f"folder:{SHARED / 'data' / 'pacs-sketch'}"
+
+def rate(settings: ExtractSettings, store: Path, keep: bool) -> float:
+    """Return rows per second of extracting, or of the same with nothing kept."""
+    ready = prepare(SOURCES["pacs-sketch"], str(store), settings)
+    num_rows, layers = len(ready.samples), ready.spec.identity.layers
+    for _ in ready.job.tokens(range(min(64, num_rows)), layers):
+        pass  # the first batches warm caches and threads
+    if keep:
+        with open_writer(str(store), ready.spec, ready.samples, ready.frozen, ready.job.measure) as writer:
+            started = time.perf_counter()
+            ready.job.run(writer, lambda _: None)
+            elapsed_seconds = time.perf_counter() - started
+        shutil.rmtree(store)
+        return num_rows / elapsed_seconds
+    started = time.perf_counter()
+    for _ in ready.job.tokens(range(num_rows), layers):
+        pass
+    return num_rows / (time.perf_counter() - started)
 
 
-def rate(settings: ExtractSettings, store: str | None) -> float:
-    """Return rows per second, without opening, scanning and loading; where `store` is None tokens are thrown away."""
-    source = open_source(SOURCE)
-    num_samples = len(source.samples)
-    num_rows = min(settings.limit or num_samples, num_samples)
-    places = [row * num_samples // num_rows for row in range(num_rows)]
-    backbone = load_backbone(settings.backbone, settings.checkpoint)
-    samples = scan(source, places)
-    job = Job(Images(source, places, samples, backbone.transform.pixels), backbone, settings)
-    layers = tuple(range(backbone.num_layers + 1))
-    for _ in job.tokens(range(min(settings.batch_size, num_rows)), layers):
-        pass  # the first batch warms caches and thread pools
-    if store is None:
-        started = time.perf_counter()
-        with iterate_ahead(job.tokens(range(num_rows), layers), BATCHES_RUN_AHEAD) as results:
-            for _ in results:
-                pass
-        return num_rows / (time.perf_counter() - started)
-    spec = describe(SOURCE, store, settings, backbone, samples, source.classes)
-    with open_writer(store, spec, samples, backbone.frozen()) as writer:
-        started = time.perf_counter()
-        job.run(writer, lambda _: None)
-        return num_rows / (time.perf_counter() - started)
+def peak_bytes(arguments: list[str]) -> int:
+    """Return the peak memory of this script measuring once in a process of its own."""
+    answer = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
+    return int(answer.stdout.split()[-1]) * 1024
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="256 images, one repeat")
-    parser.add_argument("--dtype", default="int8")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=1000)
-    args = parser.parse_args()
-    num_rows, repeats = (256, 1) if args.quick else (args.rows, args.repeats)
-    settings = ExtractSettings(
-        backbone="deit_tiny_patch16_224",
-        checkpoint=str(SHARED / "weights" / "deit_tiny_patch16_224.safetensors"),
-        dtype=args.dtype,
-        limit=num_rows,
-    )
-    extracting, alone = [], []
-    folder = Path(tempfile.mkdtemp(prefix="icecore-bench-"))
-    try:
-        for _ in range(repeats):
-            extracting.append(rate(settings, str(folder / "a.ice")))
-            shutil.rmtree(folder / "a.ice")
-            alone.append(rate(settings, None))
-            print(f"A {extracting[-1]:7.1f} rows/s   B {alone[-1]:7.1f} rows/s", flush=True)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{args.dtype}, {num_rows} rows: ratio {statistics.median(extracting) / statistics.median(alone):.3f}")
+def run(options: argparse.Namespace) -> list[Figure]:
+    """Measure."""
+    num_rows, rounds = (128, 1) if options.quick else (options.rows, 3)
+    settings = ExtractSettings(backbone=BACKBONE, checkpoint=CHECKPOINT, dtype=options.dtype, limit=num_rows)
+    with scratch() as folder:
+        if options.once:
+            rate(settings, folder / "s.ice", options.once == "keep")
+            print(
+                next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line).split()[1]
+            )
+            sys.exit()
+        ours, alone = alternate(
+            lambda: rate(settings, folder / "s.ice", True), lambda: rate(settings, folder / "s.ice", False), rounds
+        )
+    same = ["--rows", str(num_rows), "--dtype", options.dtype]
+    kept, thrown = (peak_bytes([*same, "--once", how]) for how in ("keep", "throw"))
+    small = peak_bytes(["--rows", str(num_rows // 4), "--dtype", options.dtype, "--once", "keep"])
+    return [
+        Figure("extract, rows/s", ours),
+        Figure("decode + forward alone, rows/s", alone),
+        Figure("peak memory beyond decode + forward, MB", (kept - thrown) / 1e6, "<= 500"),
+        Figure(f"peak memory at {num_rows} rows / at a quarter of them", kept / small, "<= 1.1"),
+        Figure(f"{options.dtype}: extract / decode + forward alone", ours / alone, ">= 0.95"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(
+        run,
+        __doc__,
+        lambda options: (
+            options.add_argument("--rows", type=int, default=1000),
+            options.add_argument("--dtype", default="int8"),
+            options.add_argument("--once", choices=("keep", "throw"), help="measure once and print the peak memory"),
+        ),
+    )

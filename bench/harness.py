@@ -67,9 +67,12 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return options
 
 
-def main(run: Run, doc: str | None) -> None:
-    """Run one script: print its figures, the ratio that matters last."""
-    options = parser(doc).parse_args()
+def main(run: Run, doc: str | None, more: Callable[[argparse.ArgumentParser], object] | None = None) -> None:
+    """Run one script: print its figures, the ratio that matters last. `more` adds options of its own."""
+    known = parser(doc)
+    if more:
+        more(known)
+    options = known.parse_args()
     figures = run(options)
     for figure in figures:
         print(figure)

@@ -30,7 +30,7 @@ def extract(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N images, spread over all.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
-    num_decoders: Annotated[int | None, typer.Option(metavar="N", help="Threads that decode images.")] = None,
+    num_threads: Annotated[int | None, typer.Option(metavar="N", help="Batches at a time; else one a core.")] = None,
     compressor: Annotated[str | None, typer.Option(metavar="NAME", help="zstd, blosc or gzip: 12 % at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was done, for another program.")] = False,

@@ -3,8 +3,8 @@
 Knows nothing of data sets, and of stores only the words. timm is imported in the files `backbone*.py` alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,8 @@ class Backbone:
         num_tokens = num_prefix + grid[0] * grid[1]
         self._spec = LayerSpec(num_tokens=num_tokens, width=model.embed_dim, num_prefix=num_prefix, grid=grid)
         self._model = model.to(device, dtype)
+        self._caught = threading.local()
+        _catch(model.blocks, self._caught)
 
     @property
     def preprocessing(self) -> dict:
@@ -67,9 +69,12 @@ class Backbone:
         self._model.norm = nn.Identity()
 
     def forward(self, images: Images, layers: Sequence[int]) -> dict[int, Tokens]:
-        """Return the tokens of some layers for images made by `transform`; from one thread at a time."""
-        with torch.no_grad(), _caught(self._model.blocks, layers) as tokens:
+        """Return the tokens of some layers for images made by `transform`; from any number of threads."""
+        tokens: dict[int, Tokens] = {}
+        self._caught.wanted, self._caught.tokens = set(layers), tokens
+        with torch.no_grad():
             self._model.forward_features(images.to(self.device, self.dtype))
+        del self._caught.tokens
         shape = (len(images), self._spec.num_tokens, self._spec.width)
         for layer in layers:
             if tokens[layer].shape != shape:
@@ -85,21 +90,20 @@ def _block_tensors(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
     return blocks | {name: tensor.clone() for name, tensor in state.items() if name.startswith("norm.")}
 
 
-@contextmanager
-def _caught(blocks: Any, layers: Sequence[int]) -> Iterator[dict[int, Tokens]]:
-    """Yield the table that a forward fills with the tokens of some layers."""
-    tokens: dict[int, Tokens] = {}
+def _catch(blocks: Any, caught: threading.local) -> None:
+    """Let every block leave its output, and the first its input, in the table of the thread that runs it."""
 
     def catch_input(_: nn.Module, inputs: tuple[Tokens, ...]) -> None:
-        tokens[0] = inputs[0]
+        if 0 in caught.wanted:
+            caught.tokens[0] = inputs[0]
 
     def catch_output(layer: int) -> Callable[[nn.Module, object, Tokens], None]:
-        return lambda _, __, output: tokens.__setitem__(layer, output)
+        def catch(_: nn.Module, __: object, output: Tokens) -> None:
+            if layer in caught.wanted:
+                caught.tokens[layer] = output
 
-    hooks = [blocks[layer - 1].register_forward_hook(catch_output(layer)) for layer in layers if layer > 0]
-    hooks.append(blocks[0].register_forward_pre_hook(catch_input))
-    try:
-        yield tokens
-    finally:
-        for hook in hooks:
-            hook.remove()
+        return catch
+
+    blocks[0].register_forward_pre_hook(catch_input)
+    for layer, block in enumerate(blocks, 1):
+        block.register_forward_hook(catch_output(layer))

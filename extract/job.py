@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 
 import numpy as np
@@ -12,14 +12,12 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, ShardWriter, StoreWriter, estimate_size
 
-from .ahead import iterate_ahead
 from .backbone import Backbone
 from .pipeline import Batch, BatchTokens, Images, run_batches
 from .progress import Meter, Progress
 from .settings import ExtractSettings
 from .tokens import reduction
 
-BATCHES_RUN_AHEAD = 2
 NUM_MEASURED = 64  # rows of the sample that a codec may ask for
 
 
@@ -41,8 +39,7 @@ class Job:
         self._images = images
         self._backbone = backbone
         self._settings = settings
-        self._num_decoders = settings.num_decoders or len(os.sched_getaffinity(0))
-        self._num_threads = torch.get_num_threads()
+        self._num_threads = settings.num_threads or len(os.sched_getaffinity(0))
         layers = range(backbone.num_layers + 1)
         self._reductions = {layer: reduction(settings.tokens, backbone.layer_spec(layer)) for layer in layers}
 
@@ -69,7 +66,7 @@ class Job:
         batches = {shard: self._cut(range(shard.start, shard.stop), shard.layers) for shard in todo}
         asked = [batch for shard in todo for batch in batches[shard]]
         images = self._images.ordered(writer.order)
-        with iterate_ahead(self._tokens(images, asked), BATCHES_RUN_AHEAD) as results, _one_thread():
+        with closing(self._tokens(images, asked)) as results, _one_thread():
             for shard in todo:
                 with writer.shard(shard) as out:
                     for result in islice(results, len(batches[shard])):
@@ -82,7 +79,7 @@ class Job:
         return [Batch(rows[start : start + size], layers) for start in range(0, len(rows), size)]
 
     def _tokens(self, images: Images, batches: Sequence[Batch]) -> Generator[BatchTokens, None, None]:
-        return run_batches(images, self._backbone, self._reductions, batches, self._num_decoders, self._num_threads)
+        return run_batches(images, self._backbone, self._reductions, batches, self._num_threads)
 
     def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
         for row, cause in result.failed.items():

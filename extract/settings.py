@@ -18,13 +18,13 @@ class ExtractSettings(Frozen):
     dtype: str = "int8"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     views: int = Field(default=1, ge=1, le=1)  # more than the plain view needs an augmentation, which is not there yet
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     device: str = "auto"
     limit: int | None = Field(default=None, ge=1)
     strict: bool = False
     shard_rows: int | None = Field(default=None, ge=1)
     compressor: str | None = None
-    num_decoders: int | None = Field(default=None, ge=1)
+    num_threads: int | None = Field(default=None, ge=1)
 
 
 def command_line(source: str, store: str, settings: ExtractSettings) -> str:

@@ -2,60 +2,39 @@
 
 import threading
 import time
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
-from icecore.extract.ahead import iterate_ahead, map_ahead
-
-
-def count(seen: list[int], num_items: int, closed: list[bool]) -> Generator[int, None, None]:
-    try:
-        for item in range(num_items):
-            seen.append(item)
-            yield item
-    finally:
-        closed.append(True)
-
-
-def test_items_come_in_order_from_another_thread() -> None:
-    closed: list[bool] = []
-    with iterate_ahead(count([], 17, closed), 2) as items:
-        assert list(items) == list(range(17))
-    assert closed == [True]
-
-
-def test_it_goes_no_further_ahead_than_asked() -> None:
-    seen: list[int] = []
-    with iterate_ahead(count(seen, 100, []), 3) as items:
-        next(items)
-        time.sleep(0.05)
-        assert len(seen) <= 1 + 3 + 1  # taken, waiting, in the making
-
-
-def test_leaving_early_stops_the_thread_and_closes_the_generator() -> None:
-    closed: list[bool] = []
-    before = threading.active_count()
-    with iterate_ahead(count([], 100, closed), 2) as items:
-        assert next(items) == 0
-    assert closed == [True]
-    assert threading.active_count() == before
-
-
-def test_an_error_comes_where_its_item_would_have_come() -> None:
-    def broken() -> Generator[int, None, None]:
-        yield 1
-        raise OSError("disk")
-
-    with iterate_ahead(broken(), 4) as items:
-        assert next(items) == 1
-        with pytest.raises(OSError, match="disk"):
-            next(items)
+from icecore.extract.ahead import map_ahead
 
 
 @pytest.mark.parametrize("depth", [0, 1, 7, 40])
-def test_groups_are_mapped_in_order(depth: int) -> None:
-    groups = [range(start, start + 3) for start in range(0, 30, 3)]
+def test_items_are_mapped_in_order(depth: int) -> None:
+    def slowest_first(item: int) -> int:
+        time.sleep(0.002 * (3 - item % 4))
+        return -item
+
     with ThreadPoolExecutor(3) as pool:
-        assert list(map_ahead(pool, lambda item: item * 2, groups, depth)) == [[i * 2 for i in g] for g in groups]
+        assert list(map_ahead(pool, slowest_first, range(17), depth)) == [-item for item in range(17)]
+
+
+def test_it_goes_no_further_ahead_than_asked() -> None:
+    begun: list[int] = []
+    with ThreadPoolExecutor(2) as pool, closing(map_ahead(pool, begun.append, range(100), 3)) as results:
+        next(results)
+        time.sleep(0.05)
+        assert len(begun) <= 1 + 3
+
+
+def test_an_error_comes_where_its_result_would_have_come_and_nothing_is_left_running() -> None:
+    before = threading.active_count()
+    with (
+        ThreadPoolExecutor(2) as pool,
+        closing(map_ahead(pool, lambda item: 1 // (2 - item), range(100), 5)) as results,
+    ):
+        assert [next(results), next(results)] == [0, 1]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+    assert threading.active_count() == before
