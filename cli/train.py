@@ -40,7 +40,7 @@ def train(
     Example: icecore train photos.ice --out runs/photos --adapters linear,inca --lr 1e-3,3e-3
     """
     given = locals()  # the words of the command, by name; None where the stage's own default holds
-    with interruptible("nothing was written: start it again"):
+    with interruptible("what is trained is kept: the same command goes on"):
         from icecore.train import TrainSettings
         from icecore.train import train as run_train
 

@@ -116,7 +116,7 @@ def test_ctrl_c_is_130_and_says_how_to_go_on(icecore, monkeypatch: pytest.Monkey
     monkeypatch.setattr("icecore.train.train", interrupted)
     answer = icecore("train", "a.ice", "--out", "r")
     assert answer.code == 130
-    assert answer.err == "\nicecore: interrupted; nothing was written: start it again\n"
+    assert answer.err == "\nicecore: interrupted; what is trained is kept: the same command goes on\n"
 
 
 def test_a_stage_that_was_interrupted_says_itself_how_to_go_on(icecore, monkeypatch: pytest.MonkeyPatch) -> None:
