@@ -11,20 +11,20 @@ from icecore.store import UsageError, choose
 
 from . import backbone_nano  # noqa: F401  makes its name known to timm
 from .backbone import Backbone
-from .backbone_weights import fail_fast_offline, load_weights, read_checkpoint, shared_weights, weights_sha256
+from .backbone_weights import fail_fast_offline, load_weights, local_weights, read_checkpoint, weights_sha256
 
 
 def load_backbone(
     name: str, checkpoint: str | None = None, device: str = "auto", compute_dtype: str = "auto"
 ) -> Backbone:
-    """Load a timm vision transformer, from a checkpoint or else the shared weights or else the hub.
+    """Load a timm vision transformer, from a checkpoint, or else a file at hand, or else the hub.
 
     Raises:
         UsageError: unknown name, no weights, weights of another model, or a model that is no vision transformer.
     """
     device = _device(device)
     dtype = _compute_dtype(compute_dtype, device)
-    path = checkpoint or shared_weights(name)
+    path = checkpoint or local_weights(name)
     model = _create(name, pretrained=path is None)
     if not all(hasattr(model, part) for part in ("blocks", "patch_embed", "num_prefix_tokens", "norm")):
         raise UsageError(f"backbone {name!r}: is no plain vision transformer; expected a ViT, DeiT, DINOv2 or the like")

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from icecore.store import UsageError
 
 
-def shared_weights(name: str) -> Path | None:
-    """Return `weights/NAME.safetensors` of the folder ICECORE_SHARED, else of ../shared; None where it is absent.
+def local_weights(name: str) -> Path | None:
+    """Return `weights/NAME.safetensors` of the package, else of ICECORE_SHARED (../shared where that is unset).
 
-    This file is preferred to the hub, so that the same command works with and without a network.
+    Such a file is preferred to the hub, so that the same command works with and without a network; None without one.
     """
-    path = Path(os.environ.get("ICECORE_SHARED", "../shared"), "weights", f"{name}.safetensors")
-    return path if path.is_file() else None
+    folders = Path(__file__).parent, Path(os.environ.get("ICECORE_SHARED", "../shared"))
+    paths = [folder / "weights" / f"{name}.safetensors" for folder in folders]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_checkpoint(path: str) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ class Store:
     @functools.cached_property
     def labels(self) -> Int64[np.ndarray, " row"]:
         """The label of every row, -1 where there is none."""
-        return self.samples["label"].fill_null(-1).to_numpy()
+        return np.array(self.samples["label"].fill_null(-1))
 
     @property
     def splits(self) -> dict[str, int]:

@@ -115,7 +115,7 @@ def test_frozen_is_complete_and_in_the_type_that_runs(checkpoint: str) -> None:
     assert (config["activation"], config["mlp"], config["num_prefix"]) == ("gelu", "mlp", 1)
 
 
-def test_shared_weights_are_used_before_the_hub(
+def test_local_weights_are_used_before_the_hub(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "weights").mkdir()

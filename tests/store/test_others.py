@@ -4,6 +4,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_a_store_is_read_after_a_fork_as_before(
 ) -> None:
     url = full()
     exact = float(open_store(url).layer(3).rows(slice(None)).sum())
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     answers = context.Queue()
     reader = context.Process(target=_read, args=(url, answers))
     reader.start()
