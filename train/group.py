@@ -133,7 +133,7 @@ class Group:
         candidates = [candidate for stack in self.stacks for candidate in stack.candidates]
         nll = [scores[1] for table in measured for scores in table]
         loss = torch.cat(list(train_losses)).tolist()
-        found = {one.adapter_id: _status(*numbers, epoch) for one, *numbers in zip(candidates, loss, nll, strict=True)}
+        found = {one.adapter_id: _status(x, y, epoch) for one, x, y in zip(candidates, loss, nll, strict=True)}
         well = [(one, value) for one, value in zip(candidates, nll, strict=True) if found[one.adapter_id] == OK]
         return found | self._halving.stopped(well, epoch)
 
