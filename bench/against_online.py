@@ -11,8 +11,8 @@ import argparse
 import statistics
 
 import torch
-from backbone_pass import BATCH_SIZE, BackbonePass, make_store, seconds_of
-from fold import NUM_ADAPTERS, probe_step
+from backbone_pass import BackbonePass, make_store, seconds_of
+from fold import BATCH_SIZE, NUM_ADAPTERS, probe_step
 from harness import Figure, main, scratch
 from sweep import settings_of
 
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> list[Figure]:
         num_rows, num_classes = len(store.rows("train")), len(store.classes)
         torch.set_num_threads(1)
         backbone = BackbonePass(options.device)
-        tokens = backbone.tokens(backbone.batches(BATCH_SIZE)[0])[6].float()
+        tokens = backbone.tokens(backbone.rows[:BATCH_SIZE])[6].float()
         labels = torch.arange(BATCH_SIZE, device=tokens.device) % num_classes
         steps = [
             probe_step(tokens.to(dtype), labels, num_classes, options) for dtype in (torch.float32, torch.bfloat16)

@@ -14,7 +14,7 @@ from harness import BACKBONE, CHECKPOINT, SOURCES
 from icecore.extract import ExtractSettings, extract, load_backbone, open_source
 
 SOURCE = SOURCES["rsscn7"]
-BATCH_SIZE = 64
+IMAGES_AT_ONCE = 32  # as `extract` does
 
 
 def seconds_of(work: Callable[[], object], device: str) -> float:
@@ -40,7 +40,7 @@ class BackbonePass:
 
     def __init__(self, device: str) -> None:
         self._source = open_source(SOURCE)
-        self._rows = [row for row, sample in enumerate(self._source.samples) if sample.split == "train"]
+        self.rows = [row for row, sample in enumerate(self._source.samples) if sample.split == "train"]
         self._backbone = load_backbone(BACKBONE, CHECKPOINT, device=device)
         self._layers = tuple(range(self._backbone.num_layers + 1))
 
@@ -51,8 +51,8 @@ class BackbonePass:
 
     def batches(self, num_images: int) -> list[list[int]]:
         """Part images, spread over the training rows, into batches."""
-        chosen = [self._rows[place * len(self._rows) // num_images] for place in range(num_images)]
-        return [chosen[start : start + BATCH_SIZE] for start in range(0, num_images, BATCH_SIZE)]
+        chosen = [self.rows[place * len(self.rows) // num_images] for place in range(num_images)]
+        return [chosen[start : start + IMAGES_AT_ONCE] for start in range(0, num_images, IMAGES_AT_ONCE)]
 
     def run(self, num_images: int) -> None:
         """Make the pass."""

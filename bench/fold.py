@@ -11,7 +11,7 @@ import statistics
 
 import numpy as np
 import torch
-from backbone_pass import BATCH_SIZE, BackbonePass, make_store, seconds_of
+from backbone_pass import BackbonePass, make_store, seconds_of
 from harness import Figure, main, scratch
 from sweep import LR, WEIGHT_DECAY
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from icecore.store import open_store
 from icecore.train import TrainSettings, train
 
-LAYER = 6
+LAYER, BATCH_SIZE = 6, 64
 NUM_ADAPTERS = len(LR) * len(WEIGHT_DECAY)
 
 

@@ -85,9 +85,10 @@ def test_attention_weights_are_all_that_is_kept_for_the_backward_pass() -> None:
     assert {tensor.numel() for tensor in own} <= sizes
 
 
-def test_project_has_the_gradients_of_matmul() -> None:
+@pytest.mark.parametrize("num_rows", [1, 3])
+def test_project_has_the_gradients_of_matmul(num_rows: int) -> None:
     torch.manual_seed(0)
-    inputs = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(2, num_rows, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(project, (inputs, weight))
     torch.testing.assert_close(project(inputs, weight), inputs @ weight.transpose(1, 2))
