@@ -4,7 +4,8 @@ Knows which rows and layers, and what is made of their tokens; nothing of adapte
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from icecore.store import LayerReader, Store
 
-from .order import window_rows
+from .order import WINDOW_SHARDS, window_rows
 from .seen import POOLINGS, Seen, make_seen
 from .window import Window, read_ahead
 
 BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
-BLOCK_BYTES = 32 << 20  # of float32 tokens in such a block
+BLOCK_BYTES = 8 << 20  # of float32 tokens in such a block
+NUM_READERS = 3  # requests in flight: what a disk is fast with
 
 
 @runtime_checkable
@@ -49,6 +51,8 @@ class StoreFeed:
     device: torch.device
     dtype: torch.dtype = torch.float32
     num_views: int = 1
+    window_shards: int = WINDOW_SHARDS  # one is enough for who walks in order
+    _free: list[Window] = field(default_factory=list, init=False, compare=False)
 
     @property
     def num_rows(self) -> int:
@@ -64,9 +68,13 @@ class StoreFeed:
     def _readers(self) -> dict[int, LayerReader]:
         return {layer: self.store.layer(layer) for layer in self.layers}
 
+    @cached_property
+    def _row_bytes(self) -> int:
+        return self.window(1).num_bytes
+
     def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
         """Read windows of rows, one ahead, and hand them out in batches."""
-        size = window_rows(self.store, batch_size)
+        size = window_rows(self.store, batch_size, self.window_shards)
         skipped = first * batch_size
         windows = [places[max(start, skipped) : start + size] for start in range(0, len(places), size)]
         for window, count in read_ahead(self, [window.cpu().numpy() for window in windows if len(window)]):
@@ -86,15 +94,28 @@ class StoreFeed:
         """Return room for some rows as they are stored."""
         return Window({k: reader.empty(num_rows) for k, reader in self._readers.items()})
 
+    def borrow(self, num_rows: int) -> Window:
+        """Return a window with room for some rows, one given back if there is."""
+        room = self._free.pop() if self._free else None
+        return room if room is not None and room.num_rows >= num_rows else self.window(num_rows)
+
+    def give_back(self, window: Window) -> None:
+        """Keep a window for whoever borrows next."""
+        self._free.append(window)
+
     def read(self, places: Int64[np.ndarray, " row"], into: Window) -> Window:
         """Fill a window, chunk by chunk; every chunk is read once and checked."""
         views, rows = np.divmod(places, max(1, len(self.rows)))
         rows = self.rows[rows]
-        for layer, reader in self._readers.items():
-            for where in _by_chunk(views, rows, reader.chunk_rows):
-                parts = reader.parts(rows[where], int(views[where[0]]))
-                for name, values in parts.items():
-                    into.parts[layer][name][where] = values
+
+        def fill(piece: tuple[int, np.ndarray]) -> None:
+            layer, where = piece
+            for name, values in self._readers[layer].parts(rows[where], int(views[where[0]])).items():
+                into.parts[layer][name][where] = values
+
+        pieces = [(k, where) for k, one in self._readers.items() for where in _by_chunk(views, rows, one.chunk_rows)]
+        with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="reader") as pool:
+            list(pool.map(fill, pieces))
         return into
 
     def num_bytes(self) -> int:
@@ -106,11 +127,11 @@ class StoreFeed:
 
     def stored_bytes(self) -> int:
         """Return the bytes of all rows as they are stored."""
-        return self.window(1).num_bytes * self.num_places
+        return self._row_bytes * self.num_places
 
     def window_bytes(self, batch_size: int) -> int:
         """Return the bytes of the two windows that reading ahead needs: the one in use and the next."""
-        return self.window(1).num_bytes * min(self.num_places, 2 * window_rows(self.store, batch_size))
+        return self._row_bytes * min(self.num_places, 2 * window_rows(self.store, batch_size, self.window_shards))
 
 
 class HeldFeed:

@@ -20,8 +20,8 @@ def hold(train: StoreFeed, validation: StoreFeed, batch_size: int, memory_bytes:
 
 
 def least_bytes(train: StoreFeed, validation: StoreFeed, batch_size: int) -> int:
-    """Return what streaming takes, one of the two at a time."""
-    return max(train.window_bytes(batch_size), validation.window_bytes(BLOCK_ROWS))
+    """Return what streaming both takes."""
+    return train.window_bytes(batch_size) + validation.window_bytes(BLOCK_ROWS)
 
 
 def num_workers(feeds: Iterable[tuple[StoreFeed, StoreFeed, int]], most: int, memory_bytes: int) -> int:

@@ -52,6 +52,6 @@ def make_order(store: Store, rows: Int64[np.ndarray, " row"], batch_size: int, s
     return Order(rows, chunk_rows, window_rows(store, batch_size), store.identity.views, seed)
 
 
-def window_rows(store: Store, batch_size: int) -> int:
+def window_rows(store: Store, batch_size: int, num_shards: int = WINDOW_SHARDS) -> int:
     """Return the rows of a window: some shards, in whole batches so that no batch needs two windows."""
-    return max(1, WINDOW_SHARDS * store.shard_rows // batch_size) * batch_size
+    return max(1, num_shards * store.shard_rows // batch_size) * batch_size

@@ -68,7 +68,7 @@ def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
         work.dtype,
         num_views=work.store.identity.views,
     )
-    return train, replace(train, rows=work.split.validation, num_views=1)
+    return train, replace(train, rows=work.split.validation, num_views=1, window_shards=1)
 
 
 def run_task(
@@ -76,16 +76,9 @@ def run_task(
 ) -> Outcome:
     """Train a task to its end; StoppedError, with its place in the ledger, as soon as `stopped` says so."""
     begin = time.perf_counter()
-    feeds = feeds_of(work, task)
-    held = hold(*feeds, task.batch_size, work.memory_bytes)
-    labels = [torch.from_numpy(work.store.labels[feed.rows]).to(work.device) for feed in feeds]
-    data = [Data(*pair) for pair in zip(held, labels, strict=True)]
+    data = _data(work, task)
     read = time.perf_counter()
-    scopes = _scopes(work, task)
-    halving = Halving(task.candidates, RUNGS if work.settings.halving else ())
-    group = Group(task.candidates, lambda candidate: scopes[candidate.adapter], data[0], data[1], halving)
-    if task.checkpoint is not None:
-        restore(group, task.checkpoint)
+    group = _group(work, task, data)
     clock = Clock(work.settings.checkpoint_seconds)
 
     def after_batch() -> None:
@@ -97,12 +90,31 @@ def run_task(
 
     order = make_order(work.store, work.split.train, task.batch_size, work.settings.shuffle_seed)
     group.run(order, progress, after_batch)
-    finished = [candidate for candidate in task.candidates if candidate.adapter_id in group.trained]
-    predictions = predict(work.store, work.split.validation, group.trained, finished, work.device)
+    results, trained = group.results, group.trained
+    del group, data  # predictions read the rows anew: what was held makes room
+    finished = [candidate for candidate in task.candidates if candidate.adapter_id in trained]
+    predictions = predict(work.store, work.split.validation, trained, finished, work.device)
     half = {key: table.half() for key, table in predictions.items()}
-    outcome = Outcome(group.results, group.trained, half, read - begin, time.perf_counter() - read)
+    outcome = Outcome(results, trained, half, read - begin, time.perf_counter() - read)
     ledger.finish(task.candidates, outcome)
     return outcome
+
+
+def _data(work: Work, task: Task) -> tuple[Data, Data]:
+    feeds = feeds_of(work, task)
+    train, validation = hold(*feeds, task.batch_size, work.memory_bytes)
+    labels = [torch.from_numpy(work.store.labels[feed.rows]).to(work.device) for feed in feeds]
+    return Data(train, labels[0]), Data(validation, labels[1])
+
+
+def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
+    """Return the group where it stands."""
+    scopes = _scopes(work, task)
+    halving = Halving(task.candidates, RUNGS if work.settings.halving else ())
+    group = Group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, halving)
+    if task.checkpoint is not None:
+        restore(group, task.checkpoint)
+    return group
 
 
 def _scopes(work: Work, task: Task) -> dict[str, Scope]:

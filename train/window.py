@@ -20,6 +20,11 @@ class Window:
         """The bytes it takes."""
         return sum(array.nbytes for parts in self.parts.values() for array in parts.values())
 
+    @property
+    def num_rows(self) -> int:
+        """How many rows it has room for."""
+        return min(len(array) for parts in self.parts.values() for array in parts.values())
+
     def part(self, where: slice | Int64[np.ndarray, " row"]) -> "Window":
         """Return some of its rows; a slice copies nothing."""
         return Window({k: {name: array[where] for name, array in parts.items()} for k, parts in self.parts.items()})
@@ -29,8 +34,12 @@ class Window:
 class Reads(Protocol):
     """Whoever can fill a window."""
 
-    def window(self, num_rows: int) -> Window:
-        """Return room for some rows."""
+    def borrow(self, num_rows: int) -> Window:
+        """Return room for at least some rows."""
+        ...
+
+    def give_back(self, window: Window) -> None:
+        """Take room back, for the next epoch."""
         ...
 
     def read(self, places: Int64[np.ndarray, " row"], into: Window) -> Window:
@@ -41,16 +50,20 @@ class Reads(Protocol):
 def read_ahead(source: Reads, places: Sequence[Int64[np.ndarray, " _row"]]) -> Iterator[tuple[Window, int]]:
     """Yield a window and its number of rows for each of `places`; the one before is overwritten meanwhile.
 
-    Two windows in all, used in turn: memory stays flat, and nothing is given back to the system and faulted in again.
+    Two windows in all, used in turn and epoch after epoch: memory stays flat, and is not faulted in again.
     """
     if not places:
         return
     most = max(map(len, places))
-    rooms = [source.window(most) for _ in range(min(2, len(places)))]
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        coming = pool.submit(source.read, places[0], rooms[0])
-        for number, wanted in enumerate(places, 1):
-            window = coming.result()
-            if number < len(places):
-                coming = pool.submit(source.read, places[number], rooms[number % 2])
-            yield window, len(wanted)
+    rooms = [source.borrow(most) for _ in range(min(2, len(places)))]
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+            coming = pool.submit(source.read, places[0], rooms[0])
+            for number, wanted in enumerate(places, 1):
+                window = coming.result()
+                if number < len(places):
+                    coming = pool.submit(source.read, places[number], rooms[number % 2])
+                yield window, len(wanted)
+    finally:
+        for room in rooms:
+            source.give_back(room)
