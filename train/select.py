@@ -20,7 +20,7 @@ from .selection import Figures, Selected, Selection, TableRow
 from .selectors import get_selector
 from .settings import SelectSettings
 from .target import score
-from .testsplit import TestPredictions, TestSplit
+from .testsplit import TestPredictions, TestSplit, count_read
 
 
 def select(run: str, settings: SelectSettings) -> Selection:
@@ -33,8 +33,8 @@ def select(run: str, settings: SelectSettings) -> Selection:
     weights = get_selector(settings.selector)(kept, settings)
     rows = _best_of_each(kept)
 
-    # The choice is made. Only now is the test split read, and never again.
-    sealed = TestSplit(store)
+    # The choice is made. Only now is the test split read, once; the run keeps count of every choice that did.
+    sealed, num_test_reads = TestSplit(store), count_read(run, settings.selector)
     asked = [one for one in kept.candidates if one.adapter_id in weights or one.adapter_id in rows]
     test = sealed.open_once(asked, tensors, resolve_device(settings.device))
     selection = Selection(
@@ -44,7 +44,7 @@ def select(run: str, settings: SelectSettings) -> Selection:
         test=_figures(mix(test.probabilities, weights), test.labels, settings)
         if bool((test.labels >= 0).any())
         else None,
-        num_test_reads=sealed.num_reads,
+        num_test_reads=num_test_reads,
         num_candidates=len(kept.candidates),
         table=tuple(_table_row(kept, adapter_id, test) for adapter_id in rows),
     )

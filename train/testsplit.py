@@ -1,17 +1,24 @@
-"""The test split, which can be opened once: after the choice, which it then cannot change."""
+"""The test split, which a choice can open once: after it is made, so that it cannot change.
 
+A RUN counts its openings, of every choice that was ever made from it: the figures of a later choice are not as clean.
+"""
+
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from icecore.store import IcecoreError, Store
+from icecore.store import IcecoreError, Store, write_atomic
 
 from .candidate import Candidate
 from .predict import predict
+
+READS = "test_reads.json"
 
 
 @dataclass(frozen=True)
@@ -47,3 +54,19 @@ class TestSplit:
         labels = torch.from_numpy(self._store.labels[rows])
         found = predict(self._store, rows, trained, chosen, device) if len(rows) else {}
         return TestPredictions(rows, keys, labels, found)
+
+
+def count_read(run: str, selector: str) -> int:
+    """Record, before the test split is read, that it will be; return how often it was by then, this time included."""
+    path = Path(run) / READS
+    try:
+        reads = json.loads(path.read_text())
+    except FileNotFoundError:
+        reads = []
+    except ValueError as error:
+        raise IcecoreError(
+            f"{path}: is not readable JSON ({error}); it counts the readings of the test split"
+        ) from None
+    reads.append({"selector": selector})
+    write_atomic(str(path), json.dumps(reads).encode())
+    return len(reads)

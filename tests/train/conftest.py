@@ -40,6 +40,7 @@ def make_store(tmp_path: Path) -> MakeStore:
         failed: Sequence[int] = (),
         num_shards: int | None = None,
         name: str = "s.ice",
+        num_views: int = 1,
     ) -> str:
         labels = labels if labels is not None else [row % 3 for row in range(num_rows)]
         splits = splits or ["test" if row % 5 == 4 else "train" for row in range(num_rows)]
@@ -52,6 +53,7 @@ def make_store(tmp_path: Path) -> MakeStore:
             tokens="all",
             dtype="float32",
             compute_dtype="float32",
+            views=num_views,
             dataset_sha256=dataset_sha256(samples, CLASSES),
         )
         spec = StoreSpec(
@@ -74,7 +76,8 @@ def make_store(tmp_path: Path) -> MakeStore:
             for shard in writer.todo[:num_shards]:
                 with writer.shard(shard) as out:
                     rows = [row for row in range(shard.start, shard.stop) if row not in failed]
-                    out.append(rows, {layer: tokens[layer][rows] for layer in shard.layers})
+                    for view in shard.views:  # the same tokens, shifted a little: told apart, and learnt from alike
+                        out.append(rows, {layer: tokens[layer][rows] + view / 8 for layer in shard.layers}, view)
                     for row in set(failed) & set(range(shard.start, shard.stop)):
                         out.fail(row, "truncated")
         return url

@@ -65,6 +65,21 @@ def test_streamed_and_held_rows_are_the_rows_of_the_store(make_store: MakeStore,
         assert torch.equal(first.tokens[1], expected[begin : begin + 48])
 
 
+def test_a_row_is_read_in_the_view_that_was_drawn(make_store: MakeStore) -> None:
+    url = make_store(1000, num_views=3)
+    store = open_store(url)
+    rows = store.rows("train")
+    order = make_order(store, rows, batch_size=48, seed=1)
+    places = order.epoch(1).numpy()
+    assert order.num_views == 3
+    every = torch.stack([store.layer(1).rows(rows, view) for view in range(3)])
+    expected = every[places // len(rows), places % len(rows)]
+    assert not torch.equal(every[0], every[1])
+    for feed in feeds(url, num_views=3):
+        found = [seen.tokens[1].clone() for seen in feed.batches(torch.from_numpy(places), 48)]
+        assert torch.equal(torch.cat(found), expected)
+
+
 def test_windows_are_whole_batches(make_store: MakeStore) -> None:
     store = open_store(make_store())
     for batch_size in (1, 7, 64, 100, 1000):

@@ -77,6 +77,13 @@ def test_the_test_split_is_read_once_and_after_the_choice(
     assert sorted(rows_read) == sorted([*test] * len(LAYERS))  # each layer once, for every family's best together
 
 
+def test_a_run_counts_every_reading_of_the_test_split(make_store: MakeStore, tmp_path: Path) -> None:
+    train(make_store(), str(tmp_path / "r"), FAST.model_copy(update={"layers": "0", "epochs": 2}))
+    assert [select(str(tmp_path / "r"), SETTINGS).num_test_reads for _ in range(3)] == [1, 2, 3]
+    train(make_store(), str(tmp_path / "r"), FAST.model_copy(update={"layers": "0,1", "epochs": 2}))
+    assert select(str(tmp_path / "r"), SETTINGS).num_test_reads == 4  # training more does not make it unread
+
+
 def test_the_test_split_opens_once(make_store: MakeStore) -> None:
     sealed = TestSplit(open_store(make_store()))
     sealed.open_once([], {}, torch.device("cpu"))
