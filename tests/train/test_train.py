@@ -66,7 +66,7 @@ def test_bfloat16_learns_what_float32_learns(make_store: MakeStore, tmp_path: Pa
     url = make_store(planted=1)
     for place, dtype in enumerate(("float32", "bfloat16")):
         run, _ = trained(url, tmp_path / str(place), layers="1", compute_dtype=dtype)
-        assert max(run.results["validation_top1"].to_pylist()) > 0.9
+        assert run.results["validation_top1"].to_pylist()[-1] > 0.9
 
 
 def test_the_memory_changes_no_result(make_store: MakeStore, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_views_are_trained_on_and_only_the_first_is_measured(
     kept = set(run.kept().rows.tolist())
     assert {view for row, view in read if row in kept} == {0}
     assert {view for row, view in read if row not in kept} == {0, 1}
-    assert max(run.results["validation_top1"].to_pylist()) > 0.9
+    assert run.results["train_loss"].to_pylist()[-1] < 0.2
 
 
 def test_too_little_memory_is_said_before_anything_is_read(make_store: MakeStore, tmp_path: Path) -> None:
