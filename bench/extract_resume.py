@@ -13,14 +13,13 @@ from pathlib import Path
 
 from harness import BACKBONE, CHECKPOINT, SOURCES, Figure, alternate, main, scratch
 
-
 SHARD_ROWS = 64  # what the rule gives for so few rows
 
 
 def command(store: Path, limit: int) -> list[str]:
     """Return the extraction as a user would type it."""
     options = ["--backbone", BACKBONE, "--checkpoint", CHECKPOINT, "--limit", str(limit)]
-    return [sys.executable, "-m", "icecore.cli", "extract", SOURCES["rsscn7"], str(store), *options]
+    return [str(Path(sys.executable).with_name("icecore")), "extract", SOURCES["rsscn7"], str(store), *options]
 
 
 def uninterrupted(store: Path, limit: int) -> float:
