@@ -16,7 +16,7 @@ from torch import Tensor
 
 from icecore.store import LayerReader, Store
 
-from .order import WINDOW_SHARDS, window_rows
+from .order import window_rows
 from .seen import POOLINGS, Seen, make_seen
 from .window import Window, read_ahead
 
@@ -51,7 +51,7 @@ class StoreFeed:
     device: torch.device
     dtype: torch.dtype = torch.float32
     num_views: int = 1
-    window_shards: int = WINDOW_SHARDS  # one is enough for who walks in order
+    in_order: bool = False  # whoever walks in order needs no more than a shard at a time
     _free: list[Window] = field(default_factory=list, init=False, compare=False)
 
     @property
@@ -68,13 +68,18 @@ class StoreFeed:
     def _readers(self) -> dict[int, LayerReader]:
         return {layer: self.store.layer(layer) for layer in self.layers}
 
+    def _window_rows(self, batch_size: int) -> int:
+        if not self.in_order:
+            return window_rows(self.store, batch_size)
+        return max(1, self.store.shard_rows // batch_size) * batch_size
+
     @cached_property
     def _row_bytes(self) -> int:
         return self.window(1).num_bytes
 
     def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
         """Read windows of rows, one ahead, and hand them out in batches."""
-        size = window_rows(self.store, batch_size, self.window_shards)
+        size = self._window_rows(batch_size)
         skipped = first * batch_size
         windows = [places[max(start, skipped) : start + size] for start in range(0, len(places), size)]
         for window, count in read_ahead(self, [window.cpu().numpy() for window in windows if len(window)]):
@@ -131,7 +136,7 @@ class StoreFeed:
 
     def window_bytes(self, batch_size: int) -> int:
         """Return the bytes of the two windows that reading ahead needs: the one in use and the next."""
-        return self._row_bytes * min(self.num_places, 2 * window_rows(self.store, batch_size, self.window_shards))
+        return self._row_bytes * min(self.num_places, 2 * self._window_rows(batch_size))
 
 
 class HeldFeed:

@@ -16,6 +16,7 @@ from torch import Tensor
 from icecore.store import Store
 
 WINDOW_SHARDS = 4
+LEAST_CHUNKS = 8  # where shards are small
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,14 @@ class Order:
 
 def make_order(store: Store, rows: Int64[np.ndarray, " row"], batch_size: int, seed: int) -> Order:
     """Return the order of some rows of a store, in batches of some size."""
-    chunk_rows = max(store.layer(layer).chunk_rows for layer in store.layers)
-    return Order(rows, chunk_rows, window_rows(store, batch_size), store.identity.views, seed)
+    return Order(rows, _chunk_rows(store), window_rows(store, batch_size), store.identity.views, seed)
 
 
-def window_rows(store: Store, batch_size: int, num_shards: int = WINDOW_SHARDS) -> int:
+def window_rows(store: Store, batch_size: int) -> int:
     """Return the rows of a window: some shards, in whole batches so that no batch needs two windows."""
-    return max(1, num_shards * store.shard_rows // batch_size) * batch_size
+    rows = max(WINDOW_SHARDS * store.shard_rows, LEAST_CHUNKS * _chunk_rows(store))
+    return max(1, rows // batch_size) * batch_size
+
+
+def _chunk_rows(store: Store) -> int:
+    return max(store.layer(layer).chunk_rows for layer in store.layers)

@@ -35,7 +35,7 @@ def predict(
     for layers, group in by_layers.items():
         adapters = [restore(store, backbone, one, trained[one.adapter_id], device) for one in group]
         reads = frozenset(adapter.reads for adapter in adapters)
-        feed = StoreFeed(store, rows, layers, reads, adapters[0].scope.eps, device, window_shards=1)
+        feed = StoreFeed(store, rows, layers, reads, adapters[0].scope.eps, device, in_order=True)
         batches = feed.batches(torch.arange(len(rows)), block_rows(store, layers))
         parts = [probabilities(adapters, seen) for seen in batches]
         for candidate, tables in zip(group, zip(*parts, strict=True), strict=True):

@@ -11,7 +11,7 @@ from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
 from .ledger import Outcome
-from .run import Run, adapters_bytes, results_bytes, validation_bytes, write_run
+from .run import Run, adapters_bytes, metrics_bytes, results_bytes, validation_bytes, write_run
 from .work import Work
 
 
@@ -25,10 +25,12 @@ def record(
     results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
     tables = {key: table for outcome in outcomes for key, table in outcome.predictions.items()}
     predictions = {key: tables[key] for key in sorted(tables, key=lambda key: place[key])}
+    labels = torch.from_numpy(source.labels[validation])
     files = {
         "results.parquet": results_bytes(results),
         "adapters.safetensors": adapters_bytes({k: v for outcome in outcomes for k, v in outcome.trained.items()}),
-        "validation.parquet": validation_bytes(predictions, validation, torch.from_numpy(source.labels[validation])),
+        "validation.parquet": validation_bytes(predictions, validation, labels),
+        "metrics.parquet": metrics_bytes(predictions, labels),
     }
     cost = _cost(work, outcomes) | {"elapsed_seconds": elapsed_seconds}
     return write_run(out, files, _facts(work, results) | {"cost": cost})

@@ -22,6 +22,7 @@ from icecore.store import IcecoreError, UsageError, write_atomic
 
 from .candidate import Candidate
 from .group import OK, EpochResult
+from .metrics import metrics
 from .result import candidate_of, to_row
 
 FORMAT = 1
@@ -148,6 +149,12 @@ def validation_bytes(
         columns = [ids, pa.array(rows), pa.array(labels.numpy()), pa.ListArray.from_arrays(offsets, flat)]
         tables.append(pa.Table.from_arrays(columns, schema=VALIDATION))
     return _parquet(pa.concat_tables(tables) if tables else VALIDATION.empty_table())
+
+
+def metrics_bytes(predictions: dict[str, Float[Tensor, "row classes"]], labels: Int64[Tensor, " row"]) -> bytes:
+    """Return metrics.parquet: one row for every finished adapter."""
+    rows = [{"adapter_id": key} | metrics(table.float(), labels) for key, table in predictions.items()]
+    return _parquet(pa.Table.from_pylist(rows) if rows else pa.table({"adapter_id": pa.array([], pa.string())}))
 
 
 def write_run(path: str, files: dict[str, bytes], facts: dict[str, Any]) -> Run:

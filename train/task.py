@@ -68,7 +68,7 @@ def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
         work.dtype,
         num_views=work.store.identity.views,
     )
-    return train, replace(train, rows=work.split.validation, num_views=1, window_shards=1)
+    return train, replace(train, rows=work.split.validation, num_views=1, in_order=True)
 
 
 def run_task(

@@ -45,7 +45,7 @@ def content(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("halving", "num_rows", "memory"), [(False, 131, "4GB"), (True, 131, "4GB"), (False, 1000, "310kB")]
+    ("halving", "num_rows", "memory"), [(False, 131, "4GB"), (True, 131, "4GB"), (False, 2500, "600kB")]
 )
 def test_killed_at_random_times_ends_the_same(
     make_store: MakeStore, tmp_path: Path, halving: bool, num_rows: int, memory: str

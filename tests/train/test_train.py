@@ -70,10 +70,10 @@ def test_bfloat16_learns_what_float32_learns(make_store: MakeStore, tmp_path: Pa
 
 
 def test_the_memory_changes_no_result(make_store: MakeStore, tmp_path: Path) -> None:
-    url = make_store(1000, planted=1)
+    url = make_store(2500, planted=1)
     fast = {"layers": "1", "epochs": 3, "batch_size": 48}
     (_, ready), *others = (
-        trained(url, tmp_path / memory, memory=memory, **fast) for memory in ("4GB", "370kB", "310kB")
+        trained(url, tmp_path / memory, memory=memory, **fast) for memory in ("4GB", "950kB", "600kB")
     )
     for adapter_id, tensors in ready.items():
         for _, other in others:
