@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from .codecs import get_codec
 from .errors import IdentityError, UsageError
-from .layout import shard_rows
+from .layout import chunk_rows, shard_rows
 from .location import Location
 from .root import ROOT, SAMPLES, Root, load_file, load_root
 from .samples import Sample, dataset_sha256, from_parquet, to_samples
@@ -48,14 +48,21 @@ def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Grow
 def _new_root(spec: StoreSpec, num_rows: int) -> Root:
     codec = get_codec(spec.identity.dtype)
     row_bytes = max(codec.parts(layer)["values"].row_bytes for layer in spec.layers.values())
+    rows = spec.shard_rows or shard_rows(num_rows, row_bytes)
     return Root(
         store_id=uuid.uuid4().hex,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         spec=spec,
         num_rows=num_rows,
-        shard_rows=spec.shard_rows or shard_rows(num_rows, row_bytes),
+        shard_rows=rows,
+        chunk_rows=_chunk_rows(spec, rows),
         files={},
     )
+
+
+def _chunk_rows(spec: StoreSpec, rows: int) -> dict[int, int]:
+    parts = get_codec(spec.identity.dtype).parts
+    return {layer: chunk_rows(rows, parts(shape)["values"].row_bytes) for layer, shape in spec.layers.items()}
 
 
 def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...], classes: tuple[str, ...]) -> Root:
@@ -77,7 +84,9 @@ def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...],
         raise _refusal(url, differences)
     layers = {**root.spec.layers, **spec.layers}
     update = {"identity": identity, "layers": {k: layers[k] for k in sorted(layers)}, "classes": classes}
-    return root.model_copy(update={"spec": spec.model_copy(update=update), "num_rows": len(rows)})
+    chunk_rows = {**_chunk_rows(spec, root.shard_rows), **root.chunk_rows}
+    spec = spec.model_copy(update=update)
+    return root.model_copy(update={"spec": spec, "num_rows": len(rows), "chunk_rows": chunk_rows})
 
 
 def _contradictions(stored: Identity, asked: Identity, grown: Identity) -> list[str]:

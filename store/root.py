@@ -7,7 +7,6 @@ from .choose import choose
 from .codecs import get_codec
 from .configuration import Frozen
 from .errors import IcecoreError, IntegrityError
-from .layout import chunk_rows
 from .location import Location
 from .shard import ShardFormat
 from .spec import StoreSpec
@@ -31,12 +30,13 @@ class Root(Frozen):
     spec: StoreSpec
     num_rows: int
     shard_rows: int
+    chunk_rows: dict[int, int]
     files: dict[str, str]
 
     def shard_formats(self, layer: int) -> dict[str, ShardFormat]:
         """Return how each part of a layer is cut."""
         parts = get_codec(self.spec.identity.dtype).parts(self.spec.layers[layer])
-        rows = chunk_rows(self.shard_rows, parts["values"].row_bytes)
+        rows = self.chunk_rows[layer]
         compressor = numcodecs_compressor(self.spec.compressor)
         return {name: ShardFormat(part, rows, self.shard_rows // rows, compressor) for name, part in parts.items()}
 

@@ -55,6 +55,8 @@ class ShardWriter:
         self, rows: Sequence[int], tokens: Mapping[int, Float[Tensor, "row token width"]], view: int = 0
     ) -> None:
         """Add the tokens of the layers that this view lacks, for some ascending rows; any float type and device."""
+        if not rows:
+            return
         positions = [row - self._shard.start for row in rows]
         for layer in (layer for layer, lacking_view in self._shard.lacking if lacking_view == view):
             for part, array in self._encode(layer, rows, tokens[layer]).items():
