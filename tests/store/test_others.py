@@ -63,13 +63,10 @@ def _read(url: str, answers) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_store_is_read_after_a_fork_as_before(
-    full: Callable[..., str], tokens: dict[int, Tensor], method: str
-) -> None:
+def test_a_store_is_read_after_a_fork_as_before(full: Callable[..., str]) -> None:
     url = full()
     exact = float(open_store(url).layer(3).rows(slice(None)).sum())
-    context: Any = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context("fork")
     answers = context.Queue()
     reader = context.Process(target=_read, args=(url, answers))
     reader.start()
