@@ -49,6 +49,7 @@ class Ledger:
             unfinished.unlink(missing_ok=True)
         facts = {"store": store.url, "identity_sha256": store.identity.sha256}
         write_atomic(str(self._folder / STORE), json.dumps(facts, indent=2).encode())
+        self._forget_parts_of_what_ended()
 
     def outcomes(self, asked: Sequence[Candidate]) -> list[Outcome]:
         """Return what is known of the candidates asked for, each once; one that a rung stopped, only when halving."""
@@ -91,6 +92,15 @@ class Ledger:
         }
         Entry(facts, tensors).write(self._path("done", candidates))
         self._path("part", candidates).unlink(missing_ok=True)
+
+    def _forget_parts_of_what_ended(self) -> None:
+        """Remove the places of groups that were killed after they were recorded as done."""
+        done = [entry for path in self._folder.glob("done-*.safetensors") if (entry := self._read(path)) is not None]
+        ended = {key for entry in done for key in _ended(entry, self._halving)}
+        for path in self._folder.glob("part-*.safetensors"):
+            entry = self._read(path)
+            if entry is not None and {candidate.adapter_id for candidate in candidates_of(entry)} <= ended:
+                path.unlink(missing_ok=True)
 
     def _path(self, kind: str, candidates: Sequence[Candidate]) -> Path:
         text = json.dumps([sorted(candidate.adapter_id for candidate in candidates), self._conditions], sort_keys=True)
