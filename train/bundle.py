@@ -61,7 +61,7 @@ class Bundle:
 
     @property
     def backbone(self) -> dict[str, str | None]:
-        """The backbone that the tokens must come from: name, weights_sha256, checkpoint."""
+        """The backbone that the tokens must come from: name, weights_sha256, compute_dtype, checkpoint."""
         return self.facts.backbone
 
     @property

@@ -45,6 +45,7 @@ def _facts(work: Work, results: list[EpochResult]) -> dict[str, Any]:
         "backbone": {
             "name": identity.backbone,
             "weights_sha256": identity.weights_sha256,
+            "compute_dtype": identity.compute_dtype,
             "checkpoint": work.store.spec.checkpoint,
         },
         "preprocessing": identity.preprocessing,

@@ -77,7 +77,7 @@ class Run:
     @cached_property
     def results(self) -> pa.Table:
         """One row for every adapter and epoch."""
-        return pq.read_table(Path(self.path) / "results.parquet")
+        return pq.read_table(Path(self.path) / "results.parquet", use_threads=False)
 
     @cached_property
     def candidates(self) -> dict[str, Candidate]:
@@ -96,7 +96,7 @@ class Run:
 
     def kept(self) -> Kept:
         """The validation predictions of every finished adapter."""
-        table = pq.read_table(Path(self.path) / "validation.parquet")
+        table = pq.read_table(Path(self.path) / "validation.parquet", use_threads=False)
         ids = table["adapter_id"].to_pylist()
         order = list(dict.fromkeys(ids))
         num_rows = len(ids) // max(1, len(order))

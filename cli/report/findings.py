@@ -88,7 +88,7 @@ def _read_trained(results: Path) -> list[Trained]:
     import pyarrow.parquet as pq
 
     epochs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in pq.read_table(results).to_pylist():
+    for row in pq.read_table(results, use_threads=False).to_pylist():
         epochs[row["adapter_id"]].append(row)
     return [_trained(sorted(rows, key=lambda row: row["epoch"])) for rows in epochs.values()]
 

@@ -98,7 +98,7 @@ def test_a_bundle_says_what_the_run_said(make_store: MakeStore, tmp_path: Path) 
     bundle, store = load_bundle(str(run / "bundle")), open_store(url)
     assert bundle.layers == tuple(one.layer for one in selection.selected)
     assert bundle.classes == store.classes
-    assert bundle.backbone == {"name": "tiny", "weights_sha256": "w", "checkpoint": None}
+    assert bundle.backbone == {"name": "tiny", "weights_sha256": "w", "compute_dtype": "float32", "checkpoint": None}
     said = pq.read_table(run / "test.parquet")
     found = bundle.probabilities({k: store.layer(k).rows(said["row"].to_numpy()) for k in bundle.layers})
     assert found.argmax(1).tolist() == said["prediction"].to_pylist()
