@@ -18,11 +18,6 @@ class Coverage:
         self._entries = entries
         self.failed = {row: cause for entry in entries.values() for row, cause in sorted(entry.failed.items())}
 
-    @property
-    def elapsed_seconds(self) -> float:
-        """The seconds that writing the finished shards took, added up."""
-        return sum(entry.elapsed_seconds for entry in self._entries.values())
-
     def covered(self, layer: int, view: int) -> Bool[np.ndarray, " row"]:
         """Return which rows are in a finished shard of a layer and view."""
         rows = np.zeros(self._root.num_rows, dtype=bool)

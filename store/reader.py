@@ -60,11 +60,6 @@ class Store:
         return self._root.shard_rows
 
     @property
-    def created(self) -> str:
-        """When the store was created, in UTC."""
-        return self._root.created
-
-    @property
     def failed(self) -> dict[int, str]:
         """The rows that have no tokens, with the cause."""
         return self.coverage.failed
