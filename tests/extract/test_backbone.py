@@ -110,9 +110,21 @@ def test_frozen_is_complete_and_in_the_type_that_runs(checkpoint: str) -> None:
     assert set(frozen.tensors) == {name for name in state if name.startswith(("blocks.", "norm."))}
     for name, tensor in frozen.tensors.items():
         assert torch.equal(tensor, state[name].to(torch.bfloat16 if name.startswith("blocks.") else torch.float32))
-    config = frozen.config
-    assert (config["depth"], config["num_heads"], config["width"], config["eps"]) == (6, 2, 64, 1e-6)
-    assert (config["activation"], config["mlp"], config["num_prefix"]) == ("gelu", "mlp", 1)
+    assert frozen.config == {
+        "depth": 6,
+        "eps": 1e-6,
+        "names": "timm",
+        "rebuild": {
+            "num_heads": 2,
+            "eps": 1e-6,
+            "qk_norm": False,
+            "attention_norm": False,
+            "mlp": "plain",
+            "mlp_norm": False,
+            "activation": "gelu",
+        },
+        "why_not": None,
+    }
 
 
 def test_local_weights_are_used_before_the_hub(
