@@ -16,6 +16,7 @@ from .interrupt import INTERRUPTED
 from .predict import predict
 from .report import report
 from .run import run
+from .score import score
 from .select import select
 from .stage_command import stage_command
 from .train import train
@@ -27,6 +28,7 @@ app = typer.Typer(name="icecore", no_args_is_help=True, add_completion=False, pr
 app.command(cls=stage_command("icecore.extract", "ExtractSettings"))(extract)
 app.command()(inspect)
 app.command()(verify)
+app.command(cls=stage_command("icecore.train", "ScoreSettings"))(score)
 app.command(cls=stage_command("icecore.train", "TrainSettings"))(train)
 app.command(cls=stage_command("icecore.train", "SelectSettings"))(select)
 app.command()(report)

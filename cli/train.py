@@ -15,7 +15,7 @@ def train(
     store: Annotated[str, typer.Argument(metavar="STORE", help="A complete store: a path or any fsspec URL.")],
     out: Annotated[str, typer.Option(metavar="RUN", help="The folder of results to make.")],
     adapters: Annotated[str | None, typer.Option(metavar="A,B", help="Adapter families.")] = None,
-    layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12", help="The layers to train on.")] = None,
+    layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12|top:5", help="The layers to train on.")] = None,
     lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates.")] = None,
     weight_decay: Annotated[str | None, typer.Option(metavar="X,Y", help="Weight decays.")] = None,
     queries: Annotated[str | None, typer.Option(metavar="M,N", help="Numbers of learned queries.")] = None,

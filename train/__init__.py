@@ -5,16 +5,19 @@ Reads stores and writes RUN folders and bundles. Knows nothing of images, and ne
 
 from .bundle import Bundle, load_bundle
 from .run import Run, open_run
+from .score import LayerScore, score
 from .select import select
 from .selection import Figures, Selected, Selection, TableRow
-from .settings import SelectSettings, TrainSettings
+from .settings import ScoreSettings, SelectSettings, TrainSettings
 from .train import Progress, train
 
 __all__ = [
     "Bundle",
     "Figures",
+    "LayerScore",
     "Progress",
     "Run",
+    "ScoreSettings",
     "SelectSettings",
     "Selected",
     "Selection",
@@ -22,6 +25,7 @@ __all__ = [
     "TrainSettings",
     "load_bundle",
     "open_run",
+    "score",
     "select",
     "train",
 ]

@@ -64,6 +64,18 @@ class SelectSettings(Frozen):
     device: str = "auto"
 
 
+class ScoreSettings(Frozen):
+    """Which training-free scores, of which pooled vectors; without `pooling` all that the store has, side by side.
+
+    `norm` is `final` for tokens under the backbone's final norm, whose gamma and beta drop out as the vectors are
+    standardised, and `none` for tokens as they are.
+    """
+
+    scores: tuple[str, ...] = ("ridge",)
+    pooling: tuple[Literal["cls", "mean", "cls+mean"], ...] | None = None
+    norm: Literal["final", "none"] = "final"
+
+
 def parse_bytes(text: str) -> int:
     """Read `4GB`, `500M` or `123456` (powers of ten); UsageError for anything else."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)i?b?\s*", text.lower())

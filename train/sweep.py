@@ -1,7 +1,7 @@
 """The candidates of a sweep: the grid of the settings, taken apart."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
@@ -10,6 +10,7 @@ from icecore.store import Store, UsageError
 from .adapter import Scope, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate, Recipe
+from .score import top_layers
 from .settings import TrainSettings
 
 RECIPE_AXES = ("lr", "weight_decay", "epochs")
@@ -21,7 +22,7 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
     if unknown:
         raise UsageError(f"options for {sorted(unknown)}: not among the adapters {list(settings.adapters)}")
     found: dict[str, Candidate] = {}
-    layers, backbone = parse_layers(settings.layers, store.layers), store.frozen()
+    layers, backbone = parse_layers(settings.layers, store), store.frozen()
     for name in settings.adapters:
         for span in get_adapter(name).spans(layers):
             scope = make_scope(store.spec, backbone, span, get_adapter(name))
@@ -29,19 +30,22 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
     return sorted(found.values(), key=lambda candidate: candidate.layers)
 
 
-def parse_layers(text: str, there: Sequence[int]) -> tuple[int, ...]:
-    """Read `all`, or numbers and ranges such as `0,3,6-12`, among the layers that a store has."""
+def parse_layers(text: str, store: Store) -> tuple[int, ...]:
+    """Read `all`, `top:5` by score, or numbers and ranges such as `0,3,6-12`, among the layers that a store has."""
     if text == "all":
-        return tuple(there)
+        return store.layers
+    kind, _, count = text.partition(":")
+    if kind.strip() == "top" and count.strip().isdecimal():
+        return top_layers(store, int(count))
     chosen: set[int] = set()
     for part in text.split(","):
         low, _, high = part.strip().partition("-")
         if not low.isdecimal() or (high and not high.isdecimal()):
-            raise UsageError(f"layers {text!r}: expected all, or numbers and ranges such as 0,3,6-12")
+            raise UsageError(f"layers {text!r}: expected all, or numbers and ranges such as 0,3,6-12, or top:5")
         chosen |= set(range(int(low), int(high or low) + 1))
-    missing = sorted(chosen - set(there))
+    missing = sorted(chosen - set(store.layers))
     if missing or not chosen:
-        names = ", ".join(map(str, there))
+        names = ", ".join(map(str, store.layers))
         raise UsageError(f"layers {text!r}: {missing} not in the store, which has {names}; extract with --layers")
     return tuple(sorted(chosen))
 
