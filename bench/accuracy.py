@@ -30,7 +30,7 @@ def measure(name: str, folder: Path, quick: bool) -> list[Figure]:
     elapsed_seconds = time.perf_counter() - started
     select(str(run), SelectSettings())
     selection = json.loads((run / "selection.json").read_text())
-    table = {(row["adapter"], row["layer"]): row["test_top1"] for row in selection["table"]}
+    table = {(row["adapter"], row["layer"]): row["test_score"] for row in selection["table"]}
     chosen = selection["selected"][0]
     return [
         Figure(f"{name}: seconds of training", elapsed_seconds),

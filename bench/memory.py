@@ -20,7 +20,7 @@ import torch
 torch.set_num_threads(2)
 settings = TrainSettings(adapters=("inca",), lr=(1e-3, 3e-3), weight_decay=(0.01,), epochs=2, memory=sys.argv[3])
 run = train(sys.argv[1], sys.argv[2], settings)
-print(max(run.results["validation_top1"].to_pylist()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(max(run.results["validation_score"].to_pylist()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 

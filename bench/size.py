@@ -61,7 +61,7 @@ def accuracy(store: str, run: Path) -> float:
         train(store, str(folder), settings)
         select(str(folder), SelectSettings())
         table = json.loads((folder / "selection.json").read_text())["table"]
-        found += [100 * row["test_top1"] for row in table]
+        found += [100 * row["test_score"] for row in table]
     return sum(found) / len(found)
 
 

@@ -19,7 +19,13 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """Return the keys that other programs may rely on."""
         members = [{key: member[key] for key in ("adapter", "layer", "config", "weight")} for member in self.selected]
-        return {"selected": members, **{split: self.selection[split] for split in SPLITS}}
+        return {"selected": members, **{split: self._named(split) for split in SPLITS}}
+
+    def _named(self, split: str) -> dict[str, Any] | None:
+        """Return the figures of a split, score and loss by their own names."""
+        names = {"score": self.selection["score_name"], "loss": self.selection["loss_name"]}
+        figures = self.selection[split]
+        return None if figures is None else {names.get(key, key): value for key, value in figures.items()}
 
     @property
     def selected(self) -> list[dict[str, Any]]:
@@ -42,7 +48,7 @@ class Outcome:
 
     def accuracies(self) -> list[tuple[str, list[float | None]]]:
         """Return test accuracy from 0 to 1, layer by family."""
-        test = {(row["layer"], row["adapter"]): row["test_top1"] for row in self.selection["table"]}
+        test = {(row["layer"], row["adapter"]): row["test_score"] for row in self.selection["table"]}
         layers = sorted({layer for layer, _ in test})
         return [(str(layer), [test.get((layer, family)) for family in self.families]) for layer in layers]
 
@@ -60,7 +66,7 @@ def read_outcome(run: Path) -> Outcome:
 def _cell(row: dict[str, Any] | None, chosen: set[str]) -> str:
     if row is None:
         return "–"
-    return ("*" if row["adapter_id"] in chosen else "") + percent(row["test_top1"])
+    return ("*" if row["adapter_id"] in chosen else "") + percent(row["test_score"])
 
 
 def _member(member: dict[str, Any]) -> str:
@@ -72,4 +78,4 @@ def _accuracy(split: dict[str, Any] | None) -> str:
     if split is None:
         return "no labelled rows"
     interval = f"{percent(split['low'])} to {percent(split['high'])}"
-    return f"{percent(split['top1'])} %  ({interval}, {split['num_rows']} rows)"
+    return f"{percent(split['score'])} %  ({interval}, {split['num_rows']} rows)"

@@ -81,7 +81,7 @@ class Predictor:
         images = self.backbone.transform.normalise(pixels)
         tokens = self.backbone.forward(images, self.layers)
         reduced = {layer: self._reductions[layer].reduce(tokens[layer]) for layer in tokens}
-        best = self._bundle.probabilities(reduced).max(dim=1)
+        best = self._bundle.predict(reduced).max(dim=1)
         return [(self.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
 

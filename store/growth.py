@@ -117,7 +117,7 @@ def _more_rows(
 def _change(stored: Sample, asked: Sample | None) -> str:
     if asked is None:
         return f"{stored.key!r} is in the store, not in the source"
-    for name in ("sha256", "label", "split", "group", "width", "height"):
+    for name in ("sha256", "label", "target", "split", "group", "width", "height"):
         ours, theirs = getattr(stored, name), getattr(asked, name)
         if ours != theirs:
             return f"{stored.key!r} {name} {ours} in the store, {theirs} asked for"

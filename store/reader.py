@@ -1,10 +1,11 @@
 """Opening a store for reading."""
 
 import functools
+import math
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from .backbone_files import FrozenBackbone, load_frozen
@@ -85,6 +86,13 @@ class Store:
     def labels(self) -> Int64[np.ndarray, " row"]:
         """The label of every row, -1 where there is none."""
         return np.array(self.samples["label"].fill_null(-1))
+
+    @functools.cached_property
+    def targets(self) -> Float32[np.ndarray, "row outputs"]:
+        """What every row has for each class or output, NaN where there is nothing; for targets other than one class."""
+        nothing = [math.nan] * len(self.classes)
+        given = self.samples["target"].to_pylist() if "target" in self.samples.column_names else [None] * self.num_rows
+        return np.array([nothing if target is None else target for target in given], np.float32)
 
     @property
     def splits(self) -> dict[str, int]:

@@ -4,7 +4,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,10 +26,15 @@ SCHEMA = pa.schema(
     ]
 )
 
+TARGETED = SCHEMA.append(pa.field("target", pa.list_(pa.float32())))
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row of a data set: `label` indexes the classes, `sha256` is of the source bytes, sizes are in pixels."""
+    """One row of a data set: `label` indexes the classes, `sha256` is of the source bytes, sizes are in pixels.
+
+    `target` is instead of a label where a store's target is not one class: 0 or 1 for each class, or a number each.
+    """
 
     key: str
     label: int | None
@@ -36,6 +43,11 @@ class Sample:
     sha256: str = ""
     width: int | None = None
     height: int | None = None
+    target: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None:  # as it will be read back, so that digests agree
+            object.__setattr__(self, "target", tuple(np.array(self.target, np.float32).tolist()))
 
 
 def check_keys(samples: Sequence[Sample]) -> None:
@@ -52,13 +64,19 @@ def check_keys(samples: Sequence[Sample]) -> None:
 
 def dataset_sha256(samples: Sequence[Sample], classes: Sequence[str]) -> str:
     """Return the digest that stands for a data set: its classes, and every row's key, label, split, group and bytes."""
-    rows = [[sample.key, sample.label, sample.split, sample.group, sample.sha256] for sample in samples]
+    rows = [_digested(sample) for sample in samples]
     return sha256(canonical({"classes": list(classes), "rows": rows}))
 
 
+def _digested(sample: Sample) -> list[object]:
+    known = [sample.key, sample.label, sample.split, sample.group, sample.sha256]
+    return known if sample.target is None else [*known, list(sample.target)]
+
+
 def to_parquet(samples: Sequence[Sample]) -> bytes:
-    """Return samples.parquet, with page checksums."""
-    table = pa.Table.from_pylist([{"row": row, **asdict(sample)} for row, sample in enumerate(samples)], SCHEMA)
+    """Return samples.parquet, with page checksums; it has a column of targets where there are any."""
+    schema = SCHEMA if all(sample.target is None for sample in samples) else TARGETED
+    table = pa.Table.from_pylist([{"row": row, **asdict(sample)} for row, sample in enumerate(samples)], schema)
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
     return sink.getvalue()
@@ -66,7 +84,11 @@ def to_parquet(samples: Sequence[Sample]) -> bytes:
 
 def to_samples(table: pa.Table) -> list[Sample]:
     """Return the rows of samples.parquet."""
-    return [Sample(**{name: value for name, value in row.items() if name != "row"}) for row in table.to_pylist()]
+    return [_to_sample(**{name: value for name, value in row.items() if name != "row"}) for row in table.to_pylist()]
+
+
+def _to_sample(target: Sequence[float] | None = None, **fields: Any) -> Sample:
+    return Sample(**fields, target=None if target is None else tuple(target))
 
 
 def from_parquet(data: bytes, name: str) -> pa.Table:
@@ -76,6 +98,6 @@ def from_parquet(data: bytes, name: str) -> pa.Table:
         table = file.read(use_threads=False)  # pyarrow's threads may outlive the interpreter and abort it
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{name}: is not a readable table ({str(error).splitlines()[0]})") from None
-    if not table.schema.equals(SCHEMA):
+    if not table.schema.equals(SCHEMA) and not table.schema.equals(TARGETED):
         raise IntegrityError(f"{name}: has columns {table.schema.names}, expected {SCHEMA.names}")
     return table

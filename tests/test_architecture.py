@@ -29,6 +29,7 @@ TABLES = {
     "store.codecs": ("CODECS", {"part"}),
     "extract.sources": ("SOURCES", set[str]()),
     "train.adapters": ("ADAPTERS", set[str]()),
+    "train.scores": ("SCORES", set[str]()),
     "train.selectors": ("SELECTORS", set[str]()),
 }
 

@@ -7,7 +7,7 @@ configuration and layers, and nothing else: no parameter, no statistic, no rando
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,43 +15,71 @@ from torch import Tensor, nn
 
 from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, StoreSpec
 
-from .seen import Seen
+from .noise import Noise
+from .seen import Reads, Seen
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What an adapter may know before it sees a row. `frozen` holds the backbone's tensors, by timm's names."""
+    """What an adapter may know before it sees a row."""
 
     layers: tuple[int, ...]
     specs: dict[int, LayerSpec]
     num_outputs: int
-    eps: float
-    frozen: dict[str, Tensor]
+    backbone: FrozenBackbone
 
     @property
     def spec(self) -> LayerSpec:
         """The shape of the deepest layer."""
         return self.specs[max(self.layers)]
 
+    @property
+    def frozen(self) -> dict[str, Tensor]:
+        """The backbone's frozen tensors that the family uses, by timm's names."""
+        return self.backbone.tensors
+
+    @property
+    def eps(self) -> float:
+        """What the backbone's norms add to a variance."""
+        eps = self.backbone.config.get("eps")
+        if not isinstance(eps, float):
+            raise IcecoreError(f"backbone/config.json: eps is {eps!r}, expected the number in its norms; extract again")
+        return eps
+
 
 class Adapter(nn.Module):
     """A stack of adapters of one family and configuration; subclasses say what they read, draw and compute."""
 
     Config: ClassVar[type[Frozen]]
-    reads: ClassVar[Literal["features", "attention", "tokens"]]
-    uses: ClassVar[tuple[str, ...]] = ()  # prefixes of the frozen tensors it needs, in training and in a bundle
+    reads: ClassVar[frozenset[Reads]]
+    untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
+    noise: Noise | None = None  # of the training step that is under way; None outside of training
 
     def __init__(self, config: Frozen, scope: Scope, tensors: dict[str, Tensor]) -> None:
         super().__init__()
         self.config = config
         self.scope = scope
         for name, tensor in tensors.items():
-            self.register_parameter(name, nn.Parameter(tensor.detach().clone()))
+            copy = tensor.detach().clone()
+            if name in self.untrained:
+                self.register_buffer(name, copy)
+            else:
+                self.register_parameter(name, nn.Parameter(copy))
 
     @classmethod
-    def spans(cls, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Say which layers are read together; one layer each, unless a family needs several aligned."""
         return [(layer,) for layer in layers]
+
+    @classmethod
+    def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
+        """Return prefixes of the frozen tensors that it needs at some layers, in training and in a bundle."""
+        return ()
+
+    @classmethod
+    def phases(cls, config: Frozen) -> tuple[float, ...]:
+        """Part its epochs into phases, by shares that sum to one; each has its own learning-rate schedule."""
+        return (1.0,)
 
     @classmethod
     def settle(cls, config: Frozen, scope: Scope) -> Frozen:
@@ -74,6 +102,10 @@ class Adapter(nn.Module):
         drawn = [cls.draw(config, scope, torch.Generator().manual_seed(seed)) for seed in seeds]
         return cls(config, scope, {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]})
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that makes the adapters what they are, trained or not."""
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
     @property
     def num_adapters(self) -> int:
         """How many adapters are in the stack."""
@@ -86,11 +118,24 @@ class Adapter(nn.Module):
 
     def subset(self, keep: Sequence[int]) -> "Adapter":
         """Return a stack of some of the adapters."""
-        return type(self)(self.config, self.scope, {name: p[list(keep)] for name, p in self.named_parameters()})
+        return type(self)(self.config, self.scope, {name: t[list(keep)] for name, t in self.tensors().items()})
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Return the folded queries for each layer's normalised tokens; a family that does not attend has none."""
         return {}
+
+    def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
+        """Make one adapter of the stack ready for a phase after the first; its optimiser starts anew."""
+
+    def penalty(self) -> Float[Tensor, " adapter"] | None:
+        """Return what is added to each adapter's loss in training; None adds nothing."""
+        return None
+
+    def drop(
+        self, values: Float[Tensor, "adapter *shape"], rate: float | None = None
+    ) -> Float[Tensor, "adapter *shape"]:
+        """Drop out, in training only: the recipe's share, or `rate`."""
+        return values if self.noise is None else self.noise.drop(values, rate)
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Return the outputs of every adapter for a batch; `seen.pooled` answers `queries`."""
@@ -99,13 +144,11 @@ class Adapter(nn.Module):
 
 def make_scope(spec: StoreSpec, backbone: FrozenBackbone, layers: tuple[int, ...], family: type[Adapter]) -> Scope:
     """Return what a family may know of a store."""
-    eps = backbone.config.get("eps")
-    if not isinstance(eps, float):
-        raise IcecoreError(f"backbone/config.json: eps is {eps!r}, expected the number in its norms; extract again")
+    wanted = family.uses(layers)
+    tensors = {name: tensor for name, tensor in backbone.tensors.items() if name.startswith(wanted)}
     return Scope(
         layers=layers,
         specs={layer: spec.layers[layer] for layer in layers},
         num_outputs=len(spec.classes),
-        eps=eps,
-        frozen={name: backbone.tensors[name] for name in backbone.tensors if name.startswith(family.uses or "\0")},
+        backbone=FrozenBackbone(backbone.config, tensors),
     )

@@ -6,6 +6,7 @@ Knows tokens, nothing of images: `icecore.live` brings the backbone and asks for
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from pydantic import JsonValue
 from safetensors.torch import load, save
 from torch import Tensor
 
-from icecore.store import Frozen, IcecoreError, LayerSpec, Store, UsageError, write_atomic
+from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store, UsageError, write_atomic
 
 from .adapter import Adapter, Scope, make_scope
 from .adapters import get_adapter
-from .forward import probabilities
+from .forward import predictions
 from .run import Run
 from .seen import make_seen
 from .selection import Selected, Selection
+from .target import Target
+from .targets import fitted
 
 FORMAT = 1
 
@@ -34,12 +37,13 @@ class BundleFacts(Frozen):
     backbone: dict[str, str | None]
     preprocessing: dict[str, JsonValue]
     tokens: str
-    eps: float
+    backbone_config: dict[str, JsonValue]
     layers: tuple[int, ...]
     specs: dict[int, LayerSpec]
     classes: tuple[str, ...]
     members: tuple[Selected, ...]
     metrics: dict[str, JsonValue]
+    target: dict[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Bundle:
     def layers(self) -> tuple[int, ...]:
         """The layers whose tokens it needs."""
         return self.facts.layers
+
+    @cached_property
+    def target(self) -> Target:
+        """What the predictions are of."""
+        return fitted(self.facts.target)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,13 +83,13 @@ class Bundle:
         return Bundle(self.facts, tuple(adapter.to(device) for adapter in self.adapters))
 
     @torch.no_grad()
-    def probabilities(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
-        """Return the class probabilities of some rows from the tokens of `layers`."""
+    def predict(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
+        """Return the predictions for some rows, from the tokens of `layers`; probabilities of classes."""
         votes: list[Tensor] = []
         for adapter, member in zip(self.adapters, self.facts.members, strict=True):
             mine = {layer: tokens[layer].float() for layer in member.layers}
-            seen = make_seen(mine, self.facts.specs, self.facts.eps, frozenset([adapter.reads]))
-            votes.append(probabilities([adapter], seen)[0][0] * member.weight)
+            seen = make_seen(mine, self.facts.specs, adapter.scope.eps, adapter.reads)
+            votes.append(predictions([adapter], seen, self.target)[0][0] * member.weight)
         return torch.stack(votes).sum(0)
 
 
@@ -106,8 +115,7 @@ def _member(facts: BundleFacts, member: Selected, tensors: Mapping[str, Tensor])
         layers=member.layers,
         specs={layer: facts.specs[layer] for layer in member.layers},
         num_outputs=len(facts.classes),
-        eps=facts.eps,
-        frozen=_under(tensors, "frozen"),
+        backbone=FrozenBackbone(facts.backbone_config, _under(tensors, "frozen")),
     )
     stacked = {name: tensor[None] for name, tensor in _under(tensors, member.adapter_id).items()}
     return family(family.Config.model_validate(member.config), scope, stacked)
@@ -123,11 +131,9 @@ def write_bundle(
     """Write the selected adapters as a bundle, bundle.json last."""
     backbone = store.frozen()
     flat: dict[str, Tensor] = {}
-    eps = 0.0
     for member in selection.selected:
         flat |= {f"{member.adapter_id}/{name}": value for name, value in trained[member.adapter_id].items()}
         scope = make_scope(store.spec, backbone, member.layers, get_adapter(member.adapter))
-        eps = scope.eps
         flat |= {f"frozen/{name}": value.contiguous() for name, value in scope.frozen.items()}
     layers = tuple(sorted({layer for member in selection.selected for layer in member.layers}))
     facts = BundleFacts(
@@ -135,7 +141,8 @@ def write_bundle(
         backbone=run.facts["backbone"],
         preprocessing=run.facts["preprocessing"],
         tokens=store.identity.tokens,
-        eps=eps,
+        backbone_config=backbone.config,
+        target=run.facts["target"],
         layers=layers,
         specs={layer: store.spec.layers[layer] for layer in layers},
         classes=store.classes,
@@ -159,9 +166,11 @@ def _card(facts: BundleFacts) -> str:
         f"| {one.adapter} | {', '.join(map(str, one.layers))} | {one.weight:.3f} | `{json.dumps(one.config)}` |"
         for one in facts.members
     )
+    target = fitted(facts.target)
+    score, loss = target.score_name, target.loss_name
     figures = "\n".join(
-        f"- {name}: top-1 {value['top1']:.4f} ({value['low']:.4f} to {value['high']:.4f}), "
-        f"NLL {value['nll']:.4f}, {value['num_rows']} rows"
+        f"- {name}: {score} {value['score']:.4f} ({value['low']:.4f} to {value['high']:.4f}), "
+        f"{loss} {value['loss']:.4f}, {value['num_rows']} rows"
         for name, value in facts.metrics.items()
         if isinstance(value, dict)
     )

@@ -6,20 +6,24 @@ Knows nothing of what else is in the sweep, so neither name nor initialisation c
 import hashlib
 import json
 from functools import cached_property
+from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from icecore.store import Frozen
 
 
 class Recipe(Frozen):
-    """How one adapter is optimised; `clip` bounds the norm of its own gradient."""
+    """How one adapter is optimised; `clip` bounds the norm of its own gradient, `dropout` is before its classifier."""
 
     lr: float
     weight_decay: float
     epochs: int
     batch_size: int
     clip: float | None = None
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
     seed: int = 0
 
 

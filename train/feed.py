@@ -17,7 +17,7 @@ from torch import Tensor
 from icecore.store import LayerReader, Store
 
 from .order import window_rows
-from .seen import POOLINGS, Seen, make_seen
+from .seen import POOLINGS, Reads, Seen, make_seen
 from .window import Window, read_ahead
 
 BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
@@ -46,7 +46,7 @@ class StoreFeed:
     store: Store
     rows: Int64[np.ndarray, " row"]
     layers: tuple[int, ...]
-    reads: frozenset[str]
+    reads: frozenset[Reads]
     eps: float
     device: torch.device
     dtype: torch.dtype = torch.float32

@@ -13,6 +13,7 @@ from torch import Tensor
 from .adapter import Adapter
 from .folded import attend
 from .seen import Seen
+from .target import Target
 
 
 def forward(stacks: Sequence[Adapter], seen: Seen) -> list[Float[Tensor, "adapter row classes"]]:
@@ -37,6 +38,6 @@ def _gather(
 
 
 @torch.no_grad()
-def probabilities(stacks: Sequence[Adapter], seen: Seen) -> list[Float[Tensor, "adapter row classes"]]:
-    """Return the class probabilities of every stack for a batch."""
-    return [torch.softmax(outputs, -1) for outputs in forward(stacks, seen)]
+def predictions(stacks: Sequence[Adapter], seen: Seen, target: Target) -> list[Float[Tensor, "adapter row classes"]]:
+    """Return what is kept of the outputs of every stack for a batch."""
+    return [target.predictions(outputs) for outputs in forward(stacks, seen)]

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from .adapter import Adapter, Scope
 from .adapters import get_adapter
 from .candidate import Candidate
 from .feed import BLOCK_ROWS, Feed
-from .forward import forward, probabilities
+from .forward import forward, predictions
 from .halving import Halving
 from .order import Order
 from .seen import Seen
 from .stack import Stack, gradients_of, start
-from .target import losses, score
+from .target import Emphasis, Labels, Scores, Target, emphasis_of
 
 OK = "ok"
 
@@ -34,8 +34,8 @@ class EpochResult:
     candidate: Candidate
     epoch: int
     train_loss: float
-    validation_top1: float
-    validation_nll: float
+    validation_score: float
+    validation_loss: float
     seconds: float
     num_parameters: int
     status: str
@@ -46,7 +46,7 @@ class Data:
     """The rows of some layers, with their labels."""
 
     feed: Feed
-    labels: Int64[Tensor, " row"]
+    labels: Labels
 
 
 class Group:
@@ -58,8 +58,10 @@ class Group:
         scopes: Callable[[Candidate], Scope],
         train: Data,
         validation: Data,
+        target: Target,
         halving: Halving,
     ) -> None:
+        self._target = target
         self._halving = halving
         self._train = train
         self._validation = validation
@@ -72,12 +74,24 @@ class Group:
 
     def fresh(self, candidates: list[Candidate]) -> Stack:
         """Return a stack of candidates that are alike, as it is before its first step."""
-        return _fresh(candidates, self._scopes, self._train.labels.device)
+        scope, device = self._scopes(candidates[0]), self._train.labels.device
+        family = get_adapter(candidates[0].adapter)
+        config = family.Config.model_validate(candidates[0].config)
+        adapter = family.start(config, scope, [candidate.init_seed for candidate in candidates]).to(device)
+        return start(candidates, adapter, self._emphasis(candidates, scope.num_outputs))
+
+    def _emphasis(self, candidates: list[Candidate], num_outputs: int) -> Emphasis:
+        recipes, labels = [candidate.recipe for candidate in candidates], self._train.labels
+        balanced = [recipe.class_weights == "balanced" for recipe in recipes]
+        weights = self._target.balance(labels, num_outputs) if any(balanced) else None
+        return emphasis_of([recipe.label_smoothing for recipe in recipes], balanced, weights, labels.device)
 
     def begin_epoch(self, epoch: int) -> None:
         """Stand before the first batch of an epoch, counted from 1."""
         device = self._train.labels.device
         self.epoch, self.num_batches = epoch, 0
+        for stack in self.stacks:
+            stack.begin_epoch(epoch)
         self.totals = [torch.zeros(len(stack.candidates), device=device) for stack in self.stacks]
 
     def run(self, order: Order, progress: Callable[[int], None], after_batch: Callable[[], None] | None = None) -> None:
@@ -90,7 +104,7 @@ class Group:
     def _run_epoch(self, order: Order, num_adapters: int, after_batch: Callable[[], None]) -> None:
         begin, epoch = time.perf_counter(), self.epoch
         train_losses = self._pass(order, after_batch)
-        measured = evaluate([stack.adapter for stack in self.stacks], self._validation)
+        measured = evaluate([stack.adapter for stack in self.stacks], self._validation, self._target)
         seconds = (time.perf_counter() - begin) / num_adapters
         statuses = self._statuses(epoch, train_losses, measured)
         survivors: list[Stack] = []
@@ -120,21 +134,24 @@ class Group:
         return [total / num_rows for total in self.totals]
 
     def _step(self, seen: Seen, labels: Tensor, step: int, steps_per_epoch: int) -> list[Float[Tensor, " _adapter"]]:
+        for stack in self.stacks:
+            stack.adapter.noise = stack.noise(step)
         outputs = forward([stack.adapter for stack in self.stacks], seen)
-        found = [losses(logits, labels) for logits in outputs]
+        found = [
+            self._target.losses(mine, labels, stack.emphasis) for mine, stack in zip(outputs, self.stacks, strict=True)
+        ]
         for stack, gradients in zip(self.stacks, gradients_of(found, self.stacks), strict=True):
+            stack.adapter.noise = None
             stack.step(gradients, step, steps_per_epoch)
         return found
 
-    def _statuses(
-        self, epoch: int, train_losses: Sequence[Tensor], measured: Sequence[list[tuple[float, float]]]
-    ) -> dict[str, str]:
+    def _statuses(self, epoch: int, train_losses: Sequence[Tensor], measured: Sequence[list[Scores]]) -> dict[str, str]:
         """Say of every adapter how it came out of an epoch: a number went wrong, a rung stopped it, or all is well."""
         candidates = [candidate for stack in self.stacks for candidate in stack.candidates]
-        nll = [scores[1] for table in measured for scores in table]
+        losses = [scores.loss for table in measured for scores in table]
         loss = torch.cat(list(train_losses)).tolist()
-        found = {one.adapter_id: _status(x, y, epoch) for one, x, y in zip(candidates, loss, nll, strict=True)}
-        well = [(one, value) for one, value in zip(candidates, nll, strict=True) if found[one.adapter_id] == OK]
+        found = {one.adapter_id: _status(x, y, epoch) for one, x, y in zip(candidates, loss, losses, strict=True)}
+        well = [(one, value) for one, value in zip(candidates, losses, strict=True) if found[one.adapter_id] == OK]
         return found | self._halving.stopped(well, epoch)
 
     def _record(
@@ -142,7 +159,7 @@ class Group:
         stack: Stack,
         epoch: int,
         loss: Tensor,
-        scores: list[tuple[float, float]],
+        scores: list[Scores],
         seconds: float,
         statuses: dict[str, str],
     ) -> list[int]:
@@ -150,7 +167,14 @@ class Group:
         staying: list[int] = []
         for index, candidate in enumerate(stack.candidates):
             status = statuses[candidate.adapter_id]
-            found = (float(loss[index]), *scores[index], seconds, stack.adapter.num_parameters, status)
+            found = (
+                float(loss[index]),
+                scores[index].score,
+                scores[index].loss,
+                seconds,
+                stack.adapter.num_parameters,
+                status,
+            )
             self.results.append(EpochResult(candidate, epoch, *found))
             if status == OK and epoch < candidate.recipe.epochs:
                 staying.append(index)
@@ -159,26 +183,21 @@ class Group:
         return staying
 
 
-def evaluate(adapters: Sequence[Adapter], data: Data) -> list[list[tuple[float, float]]]:
-    """Return top-1 and mean NLL of every adapter of every stack."""
+def evaluate(adapters: Sequence[Adapter], data: Data, target: Target) -> list[list[Scores]]:
+    """Return score and loss of every adapter of every stack."""
     found: list[list[Tensor]] = [[] for _ in adapters]
     for seen in data.feed.batches(torch.arange(data.feed.num_rows, device=data.labels.device), BLOCK_ROWS):
-        for kept, part in zip(found, probabilities(adapters, seen), strict=True):
+        for kept, part in zip(found, predictions(adapters, seen, target), strict=True):
             kept.append(part)
     stacked = [torch.cat(parts, 1) for parts in found]
-    return [[_measure(one, data.labels) for one in table] for table in stacked]
+    return [[target.score(one, data.labels) for one in table] for table in stacked]
 
 
-def _measure(table: Float[Tensor, "row classes"], labels: Int64[Tensor, " row"]) -> tuple[float, float]:
-    scores = score(table, labels)
-    return scores.top1, scores.mean_nll
-
-
-def _status(train_loss: float, validation_nll: float, epoch: int) -> str:
+def _status(train_loss: float, validation_loss: float, epoch: int) -> str:
     if not math.isfinite(train_loss):
         return f"diverged in epoch {epoch}: train loss is {train_loss}"
-    if not math.isfinite(validation_nll):
-        return f"diverged in epoch {epoch}: validation loss is {validation_nll}"
+    if not math.isfinite(validation_loss):
+        return f"diverged in epoch {epoch}: validation loss is {validation_loss}"
     return OK
 
 
@@ -188,10 +207,3 @@ def _alike(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     for candidate in candidates:
         shapes.setdefault(f"{candidate.adapter} {sorted(candidate.config.items())}", []).append(candidate)
     yield from shapes.values()
-
-
-def _fresh(candidates: list[Candidate], scopes: Callable[[Candidate], Scope], device: torch.device) -> Stack:
-    family = get_adapter(candidates[0].adapter)
-    config = family.Config.model_validate(candidates[0].config)
-    seeds = [candidate.init_seed for candidate in candidates]
-    return start(candidates, family.start(config, scopes(candidates[0]), seeds).to(device))

@@ -3,32 +3,11 @@
 Knows probabilities and labels, nothing of adapters or tokens.
 """
 
-import math
-
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .target import score
-
 NUM_BINS = 15  # of confidence, equally wide (Guo et al. 2017)
-
-
-def metrics(probabilities: Float[Tensor, "row classes"], labels: Int64[Tensor, " row"]) -> dict[str, float]:
-    """Return the figures by name; all are shares or nats, NaN where there is no row."""
-    if not len(labels):
-        return dict.fromkeys(("top1", "top5", "mean_per_class", "mean_average_precision", "nll", "ece"), math.nan)
-    scores = score(probabilities, labels)
-    most_probable = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices
-    there = labels.unique()
-    return {
-        "top1": scores.top1,
-        "top5": float((most_probable == labels[:, None]).any(1).double().mean()),
-        "mean_per_class": float(torch.stack([scores.correct[labels == label].mean() for label in there]).mean()),
-        "mean_average_precision": float(average_precision(probabilities[:, there], labels[:, None] == there).mean()),
-        "nll": scores.mean_nll,
-        "ece": calibration_error(probabilities.max(1).values, scores.correct),
-    }
 
 
 def average_precision(

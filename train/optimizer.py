@@ -24,7 +24,7 @@ class StackedAdamW:
         self._clip = list(clip)
         self._means = [torch.zeros_like(parameter) for parameter in parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in parameters]
-        self.num_steps = 0
+        self.num_steps = [0] * len(self._clip)
         self._set_views()
 
     @property
@@ -40,9 +40,9 @@ class StackedAdamW:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rates: Sequence[float]) -> None:
         """Move every adapter by its own rate; gradients in the order of the parameters."""
-        self.num_steps += 1
         mine = list(zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True))
         for index, rate in enumerate(rates):
+            self.num_steps[index] += 1
             clip = self._clip[index]
             if clip is not None:
                 mine[index] = _clipped(mine[index], clip)
@@ -50,7 +50,7 @@ class StackedAdamW:
 
     def _move(self, index: int, gradients: Sequence[Tensor], rate: float) -> None:
         parameters, means, squares = (list(view[index]) for view in self._views)
-        count = torch.tensor(float(self.num_steps), device=parameters[0].device)
+        count = torch.tensor(float(self.num_steps[index]), device=parameters[0].device)
         # One pass over memory for each adapter, which torch.optim offers only for one rate at a time.
         torch.ops.aten._fused_adamw_(
             parameters,
@@ -68,13 +68,19 @@ class StackedAdamW:
             maximize=False,
         )
 
+    def reset(self, index: int) -> None:
+        """Forget all about one adapter, which begins anew."""
+        self.num_steps[index] = 0
+        for tensor in (*self._means, *self._squares):
+            tensor[index] = 0
+
     def subset(self, keep: Sequence[int], parameters: Sequence[Tensor]) -> "StackedAdamW":
         """Return the optimiser of some of the adapters, whose parameters are given, with their moments."""
         weight_decay = [self._weight_decay[index] for index in keep]
         kept = StackedAdamW(parameters, weight_decay, [self._clip[index] for index in keep])
         kept._means = [mean[list(keep)] for mean in self._means]
         kept._squares = [square[list(keep)] for square in self._squares]
-        kept.num_steps = self.num_steps
+        kept.num_steps = [self.num_steps[index] for index in keep]
         kept._set_views()
         return kept
 

@@ -1,4 +1,4 @@
-"""Probabilities of trained adapters for rows of a store, in float32, whatever they were trained in.
+"""Predictions of trained adapters for rows of a store, in float32, whatever they were trained in.
 
 Every prediction that is kept is made here, so that validation, test and a bundle on raw images agree.
 """
@@ -16,7 +16,9 @@ from .adapter import Adapter, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate
 from .feed import StoreFeed, block_rows
-from .forward import probabilities
+from .forward import predictions
+from .seen import Reads
+from .target import Target
 
 
 def predict(
@@ -24,9 +26,10 @@ def predict(
     rows: Int64[np.ndarray, " row"],
     trained: Mapping[str, dict[str, Tensor]],
     candidates: Iterable[Candidate],
+    target: Target,
     device: torch.device,
 ) -> dict[str, Float[Tensor, "row classes"]]:
-    """Return a table of probabilities for every candidate, by id; each layer is read once."""
+    """Return a table of predictions for every candidate, by id; each layer is read once."""
     backbone = store.frozen()
     by_layers: dict[tuple[int, ...], list[Candidate]] = {}
     for candidate in candidates:
@@ -34,10 +37,10 @@ def predict(
     found: dict[str, Tensor] = {}
     for layers, group in by_layers.items():
         adapters = [restore(store, backbone, one, trained[one.adapter_id], device) for one in group]
-        reads = frozenset(adapter.reads for adapter in adapters)
+        reads = frozenset[Reads]().union(*(adapter.reads for adapter in adapters))
         feed = StoreFeed(store, rows, layers, reads, adapters[0].scope.eps, device, in_order=True)
         batches = feed.batches(torch.arange(len(rows)), block_rows(store, layers))
-        parts = [probabilities(adapters, seen) for seen in batches]
+        parts = [predictions(adapters, seen, target) for seen in batches]
         for candidate, tables in zip(group, zip(*parts, strict=True), strict=True):
             found[candidate.adapter_id] = torch.cat([table[0].cpu() for table in tables])
     return found

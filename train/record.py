@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
@@ -25,12 +23,14 @@ def record(
     results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
     tables = {key: table for outcome in outcomes for key, table in outcome.predictions.items()}
     predictions = {key: tables[key] for key in sorted(tables, key=lambda key: place[key])}
-    labels = torch.from_numpy(source.labels[validation])
+    labels = work.target.labels(source, validation)
     files = {
         "results.parquet": results_bytes(results),
         "adapters.safetensors": adapters_bytes({k: v for outcome in outcomes for k, v in outcome.trained.items()}),
         "validation.parquet": validation_bytes(predictions, validation, labels),
-        "metrics.parquet": metrics_bytes(predictions, labels),
+        "metrics.parquet": metrics_bytes(
+            {key: work.target.metrics(table.float(), labels) for key, table in predictions.items()}
+        ),
     }
     cost = _cost(work, outcomes) | {"elapsed_seconds": elapsed_seconds}
     return write_run(out, files, _facts(work, results) | {"cost": cost})
@@ -50,6 +50,7 @@ def _facts(work: Work, results: list[EpochResult]) -> dict[str, Any]:
         },
         "preprocessing": identity.preprocessing,
         "classes": list(work.store.classes),
+        "target": {"name": work.store.spec.target, **work.target.model_dump(mode="json")},
         "layers": sorted({layer for result in results for layer in result.candidate.layers}),
         "settings": work.settings.model_dump(mode="json"),
         "validation": {

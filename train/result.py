@@ -21,8 +21,8 @@ def to_row(result: EpochResult) -> dict[str, Any]:
         "weight_decay": recipe.weight_decay,
         "epoch": result.epoch,
         "train_loss": result.train_loss,
-        "validation_top1": result.validation_top1,
-        "validation_nll": result.validation_nll,
+        "validation_score": result.validation_score,
+        "validation_loss": result.validation_loss,
         "seconds": result.seconds,
         "num_parameters": result.num_parameters,
         "status": result.status,
@@ -32,7 +32,7 @@ def to_row(result: EpochResult) -> dict[str, Any]:
 
 def from_row(row: dict[str, Any]) -> EpochResult:
     """Return what a row of results.parquet says."""
-    names = ("epoch", "train_loss", "validation_top1", "validation_nll", "seconds", "num_parameters", "status")
+    names = ("epoch", "train_loss", "validation_score", "validation_loss", "seconds", "num_parameters", "status")
     return EpochResult(candidate_of(row), **{name: row[name] for name in names})
 
 

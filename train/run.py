@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -22,8 +22,9 @@ from icecore.store import IcecoreError, UsageError, write_atomic
 
 from .candidate import Candidate
 from .group import OK, EpochResult
-from .metrics import metrics
 from .result import candidate_of, to_row
+from .target import Labels, Target
+from .targets import fitted
 
 FORMAT = 1
 RESULTS = pa.schema(
@@ -38,8 +39,8 @@ RESULTS = pa.schema(
         ("weight_decay", pa.float64()),
         ("epoch", pa.int32()),
         ("train_loss", pa.float64()),
-        ("validation_top1", pa.float64()),
-        ("validation_nll", pa.float64()),
+        ("validation_score", pa.float64()),
+        ("validation_loss", pa.float64()),
         ("seconds", pa.float64()),
         ("num_parameters", pa.int64()),
         ("status", pa.string()),
@@ -50,21 +51,21 @@ VALIDATION = pa.schema(
     [
         ("adapter_id", pa.string()),
         ("row", pa.int64()),
-        ("label", pa.int64()),
-        ("probabilities", pa.list_(pa.float16())),
+        ("predictions", pa.list_(pa.float16())),
     ]
-)
+)  # and `label`: a class, or a number an output
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The validation predictions that a run kept: all that a selector may know."""
+    """The validation predictions that a run kept, and the truth: all that a selector may know."""
 
     candidates: tuple[Candidate, ...]
     num_parameters: tuple[int, ...]
     rows: Int64[Tensor, " row"]
-    labels: Int64[Tensor, " row"]
-    probabilities: Float[Tensor, "adapter row classes"]
+    labels: Labels
+    predictions: Float[Tensor, "adapter row classes"]
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -94,20 +95,26 @@ class Run:
             found.setdefault(adapter_id, {})[parameter] = tensor
         return found
 
+    @cached_property
+    def target(self) -> Target:
+        """What it was trained towards, as fitted to its train rows."""
+        return fitted(self.facts["target"])
+
     def kept(self) -> Kept:
         """The validation predictions of every finished adapter."""
         table = pq.read_table(Path(self.path) / "validation.parquet", use_threads=False)
         ids = table["adapter_id"].to_pylist()
         order = list(dict.fromkeys(ids))
         num_rows = len(ids) // max(1, len(order))
-        values = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        values = table["predictions"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
         return Kept(
             candidates=tuple(self.candidates[adapter_id] for adapter_id in order),
             num_parameters=tuple(parameters[adapter_id] for adapter_id in order),
             rows=torch.from_numpy(table["row"].to_numpy()[:num_rows].copy()),
-            labels=torch.from_numpy(table["label"].to_numpy()[:num_rows].copy()),
-            probabilities=torch.from_numpy(values.astype(np.float32)).view(len(order), num_rows, -1),
+            labels=_labels(table["label"].slice(0, num_rows)),
+            target=self.target,
+            predictions=torch.from_numpy(values.astype(np.float32)).view(len(order), num_rows, -1),
         )
 
 
@@ -138,22 +145,22 @@ def adapters_bytes(trained: dict[str, dict[str, Tensor]]) -> bytes:
 
 
 def validation_bytes(
-    predictions: dict[str, Float[Tensor, "row classes"]], rows: Int64[np.ndarray, " row"], labels: Int64[Tensor, " row"]
+    predictions: dict[str, Float[Tensor, "row classes"]], rows: Int64[np.ndarray, " row"], labels: Labels
 ) -> bytes:
     """Return validation.parquet."""
     tables: list[pa.Table] = []
+    truth = _listed(labels.numpy()) if labels.ndim > 1 else pa.array(labels.numpy())
+    schema = VALIDATION.append(pa.field("label", truth.type))
     for adapter_id, table in predictions.items():
-        flat = pa.array(table.half().numpy().ravel())
-        offsets = pa.array(np.arange(len(table) + 1, dtype=np.int32) * table.shape[1])
         ids = pa.array([adapter_id] * len(rows))
-        columns = [ids, pa.array(rows), pa.array(labels.numpy()), pa.ListArray.from_arrays(offsets, flat)]
-        tables.append(pa.Table.from_arrays(columns, schema=VALIDATION))
-    return _parquet(pa.concat_tables(tables) if tables else VALIDATION.empty_table())
+        columns = [ids, pa.array(rows), _listed(table.half().numpy()), truth]
+        tables.append(pa.Table.from_arrays(columns, schema=schema))
+    return _parquet(pa.concat_tables(tables) if tables else schema.empty_table())
 
 
-def metrics_bytes(predictions: dict[str, Float[Tensor, "row classes"]], labels: Int64[Tensor, " row"]) -> bytes:
+def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
     """Return metrics.parquet: one row for every finished adapter."""
-    rows = [{"adapter_id": key} | metrics(table.float(), labels) for key, table in predictions.items()]
+    rows = [{"adapter_id": key} | mine for key, mine in figures.items()]
     return _parquet(pa.Table.from_pylist(rows) if rows else pa.table({"adapter_id": pa.array([], pa.string())}))
 
 
@@ -165,6 +172,17 @@ def write_run(path: str, files: dict[str, bytes], facts: dict[str, Any]) -> Run:
         write_atomic(f"{path}/{name}", data)
     write_atomic(f"{path}/run.json", json.dumps({"format": FORMAT} | facts, indent=2).encode())
     return open_run(path)
+
+
+def _listed(table: Shaped[np.ndarray, "row values"]) -> pa.ListArray:
+    offsets = pa.array(np.arange(len(table) + 1, dtype=np.int32) * table.shape[1])
+    return pa.ListArray.from_arrays(offsets, pa.array(table.ravel()))
+
+
+def _labels(column: pa.ChunkedArray) -> Labels:
+    if pa.types.is_list(column.type):
+        return torch.tensor(column.to_pylist())
+    return torch.from_numpy(column.to_numpy().copy())
 
 
 def _parquet(table: pa.Table) -> bytes:

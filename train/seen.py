@@ -4,6 +4,7 @@ Knows nothing of where the tokens come from, nor of who looks at them.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from icecore.store import LayerSpec
 
+Reads = Literal["features", "attention", "tokens"]  # what a family looks at: pooled, normalised, as they are
 POOLINGS = ("cls", "mean", "cls_normalised", "mean_normalised")
 
 
@@ -46,7 +48,10 @@ def pool(
 
 
 def make_seen(
-    tokens: dict[int, Float[Tensor, "row token width"]], specs: dict[int, LayerSpec], eps: float, reads: frozenset[str]
+    tokens: dict[int, Float[Tensor, "row token width"]],
+    specs: dict[int, LayerSpec],
+    eps: float,
+    reads: frozenset[Reads],
 ) -> Seen:
     """Make of some layers' tokens what the families that read them declared (`Adapter.reads`), in float32."""
     normalised = {layer: normalise(values, eps) for layer, values in tokens.items()}

@@ -6,10 +6,10 @@ from icecore.store import Frozen
 
 
 class Figures(Frozen):
-    """How good predictions are, with a bootstrap interval for top1 over the rows."""
+    """How good predictions are, with a bootstrap interval of the score over the rows."""
 
-    top1: float
-    nll: float
+    score: float
+    loss: float
     low: float
     high: float
     num_rows: int
@@ -36,15 +36,17 @@ class TableRow(Frozen):
     config: dict[str, JsonValue]
     lr: float
     weight_decay: float
-    validation_top1: float
-    validation_nll: float
-    test_top1: float | None
+    validation_score: float
+    validation_loss: float
+    test_score: float | None
 
 
 class Selection(Frozen):
-    """What was chosen, how good it is, and what stood beside it; `test` is None where there is no test row."""
+    """What was chosen, how good it is by `score_name` and `loss_name`; `test` is None where there is no test row."""
 
     selector: str
+    score_name: str
+    loss_name: str
     selected: tuple[Selected, ...]
     validation: Figures
     test: Figures | None

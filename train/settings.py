@@ -30,6 +30,9 @@ class TrainSettings(Frozen):
     pooling: tuple[str, ...] = ("cls", "mean")
     options: dict[str, dict[str, list[JsonValue]]] = Field(default_factory=dict)
     epochs: int = Field(default=60, ge=1)
+    label_smoothing: tuple[float, ...] = (0.0,)
+    dropout: tuple[float, ...] = (0.0,)
+    class_weights: tuple[Literal["none", "balanced"], ...] = ("none",)
     batch_size: int = Field(default=64, ge=1)
     clip: float | None = None
     halving: bool = False

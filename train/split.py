@@ -11,6 +11,8 @@ from jaxtyping import Int64
 
 from icecore.store import IcecoreError, Store
 
+from .targets import get_target
+
 
 @dataclass(frozen=True)
 class Split:
@@ -42,7 +44,8 @@ def hold_out(store: Store, fraction: float, seed: int) -> Split:
 
 def _part(store: Store, train: Int64[np.ndarray, " row"], fraction: float, seed: int) -> Split:
     _require_labels(store, "train", train)
-    labels = store.labels[train]
+    target = get_target(store.spec.target)
+    labels = target.strata(target.labels(store, train))
     groups = np.array(store.samples["group"].to_pylist(), dtype=object)[train]
     generator = np.random.default_rng(seed)
     grouped = any(group is not None for group in groups)
@@ -96,7 +99,8 @@ def _hold_out_groups(
 
 
 def _require_labels(store: Store, name: str, rows: Int64[np.ndarray, " row"]) -> None:
-    missing = rows[store.labels[rows] < 0]
+    target = get_target(store.spec.target)
+    missing = rows[~target.known(target.labels(store, rows)).numpy()]
     if len(missing):
         key = store.samples["key"][int(missing[0])].as_py()
         raise IcecoreError(
@@ -109,6 +113,8 @@ def _check_labels(store: Store, split: Split) -> None:
     """Refuse rows without labels, and classes that occur somewhere but have no row to learn from."""
     for name, rows in (("train", split.train), ("validation", split.validation)):
         _require_labels(store, name, rows)
+    if store.spec.target == "regression":
+        return
     num_train = _count(store, split.train)
     for name in store.splits:
         counts = _count(store, store.rows(name))
@@ -120,5 +126,7 @@ def _check_labels(store: Store, split: Split) -> None:
 
 
 def _count(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " class"]:
+    if store.spec.target == "multilabel":
+        return np.nansum(store.targets[rows] > 0, axis=0)
     labels = store.labels[rows]
     return np.bincount(labels[labels >= 0], minlength=len(store.classes))

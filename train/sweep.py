@@ -1,19 +1,20 @@
 """The candidates of a sweep: the grid of the settings, taken apart."""
 
+import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from icecore.store import Store, UsageError
+from icecore.store import Frozen, Store, UsageError
 
-from .adapter import Scope, make_scope
+from .adapter import Adapter, Scope, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate, Recipe
 from .score import top_layers
 from .settings import TrainSettings
 
-RECIPE_AXES = ("lr", "weight_decay", "epochs")
+RECIPE_AXES = ("lr", "weight_decay", "epochs", "label_smoothing", "dropout", "class_weights")
 
 
 def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
@@ -21,12 +22,14 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
     unknown = set(settings.options) - set(settings.adapters)
     if unknown:
         raise UsageError(f"options for {sorted(unknown)}: not among the adapters {list(settings.adapters)}")
-    found: dict[str, Candidate] = {}
     layers, backbone = parse_layers(settings.layers, store), store.frozen()
+    found: dict[str, Candidate] = {}
     for name in settings.adapters:
-        for span in get_adapter(name).spans(layers):
-            scope = make_scope(store.spec, backbone, span, get_adapter(name))
-            found |= {candidate.adapter_id: candidate for candidate in _of_family(name, scope, settings)}
+        family = get_adapter(name)
+        scopes = functools.cache(lambda span, family=family: make_scope(store.spec, backbone, span, family))
+        for values in _grid(family, name, settings):
+            for candidate in _candidates(name, values, layers, scopes, settings):
+                found[candidate.adapter_id] = candidate
     return sorted(found.values(), key=lambda candidate: candidate.layers)
 
 
@@ -50,27 +53,45 @@ def parse_layers(text: str, store: Store) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def _of_family(name: str, scope: Scope, settings: TrainSettings) -> list[Candidate]:
-    family = get_adapter(name)
+def _grid(family: type[Adapter], name: str, settings: TrainSettings) -> Iterator[dict[str, object]]:
+    """Yield every combination of the axes that a family has."""
     shared = {"num_queries": settings.queries, "num_heads": settings.heads, "pooling": settings.pooling}
-    recipe = {"lr": settings.lr, "weight_decay": settings.weight_decay, "epochs": (settings.epochs,)}
+    recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
+        "epochs": (settings.epochs,)
+    }
     axes = {axis: values for axis, values in shared.items() if values and axis in family.Config.model_fields}
     axes = axes | recipe | {axis: tuple(values) for axis, values in settings.options.get(name, {}).items()}
-    candidates: list[Candidate] = []
     for point in itertools.product(*axes.values()):
-        values = dict(zip(axes, point, strict=True))
-        for seed in range(settings.seeds):
-            candidates.append(_candidate(name, scope, settings, values, seed))
-    return candidates
+        yield dict(zip(axes, point, strict=True))
 
 
-def _candidate(name: str, scope: Scope, settings: TrainSettings, values: Mapping[str, object], seed: int) -> Candidate:
+def _candidates(
+    name: str,
+    values: Mapping[str, object],
+    layers: tuple[int, ...],
+    scopes: Callable[[tuple[int, ...]], Scope],
+    settings: TrainSettings,
+) -> Iterator[Candidate]:
+    """Yield the candidates of one point of the grid: one for each span of layers and seed."""
     family = get_adapter(name)
+    config, recipe = _validated(family, name, values, settings)
+    for span in family.spans(config, layers):
+        settled = family.settle(config, scopes(span))
+        refusal = family.refuse(settled, scopes(span))
+        if refusal:
+            raise UsageError(f"adapter {name!r} at layer {max(span)}: {refusal}")
+        for seed in range(settings.seeds):
+            seeded = recipe.model_copy(update={"seed": seed})
+            yield Candidate(adapter=name, layers=span, config=settled.model_dump(mode="json"), recipe=seeded)
+
+
+def _validated(
+    family: type[Adapter], name: str, values: Mapping[str, object], settings: TrainSettings
+) -> tuple[Frozen, Recipe]:
     config = {key: value for key, value in values.items() if key not in RECIPE_AXES}
-    fixed = {"batch_size": settings.batch_size, "clip": settings.clip, "seed": seed}
+    recipe = {key: values[key] for key in RECIPE_AXES} | {"batch_size": settings.batch_size, "clip": settings.clip}
     try:
-        settled = family.settle(family.Config.model_validate(config), scope)
-        recipe = Recipe.model_validate({key: values[key] for key in RECIPE_AXES} | fixed)
+        return family.Config.model_validate(config), Recipe.model_validate(recipe)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -78,7 +99,3 @@ def _candidate(name: str, scope: Scope, settings: TrainSettings, values: Mapping
         raise UsageError(
             f"option {where!r} of adapter {name!r}: {first['msg'].lower()}, got {first['input']!r}; it has {known}"
         ) from None
-    refusal = family.refuse(settled, scope)
-    if refusal:
-        raise UsageError(f"adapter {name!r} at layer {max(scope.layers)}: {refusal}")
-    return Candidate(adapter=name, layers=scope.layers, config=settled.model_dump(mode="json"), recipe=recipe)

@@ -1,45 +1,96 @@
-"""What adapters are trained towards and measured by: one class a row.
+"""What adapters are trained towards and measured by; the contract of a target.
 
-Knows outputs and labels, nothing of adapters.
+Knows outputs and labels, nothing of adapters. One file each in `icecore.train.targets`.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-FLOOR = 1e-12  # of a probability, so that one sure mistake does not make a loss infinite
+from icecore.store import Frozen, Store
+
+Outputs = Float[Tensor, "adapter row outputs"]
+Labels = Shaped[Tensor, "row *outputs"]  # one class a row, or a number an output
+Rows = Int64[np.ndarray, " row"]
 
 
-def losses(logits: Float[Tensor, "adapter row classes"], labels: Int64[Tensor, " row"]) -> Float[Tensor, " adapter"]:
-    """Return the mean cross-entropy of each adapter."""
-    num_adapters, num_rows, _ = logits.shape
-    each = cross_entropy(logits.flatten(0, 1), labels.repeat(num_adapters), reduction="none")
-    return each.view(num_adapters, num_rows).mean(1)
+class Scores(NamedTuple):
+    """How good some predictions are: a score that is better higher, and a loss that is better lower."""
+
+    score: float
+    loss: float
 
 
 @dataclass(frozen=True)
-class Scores:
-    """How good some probabilities are, row by row."""
+class Emphasis:
+    """What each adapter's loss makes more or less of; None where all of a stack take the labels as they are."""
 
-    correct: Float[Tensor, " row"]
-    nll: Float[Tensor, " row"]
+    smoothing: Float[Tensor, " adapter"] | None = None
+    weights: Float[Tensor, "adapter outputs"] | None = None
 
-    @property
-    def top1(self) -> float:
-        """The share of rows whose most probable class is the label."""
-        return float(self.correct.mean())
-
-    @property
-    def mean_nll(self) -> float:
-        """The mean negative log likelihood of the labels, in nats."""
-        return float(self.nll.mean())
+    def subset(self, keep: Sequence[int]) -> "Emphasis":
+        """Return that of some of the adapters."""
+        return Emphasis(*[None if one is None else one[list(keep)] for one in (self.smoothing, self.weights)])
 
 
-def score(probabilities: Float[Tensor, "row classes"], labels: Int64[Tensor, " row"]) -> Scores:
-    """Measure probabilities against labels."""
-    right = probabilities.gather(1, labels[:, None])[:, 0].double()
-    correct = (probabilities.argmax(1) == labels).double()
-    return Scores(correct, -torch.log(right.clamp_min(FLOOR)))
+class Target(Frozen):
+    """One kind of label: its loss, its predictions, how they are measured; fields are what it learnt of labels."""
+
+    score_name: ClassVar[str]
+    loss_name: ClassVar[str]
+
+    def fitted(self, labels: Labels) -> "Target":
+        """Return the target that knows what it needs of the labels to train on."""
+        return self
+
+    @abstractmethod
+    def labels(self, store: Store, rows: Rows) -> Labels:
+        """Return the labels of some rows; `known` tells which are there."""
+
+    @abstractmethod
+    def known(self, labels: Labels) -> Bool[Tensor, " row"]:
+        """Say which rows have a label."""
+
+    @abstractmethod
+    def strata(self, labels: Labels) -> Int64[np.ndarray, " row"]:
+        """Part rows into kinds that a held-out share should have alike."""
+
+    @abstractmethod
+    def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
+        """Return the weight of every output under which each counts the same; UsageError where that means nothing."""
+
+    @abstractmethod
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+        """Return the mean loss of each adapter."""
+
+    @abstractmethod
+    def predictions(self, outputs: Outputs) -> Outputs:
+        """Return what is kept of outputs: probabilities, or the numbers themselves."""
+
+    @abstractmethod
+    def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
+        """Measure predictions against labels that are known."""
+
+    @abstractmethod
+    def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
+        """Return every figure by name; NaN where there is no row."""
+
+
+def emphasis_of(
+    smoothing: Sequence[float],
+    balanced: Sequence[bool],
+    weights: Float[Tensor, " outputs"] | None,
+    device: torch.device,
+) -> Emphasis:
+    """Return what the adapters of a stack ask for, where any does; `weights` are those of the balanced ones."""
+    smooth = torch.tensor(list(smoothing), device=device) if any(smoothing) else None
+    if weights is None or not any(balanced):
+        return Emphasis(smooth)
+    even = torch.ones_like(weights)
+    return Emphasis(smooth, torch.stack([weights if one else even for one in balanced]).to(device))

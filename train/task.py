@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-
 from .adapter import Scope, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate
@@ -18,6 +16,7 @@ from .ledger import Ledger, Outcome
 from .memory import hold
 from .order import make_order
 from .predict import predict
+from .seen import Reads
 from .work import Work
 
 
@@ -56,7 +55,7 @@ def tasks_of(candidates: list[Candidate], checkpoints: list[Entry]) -> list[Task
 
 def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
     """Return how a task's train and validation rows are read; validation sees the first view alone."""
-    reads = frozenset(get_adapter(candidate.adapter).reads for candidate in task.candidates)
+    reads = frozenset[Reads]().union(*(get_adapter(candidate.adapter).reads for candidate in task.candidates))
     eps = next(iter(_scopes(work, task).values())).eps
     train = StoreFeed(
         work.store,
@@ -93,7 +92,7 @@ def run_task(
     results, trained = group.results, group.trained
     del group, data  # predictions read the rows anew: what was held makes room
     finished = [candidate for candidate in task.candidates if candidate.adapter_id in trained]
-    predictions = predict(work.store, work.split.validation, trained, finished, work.device)
+    predictions = predict(work.store, work.split.validation, trained, finished, work.target, work.device)
     half = {key: table.half() for key, table in predictions.items()}
     outcome = Outcome(results, trained, half, read - begin, time.perf_counter() - read)
     ledger.finish(task.candidates, outcome)
@@ -103,7 +102,7 @@ def run_task(
 def _data(work: Work, task: Task) -> tuple[Data, Data]:
     feeds = feeds_of(work, task)
     train, validation = hold(*feeds, task.batch_size, work.memory_bytes)
-    labels = [torch.from_numpy(work.store.labels[feed.rows]).to(work.device) for feed in feeds]
+    labels = [work.target.labels(work.store, feed.rows).to(work.device) for feed in feeds]
     return Data(train, labels[0]), Data(validation, labels[1])
 
 
@@ -111,7 +110,7 @@ def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
     """Return the group where it stands."""
     scopes = _scopes(work, task)
     halving = Halving(task.candidates, RUNGS if work.settings.halving else ())
-    group = Group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, halving)
+    group = Group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, work.target, halving)
     if task.checkpoint is not None:
         restore(group, task.checkpoint)
     return group

@@ -17,20 +17,21 @@ from icecore.store import IcecoreError, Store, write_atomic
 
 from .candidate import Candidate
 from .predict import predict
+from .target import Labels, Target
 
 READS = "test_reads.json"
 
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """What the chosen adapters say of the test rows; labels are -1 where a row has none."""
+    """What the chosen adapters say of the test rows; labels say where a row has none."""
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
     rows: Int64[np.ndarray, " row"]
     keys: list[str]
-    labels: Int64[Tensor, " row"]
-    probabilities: dict[str, Float[Tensor, "row classes"]]
+    labels: Labels
+    predictions: dict[str, Float[Tensor, "row classes"]]
 
 
 class TestSplit:
@@ -38,8 +39,9 @@ class TestSplit:
 
     __test__ = False
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, target: Target) -> None:
         self._store = store
+        self._target = target
         self.num_reads = 0
 
     def open_once(
@@ -51,8 +53,8 @@ class TestSplit:
         self.num_reads += 1
         rows = self._store.rows("test")
         keys = self._store.samples["key"].take(rows).to_pylist()
-        labels = torch.from_numpy(self._store.labels[rows])
-        found = predict(self._store, rows, trained, chosen, device) if len(rows) else {}
+        labels = self._target.labels(self._store, rows)
+        found = predict(self._store, rows, trained, chosen, self._target, device) if len(rows) else {}
         return TestPredictions(rows, keys, labels, found)
 
 

@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from icecore.store import IcecoreError, Store, open_store
+from icecore.store import Store, open_store
 
 from .candidate import Candidate
 from .device import resolve_device, resolve_dtype
@@ -24,6 +24,7 @@ from .run import Run
 from .settings import TrainSettings
 from .split import hold_out
 from .sweep import sweep
+from .targets import get_target
 from .task import Task, feeds_of, run_task, tasks_of
 from .work import Work, conditions
 
@@ -42,7 +43,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
     """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost."""
     begin = time.perf_counter()
     source = open_store(store)
-    _check(source)
+    source.require_complete()
     candidates = sweep(source, settings)
     work = _work(source, settings, candidates)
     ledger = Ledger(out, source, conditions(work.split, settings, work.dtype), settings.halving)
@@ -60,11 +61,13 @@ def _work(source: Store, settings: TrainSettings, candidates: list[Candidate]) -
     device = resolve_device(settings.device)
     split = hold_out(source, settings.validation, settings.shuffle_seed)
     dtype, memory_bytes = resolve_dtype(settings.compute_dtype, device), settings.memory_bytes
-    alone = Work(source, settings, split, device, dtype, 1, memory_bytes)
+    unfitted = get_target(source.spec.target)
+    target = unfitted.fitted(unfitted.labels(source, split.train))
+    alone = Work(source, settings, split, target, device, dtype, 1, memory_bytes)
     tasks = tasks_of(candidates, [])
     most = min(torch.get_num_threads(), len(tasks)) if device.type == "cpu" else 1
     workers = num_workers([(*feeds_of(alone, task), task.batch_size) for task in tasks], most, memory_bytes)
-    return Work(source, settings, split, device, dtype, workers, memory_bytes // workers)
+    return replace(alone, num_workers=workers, memory_bytes=memory_bytes // workers)
 
 
 def _epochs(known: list[Outcome], tasks: list[Task], settings: TrainSettings) -> tuple[int, int]:
@@ -91,12 +94,6 @@ class _Meter:
             if self._progress is not None:
                 elapsed_seconds = time.perf_counter() - self._begin
                 self._progress(Progress(self._done, self._total, layers, elapsed_seconds))
-
-
-def _check(source: Store) -> None:
-    source.require_complete()
-    if source.spec.target != "class":
-        raise IcecoreError(f"{source.url}: target {source.spec.target!r}, expected 'class'; no other is trained yet")
 
 
 def _train_all(work: Work, tasks: list[Task], ledger: Ledger, meter: _Meter) -> list[Outcome]:

@@ -9,6 +9,7 @@ from icecore.store import Store
 
 from .settings import TrainSettings
 from .split import Split
+from .target import Target
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Work:
     store: Store
     settings: TrainSettings
     split: Split
+    target: Target
     device: torch.device
     dtype: torch.dtype
     num_workers: int

@@ -20,13 +20,13 @@ class Trained:
     num_parameters: int
     seconds: float
     train_loss: tuple[float | None, ...]
-    validation_top1: tuple[float | None, ...]
-    validation_nll: tuple[float | None, ...]
+    validation_score: tuple[float | None, ...]
+    validation_loss: tuple[float | None, ...]
 
     @property
     def top1(self) -> float:
         """Validation accuracy after the last epoch; 0 where the adapter diverged."""
-        return (self.validation_top1[-1] or 0.0) if self.status == "ok" else 0.0
+        return (self.validation_score[-1] or 0.0) if self.status == "ok" else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Findings:
     def best(self, family: str) -> dict[int, Trained]:
         """Return the best configuration by validation of a family at every layer; ties by lower loss, as `select`."""
         best: dict[int, Trained] = {}
-        for each in sorted(self.of(family), key=lambda each: (each.top1, -(each.validation_nll[-1] or 0.0))):
+        for each in sorted(self.of(family), key=lambda each: (each.top1, -(each.validation_loss[-1] or 0.0))):
             best[each.layer] = each
         return dict(sorted(best.items()))
 
@@ -53,11 +53,13 @@ class Findings:
         """List the adapters of one family."""
         return [each for each in self.trained if each.adapter == family]
 
-    def test_top1(self, family: str) -> dict[int, float]:
+    def test_score(self, family: str) -> dict[int, float]:
         """Test accuracy of the best configuration at every layer; empty before `select`, or without test rows."""
         table = self.selection["table"] if self.selection else []
         return {
-            row["layer"]: row["test_top1"] for row in table if row["adapter"] == family and row["test_top1"] is not None
+            row["layer"]: row["test_score"]
+            for row in table
+            if row["adapter"] == family and row["test_score"] is not None
         }
 
 
@@ -106,6 +108,6 @@ def _trained(rows: list[dict[str, Any]]) -> Trained:
         num_parameters=last["num_parameters"],
         seconds=sum(row["seconds"] or 0.0 for row in rows),
         train_loss=tuple(row["train_loss"] for row in rows),
-        validation_top1=tuple(row["validation_top1"] for row in rows),
-        validation_nll=tuple(row["validation_nll"] for row in rows),
+        validation_score=tuple(row["validation_score"] for row in rows),
+        validation_loss=tuple(row["validation_loss"] for row in rows),
     )

@@ -77,7 +77,7 @@ def _facts(findings: Findings) -> list[dict[str, str]]:
 def _split_fact(selection: dict[str, Any], split: str) -> dict[str, str]:
     result = selection[split]
     note = f"{percent(result['low'])} to {percent(result['high'])}, {result['num_rows']} rows"
-    return {"name": f"{split} accuracy", "value": f"{percent(result['top1'])} %", "note": note}
+    return {"name": f"{split} accuracy", "value": f"{percent(result['score'])} %", "note": note}
 
 
 def _sections(findings: Findings) -> list[dict[str, Any]]:

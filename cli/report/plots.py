@@ -104,7 +104,7 @@ def leading_family(findings: Findings) -> str:
 
 def _draw_family(axes: Axes, findings: Findings, family: str, colour: str, marker: str) -> None:
     validation = {layer: 100 * each.top1 for layer, each in findings.best(family).items()}
-    test = {layer: 100 * top1 for layer, top1 in findings.test_top1(family).items()}
+    test = {layer: 100 * top1 for layer, top1 in findings.test_score(family).items()}
     style: dict[str, Any] = {"color": colour, "marker": marker}
     if test:
         axes.plot(list(test), list(test.values()), label=f"{family}, test", **style)
@@ -115,7 +115,7 @@ def _draw_family(axes: Axes, findings: Findings, family: str, colour: str, marke
 def _draw_curves(loss: Axes, accuracy: Axes, each: Trained, style: dict[str, Any]) -> None:
     epochs = range(1, len(each.train_loss) + 1)
     loss.plot(epochs, [_number(value) for value in each.train_loss], **style)
-    accuracy.plot(epochs, [100 * _number(value) for value in each.validation_top1], **style)
+    accuracy.plot(epochs, [100 * _number(value) for value in each.validation_score], **style)
 
 
 def _number(value: float | None) -> float:

@@ -49,7 +49,7 @@ def sweep(findings: Findings, family: str) -> Sweep:
 def by_layer(findings: Findings) -> list[dict[str, Any]]:
     """Arrange the best of each family as layer by family, validation and test."""
     best = {family: findings.best(family) for family in findings.families}
-    test = {family: findings.test_top1(family) for family in findings.families}
+    test = {family: findings.test_score(family) for family in findings.families}
     chosen = selected_ids(findings)
 
     def cell(family: str, layer: int) -> dict[str, Any]:

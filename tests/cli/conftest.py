@@ -119,8 +119,8 @@ def _rows(num_layers: int) -> list[dict[str, Any]]:
                         "weight_decay": weight_decay,
                         "epoch": epoch,
                         "train_loss": 3.4 * math.exp(-epoch / 6) + 0.1 * (1 - top1),
-                        "validation_top1": top1 * rise,
-                        "validation_nll": 3.7 - 3 * top1 * rise,
+                        "validation_score": top1 * rise,
+                        "validation_loss": 3.7 - 3 * top1 * rise,
                         "seconds": 0.01,
                         "num_parameters": 8_299 if family == "linear" else 156_523,
                         "status": "ok",
@@ -132,7 +132,7 @@ def _rows(num_layers: int) -> list[dict[str, Any]]:
 def _selection(rows: list[dict[str, Any]]) -> dict[str, Any]:
     last = [row for row in rows if row["epoch"] == NUM_EPOCHS]
     best: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in sorted(last, key=lambda row: row["validation_top1"]):
+    for row in sorted(last, key=lambda row: row["validation_score"]):
         best[row["adapter"], row["layer"]] = row
     table = [
         {
@@ -140,17 +140,19 @@ def _selection(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "layer": row["layer"],
             "adapter_id": row["adapter_id"],
             "config": json.loads(row["config"]),
-            "validation_top1": row["validation_top1"],
-            "test_top1": row["validation_top1"] - 0.021,
+            "validation_score": row["validation_score"],
+            "test_score": row["validation_score"] - 0.021,
         }
         for row in sorted(best.values(), key=lambda row: (row["adapter"], row["layer"]))
     ]
-    winner = max(table, key=lambda row: row["validation_top1"])
+    winner = max(table, key=lambda row: row["validation_score"])
     return {
         "selector": "best",
         "selected": [{k: winner[k] for k in ("adapter", "layer", "config", "adapter_id")} | {"weight": 1.0}],
-        "validation": {"top1": winner["validation_top1"], "nll": 0.41, "low": 0.86, "high": 0.94, "num_rows": 187},
-        "test": {"top1": winner["test_top1"], "nll": 0.47, "low": 0.865, "high": 0.903, "num_rows": 907},
+        "score_name": "top1",
+        "loss_name": "nll",
+        "validation": {"score": winner["validation_score"], "loss": 0.41, "low": 0.86, "high": 0.94, "num_rows": 187},
+        "test": {"score": winner["test_score"], "loss": 0.47, "low": 0.865, "high": 0.903, "num_rows": 907},
         "num_test_reads": 1,
         "num_candidates": 156,
         "table": table,

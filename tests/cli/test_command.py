@@ -10,7 +10,7 @@ import pytest
 from icecore.cli import main
 from icecore.store import IcecoreError
 
-COMMANDS = ("extract", "inspect", "verify", "train", "select", "report", "predict", "run")
+COMMANDS = ("extract", "inspect", "verify", "score", "train", "select", "report", "predict", "run")
 DIGITS = ("extract", "sklearn:digits", "a.ice", "--backbone")
 
 
@@ -30,7 +30,9 @@ def test_help_lists_every_command_and_each_has_an_example(icecore) -> None:
         assert f"Example: icecore {command} " in page.out
 
 
-@pytest.mark.parametrize(("command", "default"), [("extract", "int8"), ("train", "linear, inca"), ("select", "best")])
+@pytest.mark.parametrize(
+    ("command", "default"), [("extract", "int8"), ("score", "ridge"), ("train", "linear, inca"), ("select", "best")]
+)
 def test_help_shows_the_defaults_of_the_stages_own_settings(icecore, command: str, default: str) -> None:
     assert f"[default: {default}]" in " ".join(icecore(command, "--help").out.split())
 

@@ -72,7 +72,7 @@ def test_before_select_the_page_shows_validation_only(icecore, invented: Path) -
 
 def test_without_test_rows_the_page_says_so(icecore, invented: Path) -> None:
     selection = json.loads((invented / "selection.json").read_text()) | {"test": None}
-    selection["table"] = [row | {"test_top1": None} for row in selection["table"]]
+    selection["table"] = [row | {"test_score": None} for row in selection["table"]]
     (invented / "selection.json").write_text(json.dumps(selection))
     assert icecore("report", invented).code == 0
     assert "There is no test split with labels." in (invented / "report.html").read_text()

@@ -61,7 +61,7 @@ def test_the_summary_has_test_accuracy_by_layer_and_adapter(icecore, written, tm
     assert set(families) == {"linear", "inca"}
     table = {row["layer"]: {} for row in selection(tmp_path)["table"]}
     for row in selection(tmp_path)["table"]:
-        table[row["layer"]][row["adapter"]] = f"{100 * row['test_top1']:.1f}"
+        table[row["layer"]][row["adapter"]] = f"{100 * row['test_score']:.1f}"
     for line in lines[header + 1 : header + 4]:
         layer, *accuracies = line.replace("*", "").split()
         assert table[int(layer)] == dict(zip(families, accuracies, strict=True))

@@ -9,11 +9,11 @@ from icecore.store import LayerSpec, UsageError
 from icecore.train.adapter import Adapter, Scope
 from icecore.train.adapters import ADAPTERS, get_adapter
 from icecore.train.forward import forward
-from icecore.train.seen import Seen, make_seen
+from icecore.train.seen import Reads, Seen, make_seen
 
-from .conftest import NORM, SPEC, WIDTH
+from .conftest import FROZEN, NORM, SPEC, WIDTH
 
-SCOPE = Scope(layers=(2,), specs={2: SPEC}, num_outputs=5, eps=1e-6, frozen=NORM)
+SCOPE = Scope((2,), {2: SPEC}, 5, FROZEN)
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("linear", {}),
     ("linear", {"pooling": "cls+mean", "norm": "none"}),
@@ -28,9 +28,9 @@ def make(name: str, options: dict[str, Any], seeds: list[int]) -> Adapter:
     return family.start(family.settle(family.Config.model_validate(options), SCOPE), SCOPE, seeds)
 
 
-def see(num_rows: int = 6, reads: str = "features") -> Seen:
+def see(num_rows: int = 6, reads: frozenset[Reads] = frozenset({"features"})) -> Seen:
     tokens = torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=torch.Generator().manual_seed(3))
-    return make_seen({2: tokens}, SCOPE.specs, SCOPE.eps, frozenset([reads]))
+    return make_seen({2: tokens}, SCOPE.specs, SCOPE.eps, reads)
 
 
 def test_every_family_has_a_case() -> None:
@@ -74,7 +74,7 @@ def test_inca_has_one_full_width_attention_and_a_classifier() -> None:
 
 def test_heads_are_64_wide_unless_told() -> None:
     family = get_adapter("inca")
-    scope = Scope((2,), {2: LayerSpec(num_tokens=7, width=192, num_prefix=1, grid=None)}, 5, 1e-6, {})
+    scope = Scope((2,), {2: LayerSpec(num_tokens=7, width=192, num_prefix=1, grid=None)}, 5, FROZEN)
     assert family.settle(family.Config(), scope).model_dump()["num_heads"] == 3
 
 

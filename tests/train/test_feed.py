@@ -7,10 +7,11 @@ import torch
 from icecore.store import IncompleteError, open_store
 from icecore.train.feed import Feed, HeldFeed, KeptFeed, StoreFeed
 from icecore.train.order import Order, make_order, window_rows
+from icecore.train.seen import Reads
 
 from .conftest import MakeStore
 
-READS = frozenset({"features", "attention", "tokens"})
+READS: frozenset[Reads] = frozenset({"features", "attention", "tokens"})
 
 
 @pytest.mark.parametrize("num_rows", [1, 63, 64, 65, 1000, 1031])

@@ -21,7 +21,7 @@ def test_windows_teach_what_a_full_shuffle_teaches(
     def figure(num_shards: int) -> float:
         monkeypatch.setattr(task, "make_order", lambda *of: replace(make_order(*of), window_rows=64 * num_shards))
         run = train(url, str(tmp_path / str(num_shards)), settings)
-        last = [row["validation_top1"] for row in run.results.to_pylist() if row["epoch"] == settings.epochs]
+        last = [row["validation_score"] for row in run.results.to_pylist() if row["epoch"] == settings.epochs]
         return sum(last) / len(last)
 
     windows, full = figure(8), figure(1000)

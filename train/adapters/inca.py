@@ -39,7 +39,7 @@ class InCA(Adapter):
 
     Config = InCAConfig
     config: InCAConfig
-    reads = "attention"
+    reads = frozenset({"attention"})
     query: Tensor
     query_weight: Tensor
     query_bias: Tensor
@@ -109,4 +109,4 @@ class InCA(Adapter):
         out = out.mean(2) if num_queries > 1 else out[:, :, 0]
         weight = self.weight * self.out_gamma[:, None]  # the affine joins the classifier: the same, without the rows
         bias = self.bias + (self.weight @ self.out_beta[..., None])[..., 0]
-        return project(out, weight) + bias[:, None]
+        return project(self.drop(out), weight) + bias[:, None]

@@ -15,6 +15,7 @@ from torch import Tensor
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
+from ..project import project
 from ..seen import POOLINGS, Seen
 
 
@@ -35,10 +36,14 @@ class Linear(Adapter):
 
     Config = LinearConfig
     config: LinearConfig
-    reads = "features"
-    uses = ("norm.",)
+    reads = frozenset({"features"})
     weight: Tensor
     bias: Tensor
+
+    @classmethod
+    def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
+        """Use the final norm."""
+        return ("norm.",)
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
@@ -72,5 +77,7 @@ class Linear(Adapter):
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """One product of the shared features with every adapter's weights."""
         features = self._features(seen)
+        if self.noise is not None and self.noise.drops:
+            return project(self.drop(features.expand(self.num_adapters, -1, -1)), self.weight) + self.bias[:, None]
         logits = features @ self.weight.flatten(0, 1).T  # row, adapter x classes
         return logits.view(len(features), *self.bias.shape).transpose(0, 1) + self.bias[:, None]

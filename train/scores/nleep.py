@@ -34,5 +34,5 @@ def nleep(features: Features) -> float:
 def _mixture(vectors: np.ndarray, num_classes: int) -> GaussianMixture:
     num_components = max(1, min(PER_CLASS * num_classes, len(vectors) // PER_COMPONENT))
     floor = REGULARISATION * float(vectors.var(0).mean())
-    mixture = GaussianMixture(num_components, covariance_type="diag", reg_covar=floor, max_iter=50, random_state=0)
+    mixture = GaussianMixture(num_components, covariance_type="diag", reg_covar=floor, max_iter=200, random_state=0)
     return mixture.fit(vectors)
