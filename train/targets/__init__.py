@@ -1,0 +1,30 @@
+"""The targets: one file each, one line each in the table, by the name that a store says. The contract is `Target`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from icecore.store import choose
+
+from ..target import Target
+from .multilabel import Multilabel
+from .one_class import OneClass
+from .regression import Regression
+
+TARGETS: dict[str, type[Target]] = {
+    "class": OneClass,
+    "multilabel": Multilabel,
+    "regression": Regression,
+}
+
+
+def get_target(name: str) -> Target:
+    """Return a target by name, not yet fitted; UsageError lists the choices."""
+    return choose(TARGETS, name, "target")()
+
+
+def fitted(facts: Mapping[str, Any]) -> Target:
+    """Return a target as a run recorded it: its name and what it learnt."""
+    return TARGETS[facts["name"]].model_validate({key: value for key, value in facts.items() if key != "name"})
+
+
+__all__ = ["TARGETS", "Target", "fitted", "get_target"]

@@ -1,0 +1,76 @@
+"""Any number of classes a row: binary cross-entropy a class, independent probabilities, mean average precision."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from icecore.store import Store
+
+from ..metrics import average_precision, calibration_error
+from ..target import Emphasis, Labels, Outputs, Rows, Scores, Target
+
+FLOOR = 1e-12
+NAMES = ("mean_average_precision", "exact", "nll", "ece")
+
+
+class Multilabel(Target):
+    """Labels are 0 or 1 for every class; NaN where a row has none."""
+
+    score_name = "mean_average_precision"
+    loss_name = "nll"
+
+    def labels(self, store: Store, rows: Rows) -> Float[Tensor, "row outputs"]:
+        """Return what each row says of every class."""
+        return torch.from_numpy(store.targets[rows])
+
+    def known(self, labels: Labels) -> Bool[Tensor, " row"]:
+        """Say which rows have labels."""
+        return ~labels.isnan().any(1)
+
+    def strata(self, labels: Labels) -> Int64[np.ndarray, " row"]:
+        """Return the rarest class that each row has; one past the last where it has none."""
+        counts = torch.where(labels > 0, labels.nansum(0), torch.inf)
+        return torch.where(counts.isinf().all(1), labels.shape[1], counts.argmin(1)).numpy()
+
+    def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
+        """Weigh the rows that have a class so that they count as much as those that do not."""
+        positive = labels.mean(0).clamp(1 / max(1, len(labels)), 1)
+        return ((1 - positive) / positive).float()
+
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+        """Return the mean binary cross-entropy over rows and classes; weights are those of the positive rows."""
+        wanted = labels.to(outputs).expand_as(outputs)
+        if emphasis.smoothing is not None:
+            share = emphasis.smoothing[:, None, None]
+            wanted = wanted * (1 - share) + share / 2
+        positive = None if emphasis.weights is None else emphasis.weights[:, None]
+        each = binary_cross_entropy_with_logits(outputs, wanted, reduction="none", pos_weight=positive)
+        return each.mean((1, 2))
+
+    def predictions(self, outputs: Outputs) -> Outputs:
+        """Return the probability of every class."""
+        return torch.sigmoid(outputs)
+
+    def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
+        """Return the mean average precision over the classes that occur, and the mean negative log likelihood."""
+        there = (labels > 0).any(0)
+        precision = average_precision(predictions[:, there], labels[:, there] > 0)
+        right = torch.where(labels > 0, predictions, 1 - predictions).double()
+        return Scores(float(precision.mean()), float(-torch.log(right.clamp_min(FLOOR)).mean()))
+
+    def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
+        """Return ranking, the share of rows with every class right, and calibration."""
+        if not len(labels):
+            return dict.fromkeys(NAMES, math.nan)
+        scores, right = self.score(predictions, labels), (predictions > 0.5) == (labels > 0)
+        sure = torch.maximum(predictions, 1 - predictions)
+        return {
+            "mean_average_precision": scores.score,
+            "exact": float(right.all(1).double().mean()),
+            "nll": scores.loss,
+            "ece": calibration_error(sure.flatten(), right.flatten().double()),
+        }

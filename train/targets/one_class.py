@@ -1,0 +1,82 @@
+"""One class a row: cross-entropy, probabilities that sum to one, accuracy."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from icecore.store import Store
+
+from ..metrics import average_precision, calibration_error
+from ..target import Emphasis, Labels, Outputs, Rows, Scores, Target
+
+FLOOR = 1e-12  # of a probability, so that one sure mistake does not make a loss infinite
+NAMES = ("top1", "top5", "mean_per_class", "mean_average_precision", "nll", "ece")
+
+
+class OneClass(Target):
+    """Labels index the classes; -1 where a row has none."""
+
+    score_name = "top1"
+    loss_name = "nll"
+
+    def labels(self, store: Store, rows: Rows) -> Int64[Tensor, " row"]:
+        """Return the index of each row's class."""
+        return torch.from_numpy(store.labels[rows])
+
+    def known(self, labels: Labels) -> Bool[Tensor, " row"]:
+        """Say which rows have a class."""
+        return labels >= 0
+
+    def strata(self, labels: Labels) -> Int64[np.ndarray, " row"]:
+        """Return the classes."""
+        return labels.numpy()
+
+    def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
+        """Weigh a class by one over its share of the rows."""
+        counts = torch.bincount(labels, minlength=num_outputs).float()
+        return len(labels) / (num_outputs * counts.clamp_min(1))
+
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+        """Return the mean cross-entropy; weighted, the mean is over the rows' weights."""
+        num_adapters, num_rows, _ = outputs.shape
+        if emphasis.smoothing is None:
+            flat = cross_entropy(outputs.flatten(0, 1), labels.repeat(num_adapters), reduction="none")
+            each = flat.view(num_adapters, num_rows)
+        else:
+            logs, share = log_softmax(outputs, -1), emphasis.smoothing[:, None]
+            right = logs.gather(2, labels.expand(num_adapters, -1)[..., None])[..., 0]
+            each = -(1 - share) * right - share * logs.mean(-1)
+        if emphasis.weights is None:
+            return each.mean(1)
+        weights = emphasis.weights[:, labels]
+        return (each * weights).sum(1) / weights.sum(1)
+
+    def predictions(self, outputs: Outputs) -> Outputs:
+        """Return probabilities."""
+        return torch.softmax(outputs, -1)
+
+    def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
+        """Return the share of rows whose most probable class is the label, and the mean negative log likelihood."""
+        right = predictions.gather(1, labels[:, None])[:, 0].double()
+        correct = (predictions.argmax(1) == labels).double()
+        return Scores(float(correct.mean()), float(-torch.log(right.clamp_min(FLOOR)).mean()))
+
+    def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
+        """Return accuracy, ranking and calibration; all are shares or nats."""
+        if not len(labels):
+            return dict.fromkeys(NAMES, math.nan)
+        scores, correct = self.score(predictions, labels), (predictions.argmax(1) == labels).double()
+        most_probable = predictions.topk(min(5, predictions.shape[1]), dim=1).indices
+        there = labels.unique()
+        return {
+            "top1": scores.score,
+            "top5": float((most_probable == labels[:, None]).any(1).double().mean()),
+            "mean_per_class": float(torch.stack([correct[labels == label].mean() for label in there]).mean()),
+            "mean_average_precision": float(average_precision(predictions[:, there], labels[:, None] == there).mean()),
+            "nll": scores.loss,
+            "ece": calibration_error(predictions.max(1).values, correct),
+        }
