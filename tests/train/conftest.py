@@ -1,6 +1,7 @@
 """Tiny stores whose answer is known: noise everywhere, and a label planted where a test says."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,41 @@ WIDTH, NUM_TOKENS = 16, 7
 CLASSES = ("ant", "bee", "cow")
 SPEC = LayerSpec(num_tokens=NUM_TOKENS, width=WIDTH, num_prefix=1, grid=(2, 3))
 NORM = {"norm.weight": torch.full((WIDTH,), 1.5), "norm.bias": torch.linspace(-1, 1, WIDTH)}
-FROZEN = FrozenBackbone({"eps": 1e-6}, NORM)
+REBUILD = {
+    "num_heads": 4,
+    "eps": 1e-6,
+    "qk_norm": False,
+    "attention_norm": False,
+    "mlp": "plain",
+    "mlp_norm": False,
+    "activation": "gelu",
+}
+BLOCK_SHAPES = {
+    "norm1.weight": (WIDTH,),
+    "norm1.bias": (WIDTH,),
+    "attn.qkv.weight": (3 * WIDTH, WIDTH),
+    "attn.qkv.bias": (3 * WIDTH,),
+    "attn.proj.weight": (WIDTH, WIDTH),
+    "attn.proj.bias": (WIDTH,),
+    "norm2.weight": (WIDTH,),
+    "norm2.bias": (WIDTH,),
+    "mlp.fc1.weight": (2 * WIDTH, WIDTH),
+    "mlp.fc1.bias": (2 * WIDTH,),
+    "mlp.fc2.weight": (WIDTH, 2 * WIDTH),
+    "mlp.fc2.bias": (WIDTH,),
+}
+
+
+def _blocks(num_blocks: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return {
+        f"blocks.{index}.{name}": torch.randn(shape, generator=generator) * 0.3
+        for index in range(num_blocks)
+        for name, shape in BLOCK_SHAPES.items()
+    }
+
+
+FROZEN = FrozenBackbone({"eps": 1e-6, "rebuild": REBUILD}, NORM | _blocks(len(LAYERS) - 1))
 FAST = TrainSettings(
     lr=(1e-2,), weight_decay=(0.01,), heads=(4,), epochs=8, batch_size=32, device="cpu", compute_dtype="float32"
 )
@@ -41,10 +76,14 @@ def make_store(tmp_path: Path) -> MakeStore:
         num_shards: int | None = None,
         name: str = "s.ice",
         num_views: int = 1,
+        targets: Sequence[tuple[float, ...] | None] | None = None,
+        target: str = "class",
     ) -> str:
         labels = labels if labels is not None else [row % 3 for row in range(num_rows)]
         splits = splits or ["test" if row % 5 == 4 else "train" for row in range(num_rows)]
         samples = samples_of(labels, splits, groups or [None] * num_rows)
+        if targets is not None:
+            samples = [replace(one, label=None, target=mine) for one, mine in zip(samples, targets, strict=True)]
         identity = Identity(
             backbone="tiny",
             weights_sha256="w",
@@ -60,6 +99,7 @@ def make_store(tmp_path: Path) -> MakeStore:
             identity=identity,
             layers=dict.fromkeys(LAYERS, SPEC),
             classes=CLASSES,
+            target=target,  # pyright: ignore[reportArgumentType]
             source="folder:x",
             checkpoint=None,
             command="icecore extract folder:x s.ice --backbone tiny",
@@ -70,7 +110,10 @@ def make_store(tmp_path: Path) -> MakeStore:
         tokens = {k: torch.randn(num_rows, NUM_TOKENS, WIDTH, generator=generator) for k in LAYERS}
         directions = torch.randn(len(CLASSES), WIDTH, generator=generator) * 3
         if planted is not None:
-            tokens[planted][:, 4] += directions[torch.tensor([label or 0 for label in labels])]
+            shown = torch.eye(len(CLASSES))[torch.tensor([label or 0 for label in labels])]
+            if targets is not None:
+                shown = torch.tensor([mine or (0.0,) * len(CLASSES) for mine in targets])
+            tokens[planted][:, 4] += shown @ directions
         url = str(tmp_path / name)
         with open_writer(url, spec, samples, FROZEN) as writer:
             for shard in writer.todo[:num_shards]:

@@ -18,7 +18,9 @@ from .conftest import FAST, MakeStore
 
 FORK = multiprocessing.get_context("fork")
 EVERY_BATCH = FAST.model_copy(update={"checkpoint_seconds": 0.0, "epochs": 4, "layers": "0,1"})
-MANY = EVERY_BATCH.model_copy(update={"lr": (1e-3, 3e-3, 1e38), "options": {"inca": {"epochs": [2, 4]}}})
+MANY = EVERY_BATCH.model_copy(
+    update={"lr": (1e-3, 3e-3, 1e38), "dropout": (0.2,), "options": {"inca": {"epochs": [2, 4]}}}
+)
 
 
 def _train(url: str, out: str, settings: TrainSettings) -> None:

@@ -48,6 +48,19 @@ def test_neither_company_nor_order_changes_a_result(make_store: MakeStore, tmp_p
         assert_same(company[adapter_id], tensors)
 
 
+def test_no_mask_weight_or_smoothing_depends_on_company(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    axes = {"label_smoothing": (0.0, 0.1), "dropout": (0.0, 0.3), "class_weights": ("none", "balanced")}
+    shared = EIGHT | {"lr": (1e-3,), "weight_decay": (0.01,), "adapters": ("inca", "linear")}
+    _, together = trained(url, tmp_path / "all", **shared, **axes)
+    assert len(together) == 8 * 3
+    alone = {"label_smoothing": (0.1,), "dropout": (0.3,), "class_weights": ("balanced",)}
+    _, some = trained(url, tmp_path / "some", **shared, **alone)
+    assert len(some) == 3
+    for adapter_id, tensors in some.items():
+        assert_same(together[adapter_id], tensors)
+
+
 def test_who_diverges_ends_alone(make_store: MakeStore, tmp_path: Path) -> None:
     url = make_store(planted=1)
     calm = EIGHT | {"lr": (1e-3,)}
