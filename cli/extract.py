@@ -16,8 +16,9 @@ from .wording import extracted
 def extract(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="KIND:PATH, or a path whose kind is plain.")],
     store: Annotated[str, typer.Argument(metavar="STORE", help="To make or to go on with: a path or any fsspec URL.")],
-    backbone: Annotated[str, typer.Option(metavar="NAME", help="A timm vision transformer.")],
+    backbone: Annotated[str, typer.Option(metavar="NAME", help="A timm model, or hf-hub:OWNER/NAME.")],
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, where not from the hub.")] = None,
+    img_size: Annotated[int | None, typer.Option(metavar="N", help="Pixels a side, where not as trained.")] = None,
     layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12", help="The layers to keep.")] = None,
     tokens: Annotated[str | None, typer.Option(metavar="all|cls|pool:K", help="The tokens to keep.")] = None,
     dtype: Annotated[

@@ -29,7 +29,8 @@ def inspect(
 
 
 def _facts(store: "Store") -> dict[str, Any]:
-    spec = store.spec.layers[store.layers[0]]
+    specs, config = store.spec.layers, store.backbone_config()
+    spec = specs[store.layers[-1]]
     return {
         "complete": store.num_missing == 0,
         "backbone": store.identity.backbone,
@@ -38,6 +39,9 @@ def _facts(store: "Store") -> dict[str, Any]:
         "layers": list(store.layers),
         "tokens": spec.num_tokens,
         "width": spec.width,
+        "shapes": {layer: specs[layer].model_dump() for layer in store.layers},
+        "rebuild": config.get("rebuild") is not None,
+        "why_not": config.get("why_not"),
         "dtype": store.identity.dtype,
         "views": store.identity.views,
         "classes": len(store.classes),
@@ -59,7 +63,8 @@ def _lines(store: "Store") -> list[tuple[str, str]]:
         ),
         ("source", store.spec.source),
         ("layers", f"{_ranges(store.layers)}  ({len(store.layers)})"),
-        ("tokens", f"{facts['tokens']} x {facts['width']}, {identity.tokens}, as {identity.dtype}"),
+        ("tokens", f"{_shapes(store)}, {identity.tokens}, as {identity.dtype}"),
+        ("blocks", "can be rebuilt" if facts["rebuild"] else f"cannot be rebuilt: {facts['why_not'] or 'not said'}"),
         ("classes", str(facts["classes"])),
         ("rows", f"{store.num_rows}  ({rows})"),
         ("size", f"{size(facts['bytes'])}  ({size(facts['bytes'] / max(store.num_rows, 1))} a row)"),
@@ -68,6 +73,12 @@ def _lines(store: "Store") -> list[tuple[str, str]]:
     state = f"no: {store.num_missing} of {store.num_rows} rows are missing" if store.num_missing else "yes"
     lines.append(("complete", state))
     return [*lines, ("go on with", store.spec.command)] if store.num_missing else lines
+
+
+def _shapes(store: "Store") -> str:
+    """Write tokens x width of every layer; once where all are the same."""
+    shapes = [f"{spec.num_tokens} x {spec.width}" for _, spec in sorted(store.spec.layers.items())]
+    return shapes[0] if len(set(shapes)) == 1 else ", ".join(shapes)
 
 
 def _failures(store: "Store") -> str:

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import torch
 from pydantic import JsonValue
 from timm.layers.attention import Attention, AttentionRope
 from timm.layers.layer_scale import LayerScale
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from timm.models import beit, eva, vision_transformer
-from torch import nn
+from torch import Tensor, nn
+
+from .backbone_blocks import is_plain
 
 BLOCKS = (vision_transformer.Block, beit.Block, eva.EvaBlock)
 ATTENTIONS = (Attention, AttentionRope, beit.Attention, eva.EvaAttention)
@@ -22,7 +25,7 @@ ACTIVATIONS = {
 
 
 def blocks_config(model: Any) -> dict[str, JsonValue]:
-    """Return the facts about the blocks of a timm model; their tensors keep timm's names.
+    """Return the facts about the blocks of a timm model; `frozen_tensors` keep timm's names.
 
     `rebuild` holds what the tensors alone do not say of a block, or is null, and then `why_not` says why no plain
     module can do what the blocks do. `eps` is the one of the norms that tokens meet.
@@ -33,6 +36,17 @@ def blocks_config(model: Any) -> dict[str, JsonValue]:
     return {"depth": len(blocks), "eps": _eps(model, blocks), "names": "timm", "rebuild": facts, "why_not": why_not}
 
 
+def frozen_tensors(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the tensors of blocks that can be rebuilt, in the compute type, and the final norm as loaded."""
+    state = model.state_dict()
+    prefixes = () if _why_not(model, list(getattr(model, "blocks", None) or ())) else ("blocks.",)
+    blocks = {name: tensor.to(dtype) for name, tensor in state.items() if name.startswith(prefixes)}
+    norm = getattr(model, "norm", None)
+    if not isinstance(norm, nn.LayerNorm) or norm.weight is None or norm.bias is None:
+        return blocks
+    return blocks | {f"norm.{name}": tensor.clone() for name, tensor in norm.state_dict().items()}
+
+
 def _eps(model: Any, blocks: list[Any]) -> float:
     """Return the eps of the first norm over channels, of the blocks if there are; 1e-6, as timm's, if there is none."""
     norms = [module for part in (*blocks, model) for module in part.modules() if isinstance(module, nn.LayerNorm)]
@@ -40,8 +54,8 @@ def _eps(model: Any, blocks: list[Any]) -> float:
 
 
 def _why_not(model: Any, blocks: list[Any]) -> str | None:
-    if not blocks:
-        return "no sequence of transformer blocks"
+    if not is_plain(model):
+        return f"{type(model).__name__} is no plain sequence of transformer blocks"
     if getattr(model, "rope", None) is not None:
         return "rotary positions in attention"
     if getattr(model, "rel_pos_bias", None) is not None:

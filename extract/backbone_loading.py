@@ -1,4 +1,4 @@
-"""Loading a backbone by name: which weights, which device, which compute type, and is it one we can read layers of."""
+"""Loading a backbone by name: which weights, what image size, device and compute type, and can its layers be read."""
 
 import contextlib
 import difflib
@@ -11,29 +11,58 @@ from icecore.store import UsageError, choose
 
 from . import backbone_nano  # noqa: F401  makes its name known to timm
 from .backbone import Backbone
+from .backbone_transform import Preprocessing
 from .backbone_weights import fail_fast_offline, load_weights, local_weights, read_checkpoint, weights_sha256
 
 
 def load_backbone(
-    name: str, checkpoint: str | None = None, device: str = "auto", compute_dtype: str = "auto"
+    name: str,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    compute_dtype: str = "auto",
+    img_size: int | None = None,
 ) -> Backbone:
-    """Load a timm vision transformer, from a checkpoint, or else a file at hand, or else the hub.
+    """Load a timm model, from a checkpoint, or else a file at hand, or else the hub.
+
+    Another `img_size` than the model was trained with resamples its position embeddings, as timm does, and is part of
+    the preprocessing; the weights keep their digest.
 
     Raises:
-        UsageError: unknown name, no weights, weights of another model, or a model that is no vision transformer.
+        UsageError: unknown name, no weights, weights of another model, an image size that the model cannot take, or a
+            model without layers.
     """
     device = _device(device)
     dtype = _compute_dtype(compute_dtype, device)
     path = checkpoint or local_weights(name)
     model = _create(name, pretrained=path is None)
-    if not all(hasattr(model, part) for part in ("blocks", "patch_embed", "num_prefix_tokens", "norm")):
-        raise UsageError(f"backbone {name!r}: is no plain vision transformer; expected a ViT, DeiT, DINOv2 or the like")
+    if not hasattr(model, "forward_intermediates"):
+        raise UsageError(
+            f"backbone {name!r}: has no layers to read; expected a model with timm's forward_intermediates"
+        )
     classifier = model.pretrained_cfg.get("classifier") or ()
     classifier = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     if path is not None:
         load_weights(model, read_checkpoint(str(path)), classifier, f"checkpoint {str(path)!r}")
     model = model.float().eval().requires_grad_(False)
-    return Backbone(name, model, weights_sha256(model, classifier), device, dtype)
+    digest = weights_sha256(model, classifier)
+    transform = Preprocessing(model, img_size)
+    try:
+        _resize(model, transform.input_size)
+        return Backbone(name, model, digest, transform, device, dtype)
+    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        size = " x ".join(map(str, transform.input_size[1:]))
+        raise UsageError(f"backbone {name!r}: gives no layers for images of {size} pixels ({reason})") from None
+
+
+def _resize(model: Any, input_size: tuple[int, int, int]) -> None:
+    """Make a model take images of another size than it was trained with, and see that it does."""
+    if input_size == tuple(model.pretrained_cfg["input_size"]):
+        return
+    if hasattr(model, "set_input_size"):  # else it is bound to no size, or will say that it is
+        model.set_input_size(img_size=input_size[1:])
+    with torch.no_grad():
+        model.forward_features(torch.zeros(1, *input_size))
 
 
 def _create(name: str, pretrained: bool) -> Any:

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 class Preprocessing:
     """Resize, crop and normalise as timm does for evaluation; picklable, and safe to call from several threads.
 
-    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes.
+    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes. Images come
+    out as `img_size` x `img_size`, or else in the size that the model was trained with.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        config = resolve_model_data_config(model)
+    def __init__(self, model: nn.Module, img_size: int | None = None) -> None:
+        config = resolve_model_data_config(model, {"img_size": img_size})
+        self.input_size: tuple[int, int, int] = config["input_size"]
         self.config: dict[str, JsonValue] = {name: _plain(value) for name, value in sorted(config.items())}
         self._resize: Any = create_transform(**config, is_training=False, normalize=False)
         self._mean = torch.tensor(config["mean"]).view(-1, 1, 1)

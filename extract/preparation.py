@@ -31,7 +31,9 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     get_codec(settings.dtype)  # a wrong name is found before anything is read
     opened = open_source(source)
     places = _spread(len(opened.samples), settings.limit)
-    backbone = load_backbone(settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype)
+    backbone = load_backbone(
+        settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.img_size
+    )
     samples = scan(opened, places)
     spec = describe(source, store, settings, backbone, samples, opened.classes)
     frozen = backbone.frozen()

@@ -13,6 +13,7 @@ class ExtractSettings(Frozen):
 
     backbone: str
     checkpoint: str | None = None
+    img_size: int | None = Field(default=None, ge=1)
     layers: str = "all"
     tokens: str = "all"
     dtype: str = "int8"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -35,7 +36,8 @@ class Predictor:
     ) -> None:
         self.batch_size = batch_size
         self._bundle = load_bundle(bundle)
-        self.backbone = _load_backbone(bundle, self._bundle.backbone, checkpoint, device, compute_dtype)
+        img_size = _img_size(self._bundle.facts.preprocessing)
+        self.backbone = _load_backbone(bundle, self._bundle.backbone, checkpoint, device, compute_dtype, img_size)
         self.backbone.cut(max(self.layers))
         self._reductions = {k: reduction(self._bundle.facts.tokens, self.backbone.layer_spec(k)) for k in self.layers}
         self._bundle = self._bundle.to(self.backbone.device)
@@ -85,12 +87,23 @@ class Predictor:
         return [(self.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
 
+def _img_size(preprocessing: Mapping[str, Any]) -> int | None:
+    """Return the pixels a side of the images that a store was made of; None where only the model's own can be meant."""
+    _, height, width = preprocessing["input_size"]
+    return height if height == width else None
+
+
 def _load_backbone(
-    bundle: str, wanted: Mapping[str, str | None], checkpoint: str | None, device: str, compute_dtype: str | None
+    bundle: str,
+    wanted: Mapping[str, str | None],
+    checkpoint: str | None,
+    device: str,
+    compute_dtype: str | None,
+    img_size: int | None,
 ) -> Backbone:
     """Load the backbone that a bundle names, in the compute type of its store where that is recorded."""
     dtype = compute_dtype or wanted.get("compute_dtype") or "auto"
-    backbone = load_backbone(str(wanted["name"]), checkpoint or wanted["checkpoint"], device, dtype)
+    backbone = load_backbone(str(wanted["name"]), checkpoint or wanted["checkpoint"], device, dtype, img_size)
     if backbone.weights_sha256 != wanted["weights_sha256"]:
         raise IdentityError(
             f"{bundle}: trained on {wanted['name']} with weights {wanted['weights_sha256']}, got weights "

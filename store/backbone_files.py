@@ -28,11 +28,15 @@ def frozen_files(frozen: FrozenBackbone) -> dict[str, bytes]:
     return {BACKBONE_CONFIG: canonical(frozen.config), BACKBONE_TENSORS: safetensors.torch.save(tensors)}
 
 
+def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
+    """Read the facts about the frozen backbone of a store."""
+    return json.loads(load_file(location, root, BACKBONE_CONFIG))
+
+
 def load_frozen(location: Location, root: Root) -> FrozenBackbone:
     """Read the frozen backbone of a store."""
-    config = json.loads(load_file(location, root, BACKBONE_CONFIG))
     try:
         tensors = safetensors.torch.load(load_file(location, root, BACKBONE_TENSORS))
     except SafetensorError as error:
         raise IntegrityError(f"{location.url}: {BACKBONE_TENSORS}: {error}") from None
-    return FrozenBackbone(config, tensors)
+    return FrozenBackbone(load_config(location, root), tensors)

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64
+from pydantic import JsonValue
 from torch import Tensor
 
-from .backbone_files import FrozenBackbone, load_frozen
+from .backbone_files import FrozenBackbone, load_config, load_frozen
 from .coverage import Coverage
 from .errors import IncompleteError, UsageError
 from .layer_reader import LayerReader
@@ -111,6 +112,10 @@ class Store:
             there = ", ".join(map(str, self.layers))
             raise UsageError(f"layer {layer}: not in {self.url}, which has {there}; extract it with --layers")
         return LayerReader(self._location, self._root, self.coverage, layer, self._channel_scales.get(layer))
+
+    def backbone_config(self) -> dict[str, JsonValue]:
+        """Return the facts about the blocks of the backbone, without their tensors."""
+        return load_config(self._location, self._root)
 
     def frozen(self) -> FrozenBackbone:
         """Return the frozen blocks and final norm of the backbone."""

@@ -183,11 +183,62 @@ def test_unknown_backbones_name_the_nearest() -> None:
         load_backbone("deit_tiny")
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
-def test_other_families_are_refused_by_name(name: str, tmp_path: Path) -> None:
-    safetensors.torch.save_file(timm.create_model(name).state_dict(), tmp_path / "w.safetensors")
-    with pytest.raises(UsageError, match=f"backbone '{name}': is no plain vision transformer"):
-        load_backbone(name, str(tmp_path / "w.safetensors"))
+def test_a_model_without_layers_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = random_weights("test_resnet", tmp_path)
+    monkeypatch.delattr("timm.models.resnet.ResNet.forward_intermediates")
+    with pytest.raises(
+        UsageError, match=r"backbone 'test_resnet': has no layers to read; expected a model with timm's"
+    ):
+        load_backbone("test_resnet", path)
+
+
+def random_weights(name: str, folder: Path) -> str:
+    safetensors.torch.save_file(timm.create_model(name).state_dict(), folder / "w.safetensors")
+    return str(folder / "w.safetensors")
+
+
+def test_another_image_size_resamples_the_positions_as_timm_does(checkpoint: str, images: Tensor) -> None:
+    backbone = load_backbone(BACKBONE, checkpoint, "cpu", "float32", 96)
+    square = images[:, :, :96, :96]
+    model: Any = timm.create_model(BACKBONE, checkpoint_path=checkpoint).eval().requires_grad_(False)
+    model.set_input_size(img_size=96)
+    expected = model.forward_intermediates(square, norm=False, output_fmt="NLC", intermediates_only=True)
+    tokens = backbone.forward(square, ALL)
+    assert all(torch.equal(tokens[layer][:, 1:], one) for layer, one in enumerate(expected, 1))
+    assert backbone.layer_spec(3).grid == (6, 6)
+    assert backbone.preprocessing["input_size"] == [3, 96, 96]
+    assert backbone.transform(Image.new("RGB", (300, 200))).shape == (3, 96, 96)
+    assert backbone.weights_sha256 == load_backbone(BACKBONE, checkpoint).weights_sha256
+    with pytest.raises(UsageError, match=r"layer 1 has tokens \(3, 25, 64\), expected \(3, 37, 64\)"):
+        backbone.forward(images[:, :, :96, :64], [1])
+
+
+@pytest.mark.parametrize("size", [64, 100])
+def test_a_convolution_takes_any_image_size(size: int, tmp_path: Path) -> None:
+    backbone = load_backbone("test_resnet", random_weights("test_resnet", tmp_path), "cpu", "float32", size)
+    assert backbone.layer_spec(0).grid == (size // 2, size // 2)
+    assert backbone.forward(torch.zeros(2, 3, size, size), [4])[4].shape == (2, backbone.layer_spec(4).num_tokens, 96)
+
+
+@pytest.mark.parametrize("name", [BACKBONE, "mixer_s32_224"])
+def test_an_image_size_that_a_model_cannot_take_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"backbone '{name}': gives no layers for images of 100 x 100 pixels \(.+\)$"):
+        load_backbone(name, random_weights(name, tmp_path), img_size=100)
+
+
+def test_names_of_the_hub_take_their_configuration_from_there(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, images: Tensor
+) -> None:
+    asked: list[str] = []
+
+    def configuration(name: str, **_: object) -> tuple[dict[str, Any], str, dict[str, Any]]:
+        asked.append(name)
+        return {"input_size": (3, 160, 160), "fixed_input_size": True, "classifier": "head"}, BACKBONE, {}
+
+    monkeypatch.setattr("timm.models._factory.load_model_config_from_hf", configuration)
+    backbone = load_backbone("hf-hub:somebody/something", checkpoint, "cpu", "float32")
+    assert asked == ["somebody/something"]
+    assert torch.equal(backbone.forward(images, [6])[6], timm_tokens(checkpoint, images)[6])
 
 
 def test_unusable_devices_and_types_are_refused(checkpoint: str) -> None:

@@ -177,7 +177,7 @@ def test_normalised_keys_cannot_be_folded() -> None:
         (lambda: vit("vit_base_patch16_224", attn_layer="diff"), r"of another kind \(DiffAttention\)"),
         (lambda: vit("vit_base_patch16_224", act_layer="mish"), "activation Mish"),
         (lambda: vit("vit_base_patch16_224", norm_layer="rmsnorm"), r"norms of another kind \(RmsNorm\)"),
-        (lambda: timm.create_model("test_convnext"), "no sequence of transformer blocks"),
+        (lambda: timm.create_model("test_convnext"), "ConvNeXt is no plain sequence of transformer blocks"),
     ],
 )
 def test_what_cannot_be_rebuilt_is_refused_by_name(make_model: Any, reason: str) -> None:

@@ -4,6 +4,7 @@
 
 With `norm="final"` the backbone's frozen final norm is applied to the tokens of whichever layer is read, as in the
 linear evaluation of DINOv2; on the last layer this is the backbone's own output. With `norm="none"` features are raw.
+Left open, it is "final" where the backbone has a final norm as wide as the layer, and "none" where it has not.
 """
 
 from typing import Literal
@@ -23,7 +24,7 @@ class LinearConfig(Frozen):
     """Which features the probe sees."""
 
     pooling: Literal["cls", "mean", "cls+mean"] = "cls"
-    norm: Literal["final", "none"] = "final"
+    norm: Literal["final", "none"] | None = None
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -46,6 +47,13 @@ class Linear(Adapter):
         return ("norm.",)
 
     @classmethod
+    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+        """Fill in the norm."""
+        assert isinstance(config, LinearConfig)
+        fits = "norm.weight" in scope.frozen and len(scope.frozen["norm.weight"]) == scope.spec.width
+        return config.model_copy(update={"norm": config.norm or ("final" if fits else "none")})
+
+    @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse a CLS or patches that the layer does not have, and a final norm that the store does not have."""
         assert isinstance(config, LinearConfig)
@@ -55,6 +63,9 @@ class Linear(Adapter):
             return "pooling 'mean' needs patch tokens, and the store has none; use --pooling cls"
         if config.norm == "final" and "norm.weight" not in scope.frozen:
             return "norm 'final' needs the backbone's final norm, and the store has none; use norm: none"
+        if config.norm == "final" and len(scope.frozen["norm.weight"]) != scope.spec.width:
+            width = len(scope.frozen["norm.weight"])
+            return f"norm 'final' is for width {width}, and the layer has width {scope.spec.width}; use norm: none"
         return None
 
     @classmethod
