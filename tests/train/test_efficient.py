@@ -1,0 +1,55 @@
+"""Efficient probing against its formula; every query pools its own channels."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from icecore.store import LayerSpec
+from icecore.train.adapter import Scope
+from icecore.train.adapters.efficient import Efficient, EfficientConfig
+from icecore.train.noise import Noise
+from icecore.train.seen import Seen
+
+from .conftest import FROZEN
+
+WIDTH = 12
+SPEC = LayerSpec(num_tokens=7, width=WIDTH, num_prefix=1, grid=(2, 3))
+SCOPE = Scope((2,), {2: SPEC}, 5, FROZEN)
+
+
+def start(**options: Any) -> Efficient:
+    stack = Efficient.start(EfficientConfig(**options), SCOPE, [1, 2])
+    assert isinstance(stack, Efficient)
+    stack.query.data *= 20
+    return stack
+
+
+def see() -> Seen:
+    return Seen(tokens={2: torch.randn(6, 7, WIDTH, generator=torch.Generator().manual_seed(1))})
+
+
+@pytest.mark.parametrize(("num_slices", "divisor"), [(1, 1), (3, 1), (12, 1), (3, 2), (6, 2)])
+def test_it_is_its_formula(num_slices: int, divisor: int) -> None:
+    stack, seen = start(num_slices=num_slices, divisor=divisor), see()
+    norms = [nn.BatchNorm1d(WIDTH // divisor, eps=1e-6, affine=False) for _ in range(2)]
+    for training in (True, True, False):
+        stack.noise = Noise([1, 2], 0, [0.0, 0.0]) if training else None
+        found, tokens = stack(seen), seen.tokens[2]
+        for index, norm in enumerate(norms):
+            mine = {name: tensor[index] for name, tensor in stack.tensors().items()}
+            share = torch.softmax(mine["query"] @ tokens.transpose(1, 2) / WIDTH**0.5, -1)
+            slices = (tokens @ mine["value_weight"].T).unflatten(2, (num_slices, -1))
+            gathered = torch.einsum("rsn,rnsi->rsi", share, slices).flatten(1)
+            torch.testing.assert_close(found[index], norm.train(training)(gathered) @ mine["weight"].T + mine["bias"])
+
+
+def test_the_number_of_parameters() -> None:
+    assert start(num_slices=3, divisor=2).num_parameters == 3 * WIDTH + WIDTH * 6 + 5 * 6 + 5
+
+
+def test_slices_must_be_equal() -> None:
+    reason = Efficient.refuse(EfficientConfig(num_slices=5), SCOPE)
+    assert reason is not None
+    assert reason.startswith("5 slices of the width 12 / divisor 1: expected equal ones")

@@ -1,0 +1,99 @@
+"""Efficient probing: many queries, each of which pools its own slice of the channels (Psomas et al. 2025).
+
+    a_j = softmax(Q_j . x / sqrt(width))          over the tokens x as they are; Q: slice x width; one head
+    f = [a_1 (x W_V)_1, ..., a_s (x W_V)_s]       W_V: width / divisor x width, its channels in s equal slices
+    logits = W BatchNorm(f) + b                   over the rows, without affine
+
+Slice x width + width^2 / divisor numbers, and the classifier. Q is drawn from N(0, 0.02^2). The values are projected
+after pooling: slices divide the channels, s <= width / divisor, so that pooling whole tokens (s token width
+multiply-adds) is never more than projecting them (token width^2 / divisor).
+
+As in the code that its published figures came from; its text describes another form. Inferred: W_V from
+U(-1/sqrt(n), 1/sqrt(n)), the classifier N(0, 0.01^2), biases zero. `norm` true normalises each token first.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from icecore.store import Frozen
+
+from ..adapter import Adapter, Scope
+from ..batch_norm import moments
+from ..folded import attend
+from ..project import project
+from ..seen import Seen
+from ..span import unfit
+
+EPS = 1e-6
+
+
+class EfficientConfig(Frozen):
+    """How many queries there are, one a slice, and by how much the values are narrower than the tokens."""
+
+    num_slices: int = Field(default=32, ge=1)
+    divisor: int = Field(default=1, ge=1)
+    norm: bool = False
+
+
+class Efficient(Adapter):
+    """A stack of efficient probes on one layer."""
+
+    Config = EfficientConfig
+    config: EfficientConfig
+    reads = frozenset({"tokens"})
+    untrained = ("running_mean", "running_variance")
+    query: Tensor
+    value_weight: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse slices that do not divide the channels, and tokens without patches."""
+        assert isinstance(config, EfficientConfig)
+        width = scope.spec.width
+        if width % config.divisor or (width // config.divisor) % config.num_slices:
+            return (
+                f"{config.num_slices} slices of the width {width} / divisor {config.divisor}: expected equal ones; "
+                "choose num_slices and divisor among its divisors"
+            )
+        return unfit(scope)
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one probe, as the module's docstring says."""
+        assert isinstance(config, EfficientConfig)
+        width = scope.spec.width
+        inner = width // config.divisor
+        return {
+            "query": torch.randn(config.num_slices, width, generator=generator) * 0.02,
+            "value_weight": (torch.rand(inner, width, generator=generator) * 2 - 1) / math.sqrt(width),
+            "running_mean": torch.zeros(inner),
+            "running_variance": torch.ones(inner),
+            "weight": torch.randn(scope.num_outputs, inner, generator=generator) * 0.01,
+            "bias": torch.zeros(scope.num_outputs),
+        }
+
+    def _gathered(self, seen: Seen) -> Float[Tensor, "adapter row inner"]:
+        """Pool whole tokens with every query, then project each slice of the values from what its query pooled."""
+        tokens = seen.tokens[self.scope.layers[0]]
+        if self.config.norm:
+            tokens = layer_norm(tokens, tokens.shape[-1:], eps=EPS)
+        num_adapters, num_slices, width = self.query.shape
+        pooled = attend(tokens, self.query.flatten(0, 1) / math.sqrt(width))  # row, adapter x slice, width
+        weights = self.value_weight.view(num_adapters * num_slices, -1, width)
+        values = project(pooled.transpose(0, 1), weights)  # adapter x slice, row, inner / slice
+        return values.unflatten(0, (num_adapters, num_slices)).transpose(1, 2).flatten(2).float()
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Gather, normalise over the rows, classify."""
+        values = self._gathered(seen)
+        running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
+        mean, variance = moments(values, *running, self.noise is not None)
+        normed = (values - mean[:, None]) * (variance + EPS).rsqrt()[:, None]
+        return project(self.drop(normed), self.weight) + self.bias[:, None]

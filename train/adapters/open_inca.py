@@ -1,0 +1,147 @@
+"""Open-InCA: InCA with one query a class and a diagonal classifier, so that classes come and go (arXiv 2303.04105).
+
+    q = W_Q Q + b_Q                    queries Q: class x width
+    E = W_O MHA(q, LN_in(x), LN_in(x)) + b_O        one vector a class; queries do not see each other
+    logit_c = <w_c, LN(E_c)> + b_c     W: class x width, the affine of LN in W
+
+A class is 2 width + 1 numbers: its rows of Q, W and b. No logit depends on another class: outside of training classes
+are computed in tiles of one fixed shape, so that adding or removing some leaves every other logit bit-identical. In
+training the attention is folded while classes (heads - 1) < width; beyond, it projects the tokens.
+
+`loss` "independent" makes a logit mean the same whichever classes were trained beside it (see `icecore.train.extend`).
+
+Inferred: all but the query a class and the diagonal classifier; initialised as InCA, W from N(0, 0.01^2).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import layer_norm, pad
+
+from icecore.store import Frozen
+
+from ..adapter import Adapter, Scope
+from ..cross_attention import attend_keys, attend_projected, folds, project_tokens
+from ..folded import fold, project_values
+from ..project import project
+from ..seen import Seen
+
+HEAD_WIDTH = 64  # of the usual vision transformers
+TILE = 16  # classes computed at a time outside of training
+PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class
+
+
+class OpenInCAConfig(Frozen):
+    """The shape of the attention; `num_heads` None: one for every 64 channels."""
+
+    num_heads: int | None = None
+
+
+class OpenInCA(Adapter):
+    """A stack of Open-InCA adapters on one layer."""
+
+    Config = OpenInCAConfig
+    config: OpenInCAConfig
+    reads = frozenset({"attention"})
+    query: Tensor
+    query_weight: Tensor
+    query_bias: Tensor
+    key_weight: Tensor
+    value_weight: Tensor
+    value_bias: Tensor
+    out_weight: Tensor
+    out_bias: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+        """Fill in the number of heads."""
+        assert isinstance(config, OpenInCAConfig)
+        return config.model_copy(update={"num_heads": config.num_heads or max(1, scope.spec.width // HEAD_WIDTH)})
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse heads that do not divide the width."""
+        assert isinstance(config, OpenInCAConfig)
+        if not config.num_heads or scope.spec.width % config.num_heads:
+            return f"{config.num_heads} heads: expected a divisor of the width {scope.spec.width}; choose --heads"
+        return None
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one adapter, as the module's docstring says."""
+        width, bound = scope.spec.width, math.sqrt(3 / scope.spec.width)  # Xavier-uniform of a square matrix
+        drawn = {
+            f"{name}_weight": (torch.rand(width, width, generator=generator) * 2 - 1) * bound
+            for name in ("query", "key", "value", "out")
+        }
+        drawn |= {f"{name}_bias": torch.zeros(width) for name in ("query", "value", "out")}
+        return drawn | draw_classes(scope.num_outputs, width, generator)
+
+    @property
+    def _num_heads(self) -> int:
+        assert self.config.num_heads is not None  # settled
+        return self.config.num_heads
+
+    @property
+    def _folds(self) -> bool:
+        return self.noise is not None and folds(self.scope.num_outputs, self._num_heads, self.scope.spec.width)
+
+    def _projected(self, queries: Float[Tensor, "adapter query width"]) -> Float[Tensor, "adapter query width"]:
+        return project(queries, self.query_weight) + self.query_bias[:, None]
+
+    def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
+        """Fold the keys into the classes' queries, in training and where that costs less."""
+        if not self._folds:
+            return {}
+        return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self._num_heads)}
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Return every class's logit, of its own query alone."""
+        layer = self.scope.layers[0]
+        if self._folds:
+            values = project_values(seen.pooled[layer], self.value_weight, self.value_bias, self._num_heads)
+            return self._logits(values, self.weight, self.bias)
+        if self.noise is None:
+            return self._tiled(seen.normalised[layer])
+        weights = (self.key_weight, self.value_weight, self.value_bias, self._num_heads)
+        values = attend_projected(seen.normalised[layer], self._projected(self.query), *weights)
+        return self._logits(values, self.weight, self.bias)
+
+    def _tiled(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row classes"]:
+        """Return the logits of all classes, so many at a time, the last tile padded: no shape depends on the others."""
+        keys, values = project_tokens(tokens, self.key_weight, self.value_weight, self._num_heads)
+        logits: list[Tensor] = []
+        for start in range(0, self.scope.num_outputs, TILE):
+            query, weight, bias = (self._tile(name, start) for name in PER_CLASS)
+            gathered = attend_keys(keys, values, self._projected(query), self._num_heads)
+            gathered = gathered + self.value_bias[:, None, None].to(gathered.dtype)
+            logits.append(self._logits(gathered, weight, bias))
+        return torch.cat(logits, -1)[..., : self.scope.num_outputs]
+
+    def _tile(self, name: str, start: int) -> Float[Tensor, "adapter tile *width"]:
+        rows = self.get_parameter(name)[:, start : start + TILE]
+        missing = TILE - rows.shape[1]
+        return pad(rows, (0, 0, 0, missing) if rows.ndim == 3 else (0, missing))
+
+    def _logits(
+        self,
+        values: Float[Tensor, "adapter row query width"],
+        weight: Float[Tensor, "adapter query width"],
+        bias: Float[Tensor, "adapter query"],
+    ) -> Float[Tensor, "adapter row query"]:
+        out = project(values.flatten(1, 2), self.out_weight).float() + self.out_bias[:, None]
+        normed = layer_norm(out, out.shape[-1:]).view(values.shape)
+        return (self.drop(normed) * weight[:, None]).sum(-1) + bias[:, None]
+
+
+def draw_classes(num_classes: int, width: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw what belongs to some classes alone."""
+    return {
+        "query": torch.randn(num_classes, width, generator=generator) * 0.02,
+        "weight": torch.randn(num_classes, width, generator=generator) * 0.01,
+        "bias": torch.zeros(num_classes),
+    }
