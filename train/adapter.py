@@ -5,8 +5,9 @@ leading `adapter` axis, one forward serves all, and one adapter is a stack of on
 configuration and layers, and nothing else: no parameter, no statistic, no randomness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, StoreSpec
 
+from .frozen_block import FrozenBlock
 from .noise import Noise
 from .seen import Reads, Seen
 
@@ -27,6 +29,7 @@ class Scope:
     specs: dict[int, LayerSpec]
     num_outputs: int
     backbone: FrozenBackbone
+    tokens: str = "all"  # that the store keeps of each layer
 
     @property
     def spec(self) -> LayerSpec:
@@ -37,6 +40,11 @@ class Scope:
     def frozen(self) -> dict[str, Tensor]:
         """The backbone's frozen tensors that the family uses, by timm's names."""
         return self.backbone.tensors
+
+    @cached_property
+    def blocks(self) -> dict[int, FrozenBlock]:
+        """The frozen blocks by the layer that each reads, of all layers but the deepest; IcecoreError if not there."""
+        return {k: FrozenBlock.of(self.backbone.config, self.frozen, k) for k in self.layers[:-1]}
 
     @property
     def eps(self) -> float:
@@ -51,6 +59,7 @@ class Adapter(nn.Module):
     """A stack of adapters of one family and configuration; subclasses say what they read, draw and compute."""
 
     Config: ClassVar[type[Frozen]]
+    axes: ClassVar[Mapping[str, tuple[object, ...]]] = {"lr": (1e-3, 3e-3), "weight_decay": (0.01, 0.3)}  # by default
     reads: ClassVar[frozenset[Reads]]
     untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
     noise: Noise | None = None  # of the training step that is under way; None outside of training
@@ -151,4 +160,5 @@ def make_scope(spec: StoreSpec, backbone: FrozenBackbone, layers: tuple[int, ...
         specs={layer: spec.layers[layer] for layer in layers},
         num_outputs=len(spec.classes),
         backbone=FrozenBackbone(backbone.config, tensors),
+        tokens=spec.identity.tokens,
     )

@@ -17,15 +17,19 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 class TrainSettings(Frozen):
     """One sweep: families x layers x family options x learning rates x weight decays x seeds.
 
+    `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
+    of this process train. `memory` is then what each worker may take.
+
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
-    `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families.
+    `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An
+    axis that is None is each family's own: `Adapter.axes`, or what its configuration starts with.
     """
 
     adapters: tuple[str, ...] = ("linear", "inca")
     layers: str = "all"
-    lr: tuple[float, ...] = (1e-3, 3e-3)
-    weight_decay: tuple[float, ...] = (0.01, 0.3)
-    queries: tuple[int, ...] = (1,)
+    lr: tuple[float, ...] | None = None
+    weight_decay: tuple[float, ...] | None = None
+    queries: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
     pooling: tuple[str, ...] = ("cls", "mean")
     options: dict[str, dict[str, list[JsonValue]]] = Field(default_factory=dict)
@@ -42,12 +46,14 @@ class TrainSettings(Frozen):
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: str = "4GB"
+    workers: int = Field(default=0, ge=0)
+    scheduler: str | None = None
     checkpoint_seconds: float = Field(default=60.0, ge=0)
 
     @field_validator("lr", "weight_decay")
     @classmethod
-    def _are_rates(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if not values or not all(math.isfinite(value) and value >= 0 for value in values):
+    def _are_rates(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if values is not None and not (values and all(math.isfinite(value) and value >= 0 for value in values)):
             raise ValueError(f"{list(values)}: expected one or more finite numbers that are not negative")
         return values
 
@@ -61,6 +67,10 @@ class SelectSettings(Frozen):
     """How to choose among the trained adapters, and how sure to be of the figures."""
 
     selector: str = "best"
+    one_standard_error: bool = False
+    top: int = Field(default=20, ge=1)
+    max_layer: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, gt=0, le=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     num_resamples: int = Field(default=2000, ge=100)
     seed: int = 0

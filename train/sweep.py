@@ -54,13 +54,14 @@ def parse_layers(text: str, store: Store) -> tuple[int, ...]:
 
 
 def _grid(family: type[Adapter], name: str, settings: TrainSettings) -> Iterator[dict[str, object]]:
-    """Yield every combination of the axes that a family has."""
+    """Yield every combination of the axes that a family has; its own where nothing is asked for."""
     shared = {"num_queries": settings.queries, "num_heads": settings.heads, "pooling": settings.pooling}
     recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
         "epochs": (settings.epochs,)
     }
-    axes = {axis: values for axis, values in shared.items() if values and axis in family.Config.model_fields}
-    axes = axes | recipe | {axis: tuple(values) for axis, values in settings.options.get(name, {}).items()}
+    asked = {axis: values for axis, values in shared.items() if axis in family.Config.model_fields} | recipe
+    axes = {**Adapter.axes, **family.axes} | {axis: values for axis, values in asked.items() if values}
+    axes |= {axis: tuple(values) for axis, values in settings.options.get(name, {}).items()}
     for point in itertools.product(*axes.values()):
         yield dict(zip(axes, point, strict=True))
 

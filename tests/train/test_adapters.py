@@ -13,24 +13,42 @@ from icecore.train.seen import Reads, Seen, make_seen
 
 from .conftest import FROZEN, NORM, SPEC, WIDTH
 
-SCOPE = Scope((2,), {2: SPEC}, 5, FROZEN)
+SPECS = {0: SPEC, 1: SPEC, 2: SPEC}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("linear", {}),
     ("linear", {"pooling": "cls+mean", "norm": "none"}),
+    ("linear", {"pooling": "cls+mean", "num_layers": 2}),
     ("inca", {"num_heads": 4}),
+    ("inca", {"num_heads": 2, "tokens": "patches"}),
     ("inca", {"num_queries": 3, "num_heads": 2, "input_affine": True}),
+    ("vqt", {}),
+    ("vqt", {"num_queries": 3, "keep": 0.5}),
+    ("losa", {"rank": 2, "side_pooling": "mean"}),
+    ("losa", {"rank": 3, "gate": True, "accumulate": False, "norm": False, "frames": 7}),
+    ("attentive", {"num_heads": 4, "num_layers": 2}),
+    ("attentive", {"num_heads": 2, "num_queries": 20}),
+    ("attentive", {"form": "vjepa", "num_heads": 2}),
+    ("efficient", {"num_slices": 4}),
+    ("efficient", {"num_slices": 2, "divisor": 4, "norm": True}),
+    ("open_inca", {"num_heads": 4}),
 ]
 EVERY = pytest.mark.parametrize(("name", "options"), CASES)
 
 
 def make(name: str, options: dict[str, Any], seeds: list[int]) -> Adapter:
     family = get_adapter(name)
-    return family.start(family.settle(family.Config.model_validate(options), SCOPE), SCOPE, seeds)
+    config = family.Config.model_validate(options)
+    layers = family.spans(config, tuple(SPECS))[-1]
+    scope = Scope(layers, {layer: SPECS[layer] for layer in layers}, 5, FROZEN)
+    config = family.settle(config, scope)
+    assert family.refuse(config, scope) is None
+    return family.start(config, scope, seeds)
 
 
 def see(num_rows: int = 6, reads: frozenset[Reads] = frozenset({"features"})) -> Seen:
-    tokens = torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=torch.Generator().manual_seed(3))
-    return make_seen({2: tokens}, SCOPE.specs, SCOPE.eps, reads)
+    generator = torch.Generator().manual_seed(3)
+    tokens = {layer: torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=generator) for layer in (2, 1, 0)}
+    return make_seen(tokens, SPECS, 1e-6, reads)
 
 
 def test_every_family_has_a_case() -> None:
@@ -59,6 +77,8 @@ def test_a_row_does_not_depend_on_its_batch_mates(name: str, options: dict[str, 
 @EVERY
 def test_every_parameter_has_the_adapter_axis_and_learns(name: str, options: dict[str, Any]) -> None:
     stack = make(name, options, [1, 2])
+    for parameter in stack.parameters():  # away from zeros, behind which nothing moves at first
+        parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 10
     loss = forward([stack], see(6, stack.reads))[0][..., 0].sum()  # of one class: sums over classes can cancel
     gradients = torch.autograd.grad(loss, list(stack.parameters()))
     for (parameter_name, parameter), gradient in zip(stack.named_parameters(), gradients, strict=True):
@@ -70,6 +90,30 @@ def test_inca_has_one_full_width_attention_and_a_classifier() -> None:
     stack = make("inca", {"num_heads": 4, "num_queries": 2}, [0])
     attention = 4 * WIDTH * WIDTH + 3 * WIDTH  # the key bias is nothing: the softmax removes it
     assert stack.num_parameters == attention + 2 * WIDTH + 2 * WIDTH + 5 * WIDTH + 5
+
+
+def test_patches_are_all_that_is_seen_where_that_is_asked() -> None:
+    stack = make("inca", {"num_heads": 4, "tokens": "patches"}, [1])
+    seen, other = see(reads=stack.reads), see(reads=stack.reads)
+    other.normalised[2][:, 0] += 1
+    assert torch.equal(forward([stack], seen)[0], forward([stack], other)[0])
+    other.normalised[2][:, 1] += 1
+    assert not torch.equal(forward([stack], seen)[0], forward([stack], other)[0])
+    everything = make("inca", {"num_heads": 4}, [1])
+    assert everything.num_parameters == stack.num_parameters
+
+
+@pytest.mark.parametrize("norm", ["final", "none"])
+def test_the_linear_probe_of_the_last_layers_has_their_cls_and_the_mean_of_the_last(norm: str) -> None:
+    stack = make("linear", {"pooling": "cls+mean", "num_layers": 2, "norm": norm}, [0])
+    seen = see(reads=frozenset({"features", "tokens"}))
+    tokens = torch.nn.Identity() if norm == "none" else torch.nn.LayerNorm(WIDTH, eps=1e-6)
+    if norm == "final":
+        tokens.load_state_dict({name.removeprefix("norm."): tensor for name, tensor in NORM.items()})
+    first, last = tokens(seen.tokens[1]), tokens(seen.tokens[2])
+    features = torch.cat([first[:, 0], last[:, 0], last[:, 1:].mean(1)], 1)
+    expected = features @ stack.get_parameter("weight")[0].T + stack.get_parameter("bias")[0]
+    torch.testing.assert_close(stack(seen)[0], expected)
 
 
 def test_heads_are_64_wide_unless_told() -> None:

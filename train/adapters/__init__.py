@@ -3,12 +3,22 @@
 from icecore.store import choose
 
 from ..adapter import Adapter, Scope
+from .attentive import Attentive
+from .efficient import Efficient
 from .inca import InCA
 from .linear import Linear
+from .losa import LoSA
+from .open_inca import OpenInCA
+from .vqt import VQT
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "linear": Linear,
     "inca": InCA,
+    "losa": LoSA,
+    "attentive": Attentive,
+    "efficient": Efficient,
+    "open_inca": OpenInCA,
+    "vqt": VQT,
 }
 
 

@@ -1,0 +1,138 @@
+"""VQT: queries that look at every block's input through the frozen block, and one linear head (arXiv 2212.03220).
+
+    h = W_O MHA(W_Q LN1(P_l), W_K LN1(x_{l-1}), W_V LN1(x_{l-1})) + b_O       P_l: query x width, one set a block
+    Z_l = P_l + h + MLP(LN2(P_l + h))                                     all weights of block l, frozen
+    logits = W [ LN_f(x_L)_CLS ; Z_1 ; ... ; Z_L ] + b                    each of the L + 1 segments of length 1
+
+The queries are no token of any image and leave no trace in x: blocks do not depend on each other. They look at all
+rows alike, so the key and value projections fold and no token is projected. P is drawn from U(-v, v),
+v^2 = 6 / (3 * 16^2 + width), W Kaiming-normal (fan out), b zero.
+
+With `keep` below 1 training has three phases of equal length: queries and head; queries frozen, a fresh head with a
+group lasso (`lasso` times the sum over dimensions of ||W[:, j]||); a fresh head on the share `keep` of dimensions that
+came out the most relevant.
+
+Inferred: dropout of 0.1 on P, which the released code draws for every image, is drawn once a step for all of them, as
+folding asks; the mean of the patches stands for a CLS that is not there; patches of 16 pixels in v, whatever they are;
+equal phases (the code runs each for all epochs, the second at half the learning rate). The code's bias -log(99) is a
+constant that the softmax removes.
+
+Trains well at learning rates that others cannot bear, without weight decay: 0.1 for one query, 0.025 for ten.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from icecore.store import Frozen
+
+from ..adapter import Scope
+from ..group_lasso import keep_top, lasso
+from ..project import project
+from ..seen import POOLINGS, Seen
+from ..through_blocks import ThroughBlocks
+
+QUERY_DROPOUT = 0.1
+PATCH_SIZE = 16  # of the backbones that the initialisation was made for
+
+
+class VQTConfig(Frozen):
+    """How many queries look at each block's input, and which share of what they bring is kept."""
+
+    num_queries: int = Field(default=1, ge=1)
+    keep: float = Field(default=1.0, gt=0, le=1)
+    lasso: float = Field(default=1e-4, ge=0)
+
+
+class VQT(ThroughBlocks):
+    """A stack of VQT adapters on all layers."""
+
+    Config = VQTConfig
+    config: VQTConfig
+    reads = frozenset({"features", "attention"})
+    untrained = ("phase", "frozen_query", "kept")
+    axes: ClassVar = {"lr": (0.025, 0.1), "weight_decay": (0.0,)}
+    query: Tensor
+    weight: Tensor
+    bias: Tensor
+    phase: Tensor
+    frozen_query: Tensor
+    kept: Tensor
+
+    @classmethod
+    def phases(cls, config: Frozen) -> tuple[float, ...]:
+        """Train queries, then choose dimensions, then train a head on them; or queries and head at once."""
+        assert isinstance(config, VQTConfig)
+        return (1 / 3, 1 / 3, 1 / 3) if config.keep < 1 else (1.0,)
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse blocks that normalise every key too: their attention does not fold."""
+        refusal = super().refuse(config, scope)
+        if refusal is None and not scope.blocks[0].can_fold:
+            return "the backbone's attention normalises every key, so queries cannot be folded; choose synqt"
+        return refusal
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one adapter, as the module's docstring says."""
+        assert isinstance(config, VQTConfig)
+        width, num_blocks = scope.spec.width, len(scope.layers) - 1
+        bound = math.sqrt(6 / (3 * PATCH_SIZE**2 + width))
+        query = (torch.rand(num_blocks, config.num_queries, width, generator=generator) * 2 - 1) * bound
+        num_features = width * (1 + num_blocks * config.num_queries)
+        drawn = {"query": query, **_head(scope.num_outputs, num_features, generator)}
+        if config.keep < 1:
+            drawn |= {"phase": torch.zeros(()), "frozen_query": query, "kept": torch.ones(num_features)}
+        return drawn
+
+    def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
+        """Freeze the queries, or keep the best dimensions; the head begins anew."""
+        with torch.no_grad():
+            self.phase[index] = phase
+            if phase == 1:
+                self.frozen_query[index] = self.query[index]
+            else:
+                self.kept[index] = keep_top(self.weight[index], self.config.keep)
+            for name, drawn in _head(self.scope.num_outputs, self.weight.shape[-1], generator).items():
+                getattr(self, name)[index] = drawn
+
+    def penalty(self) -> Float[Tensor, " adapter"] | None:
+        """Return the group lasso, for those that are choosing dimensions."""
+        return (self.phase == 1) * lasso(self.weight) * self.config.lasso if self.config.keep < 1 else None
+
+    def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
+        """Fold the queries through every block; what was dropped of them holds for the forward that follows."""
+        query = self.drop(self.query, QUERY_DROPOUT)
+        if self.config.keep < 1:
+            query = torch.where(self.phase[:, None, None, None] > 0, self.frozen_query, query)
+        self._asked = query.unbind(1)
+        return {k: block.fold(query) for k, block, query in zip(self.inputs, self.blocks, self._asked, strict=True)}
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Take what the queries pooled through the rest of their blocks, and classify all of it."""
+        segments = [self._final(seen).expand(self.num_adapters, -1, -1)]
+        for layer, block, query in zip(self.inputs, self.blocks, self._asked, strict=True):
+            middle = query[:, None] + block.gathered(seen.pooled[layer])  # adapter row query width
+            segments.append((middle + block.mlp(middle)).flatten(2))
+        features = torch.cat([normalize(segment, dim=-1) for segment in segments], -1)
+        if self.config.keep < 1:
+            features = features * self.kept[:, None]
+        return project(self.drop(features), self.weight) + self.bias[:, None]
+
+    def _final(self, seen: Seen) -> Float[Tensor, "row width"]:
+        """Return the backbone's own output."""
+        pooling = "cls_normalised" if self.scope.spec.num_prefix else "mean_normalised"
+        features = seen.features[max(self.scope.layers)][:, POOLINGS.index(pooling)]
+        gamma, beta = (self.scope.frozen[f"norm.{name}"].to(features) for name in ("weight", "bias"))
+        return features * gamma + beta
+
+
+def _head(num_outputs: int, num_features: int, generator: torch.Generator) -> dict[str, Tensor]:
+    weight = torch.randn(num_outputs, num_features, generator=generator) * math.sqrt(2 / num_outputs)
+    return {"weight": weight, "bias": torch.zeros(num_outputs)}
