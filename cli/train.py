@@ -36,6 +36,8 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
     memory: Annotated[str | None, typer.Option(metavar="4GB", help="The most memory that tokens may take.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Train in N processes of this machine.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Train on a dask cluster.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The cost, for another program.")] = False,
 ) -> None:
     """Train adapters on every chosen layer of STORE, all of them at once; comma lists make a grid.

@@ -13,6 +13,7 @@ from .estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, re
 from .layer_reader import LayerReader
 from .layout import Shard
 from .location import write_atomic
+from .lock import only_writer
 from .reader import Store, open_store
 from .samples import Sample, dataset_sha256
 from .shard_writer import ShardWriter
@@ -46,6 +47,7 @@ __all__ = [
     "estimate_size",
     "free_bytes",
     "missing_bytes",
+    "only_writer",
     "open_store",
     "open_writer",
     "require_room",

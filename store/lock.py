@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LockedError
-from .location import LocalFolder, Location
+from .location import LocalFolder, Location, open_location
 
 LOCK = "lock"
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
+
+
+def only_writer(folder: str) -> contextlib.AbstractContextManager[None]:
+    """Hold a folder at a path or fsspec URL for writing; LockedError names who does."""
+    return writing(open_location(folder))
 
 
 @contextlib.contextmanager

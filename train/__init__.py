@@ -4,12 +4,13 @@ Reads stores and writes RUN folders and bundles. Knows nothing of images, and ne
 """
 
 from .bundle import Bundle, load_bundle
+from .progress import Progress
 from .run import Run, open_run
 from .score import LayerScore, score
 from .select import select
 from .selection import Figures, Selected, Selection, TableRow
 from .settings import ScoreSettings, SelectSettings, TrainSettings
-from .train import Progress, train
+from .train import train
 
 __all__ = [
     "Bundle",

@@ -5,16 +5,17 @@ group in progress. An adapter is known by its id, which is the hash of its confi
 adapters of a sweep share (rows, order, type): the same of both is never trained twice.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from icecore.store import Store, UsageError, write_atomic
+from icecore.store import Store, UsageError, only_writer, write_atomic
 
 from .candidate import Candidate
 from .checkpoint import candidates_of
@@ -38,18 +39,25 @@ class Outcome:
 
 
 class Ledger:
-    """The ledger of one RUN, for one store under some conditions."""
+    """The ledger of one RUN, under some conditions; workers read and add to it while the sweep holds it."""
 
-    def __init__(self, run: str, store: Store, conditions: dict[str, Any], halving: bool) -> None:
-        _require_free(Path(run), store)
-        self._folder = Path(run) / "ledger"
+    def __init__(self, run: str, conditions: dict[str, Any], halving: bool) -> None:
+        self._run = Path(run)
+        self._folder = self._run / "ledger"
         self._conditions = conditions
         self._halving = halving
-        for unfinished in self._folder.glob(".*"):  # what a killed process was writing
-            unfinished.unlink(missing_ok=True)
-        facts = {"store": store.url, "identity_sha256": store.identity.sha256}
-        write_atomic(str(self._folder / STORE), json.dumps(facts, indent=2).encode())
-        self._forget_parts_of_what_ended()
+
+    @contextlib.contextmanager
+    def held(self, store: Store) -> Iterator[None]:
+        """Let nobody else train into this RUN; UsageError if it is another store's, LockedError if it is in use."""
+        _require_free(self._run, store)
+        with only_writer(str(self._folder)):
+            for unfinished in self._folder.glob(".*"):  # what a killed process was writing
+                unfinished.unlink(missing_ok=True)
+            facts = {"store": store.url, "identity_sha256": store.identity.sha256}
+            write_atomic(str(self._folder / STORE), json.dumps(facts, indent=2).encode())
+            self._forget_parts_of_what_ended()
+            yield
 
     def outcomes(self, asked: Sequence[Candidate]) -> list[Outcome]:
         """Return what is known of the candidates asked for, each once; one that a rung stopped, only when halving."""

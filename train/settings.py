@@ -20,6 +20,9 @@ class TrainSettings(Frozen):
     `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
     of this process train. `memory` is then what each worker may take.
 
+    `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
+    of this process train. `memory` is then what each worker may take.
+
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
     `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An
     axis that is None is each family's own: `Adapter.axes`, or what its configuration starts with.
@@ -46,6 +49,8 @@ class TrainSettings(Frozen):
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: str = "4GB"
+    workers: int = Field(default=0, ge=0)
+    scheduler: str | None = None
     workers: int = Field(default=0, ge=0)
     scheduler: str | None = None
     checkpoint_seconds: float = Field(default=60.0, ge=0)

@@ -1,0 +1,91 @@
+"""The groups of a sweep on the workers of a dask cluster: a task a group; what they train comes back by the ledger.
+
+Store and RUN must be where every worker can reach them. A task may run twice, after its worker died: it goes on from
+the last checkpoint, and what ended is not trained again.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+
+from icecore.store import IcecoreError, UsageError, open_store
+
+from .candidate import Candidate
+from .ledger import Ledger
+from .preparation import prepare
+from .progress import Meter
+from .settings import TrainSettings
+from .task import Task, run_task, tasks_of
+from .work import conditions
+
+CONNECT_SECONDS = 10
+
+
+def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[Task], meter: Meter) -> None:
+    """Train every task on some worker; returns when all are in the ledger."""
+    given = settings.model_dump(mode="json")
+    with _cluster(settings) as client:
+        futures: dict[Future, Task] = {}
+        for task in tasks:
+            asked = [candidate.model_dump(mode="json") for candidate in task.candidates]
+            futures[client.submit(train_group, _everywhere(store), _everywhere(out), given, asked, pure=False)] = task
+        try:
+            for future in as_completed(futures):
+                meter.add(_result(future, futures[future]), futures[future].layers)
+        except BaseException:
+            client.cancel(list(futures))
+            raise
+
+
+def train_group(store: str, out: str, settings: dict[str, Any], asked: list[dict[str, Any]]) -> int:
+    """Train what is not in the ledger yet, on one thread; return the epochs of single adapters. Runs on a worker."""
+    torch.set_num_threads(1)
+    source, parsed = open_store(store), TrainSettings.model_validate(settings)
+    candidates = [Candidate.model_validate(one) for one in asked]
+    _, work = prepare(source, parsed)
+    ledger = Ledger(out, conditions(work.split, parsed, work.dtype), parsed.halving)
+    ended = {result.candidate.adapter_id for known in ledger.outcomes(candidates) for result in known.results}
+    pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]
+    counts: list[int] = []
+    for task in tasks_of(pending, ledger.checkpoints(pending)):
+        run_task(work, task, ledger, counts.append, lambda: False)
+    return sum(counts)
+
+
+@contextlib.contextmanager
+def _cluster(settings: TrainSettings) -> Iterator[Client]:
+    """Use the cluster at an address, or start one of this machine's processes."""
+    if settings.scheduler is None:
+        local = LocalCluster(settings.workers, processes=True, threads_per_worker=1, dashboard_address=None)  # pyright: ignore
+        with local, Client(local) as client:
+            yield client
+        return
+    try:
+        client = Client(settings.scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"scheduler {settings.scheduler!r}: {reason}; expected the address of a dask scheduler"
+        ) from None
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise IcecoreError(f"scheduler {settings.scheduler!r}: has no workers; start some with dask worker")
+        yield client
+
+
+def _result(future: Future, task: Task) -> int:
+    try:
+        return int(future.result())
+    except KilledWorker:
+        layers = ", ".join(map(str, task.layers))
+        raise IcecoreError(
+            f"layers {layers}: every worker that trained them died; give workers more memory, or lower --memory"
+        ) from None
+
+
+def _everywhere(url: str) -> str:
+    return url if "://" in url else str(Path(url).resolve())
