@@ -21,7 +21,7 @@ def ladder(layers: Layers, every: int = 1) -> list[Layers]:
     return [blocks[::-1][:: max(1, every)][::-1]]
 
 
-def unfit(scope: Scope, num_layers: int = 1) -> str | None:
+def unfit(scope: Scope, num_layers: int = 1, needs_patches: bool = True) -> str | None:
     """Say why some layers cannot be read together, token by token; None if they can."""
     if len(scope.layers) < num_layers:
         return (
@@ -31,6 +31,6 @@ def unfit(scope: Scope, num_layers: int = 1) -> str | None:
     if len({(spec.num_tokens, spec.width) for spec in scope.specs.values()}) > 1:
         shapes = ", ".join(f"{k}: {spec.num_tokens} x {spec.width}" for k, spec in sorted(scope.specs.items()))
         return f"it reads layers token by token, and they differ in tokens x width ({shapes}); choose alike --layers"
-    if scope.spec.num_tokens == scope.spec.num_prefix:
+    if needs_patches and scope.spec.num_tokens == scope.spec.num_prefix:
         return f"it needs patch tokens, and the store has {scope.spec.num_tokens} others; extract with --tokens all"
     return None

@@ -6,10 +6,12 @@
 
 Inferred, for want of public code: the norms' place, the mean over queries, the initialisation (queries N(0, 0.02^2),
 projections Xavier-uniform, classifier N(0, 0.01^2), biases zero). LN_in has no affine unless `input_affine`: W_K and
-W_V can absorb one. There is no key bias: it shifts all logits of a query alike, and the softmax removes it.
+W_V can absorb one. There is no key bias: it shifts all logits of a query alike, and the softmax removes it. With
+`tokens` "patches" the queries look at those alone.
 """
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -19,9 +21,10 @@ from torch.nn.functional import layer_norm
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
-from ..folded import fold, project_values
+from ..folded import attend, fold, project_values
 from ..project import project
 from ..seen import Seen
+from ..span import unfit
 
 HEAD_WIDTH = 64  # of the usual vision transformers
 
@@ -32,6 +35,7 @@ class InCAConfig(Frozen):
     num_queries: int = 1
     num_heads: int | None = None
     input_affine: bool = False
+    tokens: Literal["all", "patches"] = "all"
 
 
 class InCA(Adapter):
@@ -61,14 +65,14 @@ class InCA(Adapter):
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
-        """Refuse heads that do not divide the width."""
+        """Refuse heads that do not divide the width, and tokens without patches where only those are looked at."""
         assert isinstance(config, InCAConfig)
         if config.num_queries < 1 or not config.num_heads or scope.spec.width % config.num_heads:
             return (
                 f"{config.num_queries} queries and {config.num_heads} heads: expected at least one query, and "
                 f"heads that divide the width {scope.spec.width}; choose --queries and --heads"
             )
-        return None
+        return unfit(scope, needs_patches=config.tokens == "patches")
 
     @classmethod
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
@@ -94,13 +98,23 @@ class InCA(Adapter):
         return self.config.num_heads
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
+        """Return the folded queries, that meet all tokens together with everybody's."""
+        return {self.scope.layers[0]: self._folded()} if self.config.tokens == "all" else {}
+
+    def _folded(self) -> Float[Tensor, "adapter folded width"]:
         """Project the queries and fold the keys into them."""
         projected = project(self.query, self.query_weight) + self.query_bias[:, None]
-        return {self.scope.layers[0]: fold(projected, self.key_weight, self._num_heads, self._affine("gamma"))}
+        return fold(projected, self.key_weight, self._num_heads, self._affine("gamma"))
+
+    def _pooled(self, seen: Seen) -> Float[Tensor, "adapter row folded width"]:
+        if self.config.tokens == "all":
+            return seen.pooled[self.scope.layers[0]]
+        patches, folded = seen.normalised[self.scope.layers[0]][:, self.scope.spec.num_prefix :], self._folded()
+        return attend(patches, folded.flatten(0, 1)).unflatten(1, folded.shape[:2]).transpose(0, 1)
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Project what the queries pooled, normalise, average over queries, classify."""
-        pooled = seen.pooled[self.scope.layers[0]]
+        pooled = self._pooled(seen)
         heads = (self._num_heads, self._affine("gamma"), self._affine("beta"))
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)
         num_adapters, num_rows, num_queries, width = values.shape

@@ -2,6 +2,9 @@
 
     logits = W f + b,    f = CLS, mean of the patches, or both side by side
 
+With `num_layers` 4 it is DINOv2's probe of the last blocks: f holds the CLS (or the mean) of that many neighbouring
+layers; with "cls+mean" the mean is of the deepest alone.
+
 With `norm="final"` the backbone's frozen final norm is applied to the tokens of whichever layer is read, as in the
 linear evaluation of DINOv2; on the last layer this is the backbone's own output. With `norm="none"` features are raw.
 Left open, it is "final" where the backbone has a final norm as wide as the layer, and "none" where it has not.
@@ -11,6 +14,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from icecore.store import Frozen
@@ -18,6 +22,7 @@ from icecore.store import Frozen
 from ..adapter import Adapter, Scope
 from ..project import project
 from ..seen import POOLINGS, Seen
+from ..span import unfit, windows
 
 
 class LinearConfig(Frozen):
@@ -25,11 +30,13 @@ class LinearConfig(Frozen):
 
     pooling: Literal["cls", "mean", "cls+mean"] = "cls"
     norm: Literal["final", "none"] | None = None
+    num_layers: int = Field(default=1, ge=1)
 
     @property
     def poolings(self) -> tuple[str, ...]:
         """The pooled vectors that are put side by side."""
-        return tuple(self.pooling.split("+"))
+        first, *rest = self.pooling.split("+")
+        return (first,) * self.num_layers + tuple(rest)
 
 
 class Linear(Adapter):
@@ -40,6 +47,12 @@ class Linear(Adapter):
     reads = frozenset({"features"})
     weight: Tensor
     bias: Tensor
+
+    @classmethod
+    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Read every run of neighbouring layers."""
+        assert isinstance(config, LinearConfig)
+        return windows(layers, config.num_layers)
 
     @classmethod
     def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
@@ -57,6 +70,8 @@ class Linear(Adapter):
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse a CLS or patches that the layer does not have, and a final norm that the store does not have."""
         assert isinstance(config, LinearConfig)
+        if reason := unfit(scope, config.num_layers, needs_patches=False):
+            return reason
         if "cls" in config.poolings and scope.spec.num_prefix == 0:
             return "pooling 'cls' needs a CLS token, and the store has none; use --pooling mean"
         if "mean" in config.poolings and scope.spec.num_tokens == scope.spec.num_prefix:
@@ -78,8 +93,12 @@ class Linear(Adapter):
 
     def _features(self, seen: Seen) -> Float[Tensor, "row feature"]:
         suffix = "_normalised" if self.config.norm == "final" else ""
-        where = [POOLINGS.index(name + suffix) for name in self.config.poolings]
-        features = seen.features[self.scope.layers[0]][:, where]
+        layers = (*self.scope.layers, self.scope.layers[-1])  # the deepest once more, where its mean joins
+        parts = [
+            seen.features[layer][:, POOLINGS.index(name + suffix)]
+            for layer, name in zip(layers, self.config.poolings, strict=False)
+        ]
+        features = torch.stack(parts, 1)
         if self.config.norm == "final":
             gamma, beta = (self.scope.frozen[f"norm.{name}"].to(features) for name in ("weight", "bias"))
             features = features * gamma + beta
