@@ -22,6 +22,7 @@ from icecore.store import IcecoreError, UsageError, write_atomic
 
 from .candidate import Candidate
 from .group import OK, EpochResult
+from .kept import Kept
 from .result import candidate_of, to_row
 from .target import Labels, Target
 from .targets import fitted
@@ -54,18 +55,6 @@ VALIDATION = pa.schema(
         ("predictions", pa.list_(pa.float16())),
     ]
 )  # and `label`: a class, or a number an output
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The validation predictions that a run kept, and the truth: all that a selector may know."""
-
-    candidates: tuple[Candidate, ...]
-    num_parameters: tuple[int, ...]
-    rows: Int64[Tensor, " row"]
-    labels: Labels
-    predictions: Float[Tensor, "adapter row classes"]
-    target: Target
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,15 +12,20 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, IdentityError, Store, open_store, write_atomic
 
-from .bootstrap import interval
 from .bundle import write_bundle
 from .candidate import Candidate
+from .choice import choose, eligible
+from .cost import Cost, Costs
 from .device import resolve_device
-from .run import Kept, Run, open_run
-from .selection import Figures, Selected, Selection, TableRow
-from .selectors import get_selector
+from .honest import honest
+from .kept import Kept
+from .measure import Measure
+from .run import Run, open_run
+from .selection import Selected, Selection
 from .settings import SelectSettings
-from .target import Labels, Target
+from .split import groups_of
+from .standing import best_of_each, standing
+from .target import Target
 from .testsplit import TestPredictions, TestSplit, count_read
 
 
@@ -27,28 +33,38 @@ def select(run: str, settings: SelectSettings) -> Selection:
     """Choose, measure on the test split, and write RUN/selection.json, RUN/test.parquet and RUN/bundle."""
     opened = open_run(run)
     store = _store_of(opened)
-    kept, tensors = opened.kept(), opened.tensors()
-    if not kept.candidates:
-        raise IcecoreError(f"{run}: no adapter finished its training; see status in results.parquet, lower --lr")
-    weights = get_selector(settings.selector)(kept, settings)
-    rows = _best_of_each(kept)
+    costs, everything = Costs(store), _kept(opened, store)
+    kept = eligible(everything, settings, costs)
+    measure = Measure(kept.target, settings)
+    weights = choose(kept, settings, costs)
+    validation = measure.figures(kept.mix(weights), kept.labels, kept.groups)
+    estimate = honest(kept, settings, lambda drawn: choose(drawn, settings, costs), validation.score)
+    winners = best_of_each(everything)
 
     # The choice is made. Only now is the test split read, once; the run keeps count of every choice that did.
     sealed, num_test_reads = TestSplit(store, kept.target), count_read(run, settings.selector)
-    asked = [one for one in kept.candidates if one.adapter_id in weights or one.adapter_id in rows]
+    asked = [one for one in everything.candidates if one.adapter_id in weights or one.adapter_id in winners]
+    tensors = opened.tensors()
     test = sealed.open_once(asked, tensors, resolve_device(settings.device))
+    table = tuple(standing(everything, winner, test, measure, costs) for winner in winners)
+    figures = measure.known(mix(test.predictions, weights), test.labels, test.groups) if len(test.rows) else None
     selection = Selection(
         selector=settings.selector,
-        selected=_selected(kept, weights),
+        settings=settings.model_dump(mode="json"),
         score_name=kept.target.score_name,
         loss_name=kept.target.loss_name,
-        validation=_figures(mix(dict(_by_id(kept)), weights), kept.labels, kept.target, settings),
-        test=_figures(mix(test.predictions, weights), test.labels, kept.target, settings)
-        if bool(kept.target.known(test.labels).any())
-        else None,
+        selected=_selected(kept, weights),
+        validation=validation,
+        honest=estimate,
+        test=figures,
+        test_optimism=None if figures is None else validation.score - figures.score,
+        winner=(winner := min(table, key=lambda row: (-row.validation_score, row.validation_loss))),
+        winner_test_optimism=None if winner.test_score is None else winner.validation_score - winner.test_score,
+        cost=_cost(kept, weights, costs),
         num_test_reads=num_test_reads,
-        num_candidates=len(kept.candidates),
-        table=tuple(_table_row(kept, adapter_id, test) for adapter_id in rows),
+        num_candidates=len(everything.candidates),
+        num_eligible=len(kept.candidates),
+        table=table,
     )
     write_bundle(f"{run}/bundle", opened, store, selection, tensors)
     write_atomic(f"{run}/test.parquet", _test_bytes(test, weights, kept.target))
@@ -70,24 +86,16 @@ def _store_of(run: Run) -> Store:
     return store
 
 
-def _by_id(kept: Kept) -> list[tuple[str, Float[Tensor, "row classes"]]]:
-    return [(one.adapter_id, table) for one, table in zip(kept.candidates, kept.predictions, strict=True)]
-
-
-def _best_of_each(kept: Kept) -> list[str]:
-    """Return the best by validation of every family and span of layers, in order of layers."""
-    best: dict[tuple[str, tuple[int, ...]], tuple[float, float, str]] = {}
-    for candidate, table in zip(kept.candidates, kept.predictions, strict=True):
-        scores = kept.target.score(table, kept.labels)
-        rank = (-scores.score, scores.loss, candidate.adapter_id)
-        key = (candidate.adapter, candidate.layers)
-        best[key] = min(best.get(key, rank), rank)
-    return [best[key][2] for key in sorted(best, key=lambda key: (key[0], key[1]))]
+def _kept(run: Run, store: Store) -> Kept:
+    kept = run.kept()
+    if not kept.candidates:
+        raise IcecoreError(f"{run.path}: no adapter finished its training; see status in results.parquet, lower --lr")
+    return replace(kept, groups=groups_of(store, kept.rows.numpy()))
 
 
 def _selected(kept: Kept, weights: Mapping[str, float]) -> tuple[Selected, ...]:
     by_id = {one.adapter_id: one for one in kept.candidates}
-    ordered = sorted(weights.items(), key=lambda item: -item[1])
+    ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     return tuple(_as_selected(by_id[adapter_id], weight) for adapter_id, weight in ordered)
 
 
@@ -102,34 +110,10 @@ def _as_selected(one: Candidate, weight: float) -> Selected:
     )
 
 
-def _figures(table: Float[Tensor, "row classes"], labels: Labels, target: Target, settings: SelectSettings) -> Figures:
-    known = target.known(labels)
-    table, labels = table[known], labels[known]
-    scores = target.score(table, labels)
-    again = lambda rows: target.score(table[rows], labels[rows]).score  # noqa: E731
-    low, high = interval(again, len(labels), settings.confidence, settings.num_resamples, settings.seed)
-    return Figures(score=scores.score, loss=scores.loss, low=low, high=high, num_rows=len(labels))
-
-
-def _table_row(kept: Kept, adapter_id: str, test: TestPredictions) -> TableRow:
-    place = next(index for index, one in enumerate(kept.candidates) if one.adapter_id == adapter_id)
-    candidate, known = kept.candidates[place], kept.target.known(test.labels)
-    scores = kept.target.score(kept.predictions[place], kept.labels)
-    has_test = bool(known.any())
-    return TableRow(
-        adapter=candidate.adapter,
-        layer=candidate.layer,
-        layers=candidate.layers,
-        adapter_id=adapter_id,
-        config=candidate.config,
-        lr=candidate.recipe.lr,
-        weight_decay=candidate.recipe.weight_decay,
-        validation_score=scores.score,
-        validation_loss=scores.loss,
-        test_score=kept.target.score(test.predictions[adapter_id][known], test.labels[known]).score
-        if has_test
-        else None,
-    )
+def _cost(kept: Kept, weights: Mapping[str, float], costs: Costs) -> Cost:
+    sizes = zip(kept.candidates, kept.num_parameters, strict=True)
+    num_parameters = sum(size for one, size in sizes if one.adapter_id in weights)
+    return costs.of([one for one in kept.candidates if one.adapter_id in weights], num_parameters)
 
 
 def _test_bytes(test: TestPredictions, weights: Mapping[str, float], target: Target) -> bytes:

@@ -4,15 +4,32 @@ from pydantic import JsonValue
 
 from icecore.store import Frozen
 
+from .cost import Cost
+
 
 class Figures(Frozen):
-    """How good predictions are, with a bootstrap interval of the score over the rows."""
+    """How good predictions are, with a bootstrap interval of the score over the rows, or over `num_groups` groups."""
 
     score: float
     loss: float
     low: float
     high: float
     num_rows: int
+    num_groups: int | None
+
+
+class Honest(Frozen):
+    """The choice made again `num_choices` times, measured where it had not looked; `low` and `high` hold its spread.
+
+    `optimism` is by how much the validation score of the choice is better than `score`.
+    """
+
+    score: float
+    loss: float
+    low: float
+    high: float
+    num_choices: int
+    optimism: float
 
 
 class Selected(Frozen):
@@ -27,7 +44,7 @@ class Selected(Frozen):
 
 
 class TableRow(Frozen):
-    """The best configuration, by validation, of one family at one layer."""
+    """The best configuration, by validation, of one family at one layer; test figures are None without test rows."""
 
     adapter: str
     layer: int
@@ -36,20 +53,37 @@ class TableRow(Frozen):
     config: dict[str, JsonValue]
     lr: float
     weight_decay: float
+    num_parameters: int
+    multiply_adds: int
     validation_score: float
     validation_loss: float
+    validation_low: float
+    validation_high: float
     test_score: float | None
+    test_low: float | None
+    test_high: float | None
 
 
 class Selection(Frozen):
-    """What was chosen, how good it is by `score_name` and `loss_name`; `test` is None where there is no test row."""
+    """What was chosen, how good it is by `score_name` and `loss_name`; `test` is None where there is no test row.
+
+    `honest` is what the choice is worth by validation alone. `test_optimism` is by how much validation was better than
+    test, of what was chosen, and `winner_test_optimism` the same of the best adapter alone.
+    """
 
     selector: str
+    settings: dict[str, JsonValue]
     score_name: str
     loss_name: str
     selected: tuple[Selected, ...]
     validation: Figures
+    honest: Honest | None
     test: Figures | None
+    test_optimism: float | None
+    winner: TableRow
+    winner_test_optimism: float | None
+    cost: Cost
     num_test_reads: int
     num_candidates: int
+    num_eligible: int
     table: tuple[TableRow, ...]

@@ -7,7 +7,9 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Int64
+from torch import Tensor
 
 from icecore.store import IcecoreError, Store
 
@@ -83,8 +85,7 @@ def _hold_out_groups(
     labels: Int64[np.ndarray, " row"], groups: np.ndarray, fraction: float, generator: np.random.Generator
 ) -> np.ndarray:
     """Hold out whole groups, in random order, while that brings the classes nearer to their share."""
-    names = np.array([f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)])
-    _, group_of = np.unique(names, return_inverse=True)
+    group_of = _numbers(groups)
     table = np.zeros((group_of.max() + 1, labels.max() + 1))  # rows of each class in each group
     np.add.at(table, (group_of, labels), 1)
     wanted, left = table.sum(0) * fraction, table.sum(0)
@@ -96,6 +97,17 @@ def _hold_out_groups(
             held[group] = True
             wanted, left = wanted - counts, left - counts
     return held[group_of]
+
+
+def groups_of(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[Tensor, " row"] | None:
+    """Return the number of each row's group, a row without one alone in its own; None where no row has one."""
+    groups = np.array(store.samples["group"].to_pylist(), dtype=object)[rows]
+    return torch.from_numpy(_numbers(groups)) if any(group is not None for group in groups) else None
+
+
+def _numbers(groups: np.ndarray) -> Int64[np.ndarray, " row"]:
+    names = np.array([f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)])
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _require_labels(store: Store, name: str, rows: Int64[np.ndarray, " row"]) -> None:

@@ -78,6 +78,16 @@ class Target(Frozen):
         """Measure predictions against labels that are known."""
 
     @abstractmethod
+    def evidence(
+        self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
+    ) -> Float[Tensor, "adapter row value"]:
+        """Return all that the loss of known rows depends on; a weighted mean of predictions has that of evidence."""
+
+    @abstractmethod
+    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+        """Return the loss of each row; the mean over rows is the loss of `score`."""
+
+    @abstractmethod
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return every figure by name; NaN where there is no row."""
 

@@ -17,6 +17,7 @@ from icecore.store import IcecoreError, Store, write_atomic
 
 from .candidate import Candidate
 from .predict import predict
+from .split import groups_of
 from .target import Labels, Target
 
 READS = "test_reads.json"
@@ -31,6 +32,7 @@ class TestPredictions:
     rows: Int64[np.ndarray, " row"]
     keys: list[str]
     labels: Labels
+    groups: Int64[Tensor, " row"] | None
     predictions: dict[str, Float[Tensor, "row classes"]]
 
 
@@ -55,7 +57,7 @@ class TestSplit:
         keys = self._store.samples["key"].take(rows).to_pylist()
         labels = self._target.labels(self._store, rows)
         found = predict(self._store, rows, trained, chosen, self._target, device) if len(rows) else {}
-        return TestPredictions(rows, keys, labels, found)
+        return TestPredictions(rows, keys, labels, groups_of(self._store, rows), found)
 
 
 def count_read(run: str, selector: str) -> int:

@@ -151,8 +151,21 @@ def _selection(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "selected": [{k: winner[k] for k in ("adapter", "layer", "config", "adapter_id")} | {"weight": 1.0}],
         "score_name": "top1",
         "loss_name": "nll",
-        "validation": {"score": winner["validation_score"], "loss": 0.41, "low": 0.86, "high": 0.94, "num_rows": 187},
-        "test": {"score": winner["test_score"], "loss": 0.47, "low": 0.865, "high": 0.903, "num_rows": 907},
+        "validation": {"score": winner["validation_score"], "loss": 0.41, "low": 0.86, "high": 0.94, "num_rows": 187}
+        | {"num_groups": None},
+        "test": {"score": winner["test_score"], "loss": 0.47, "low": 0.865, "high": 0.903, "num_rows": 907}
+        | {"num_groups": None},
+        "honest": {"score": 0.88, "loss": 0.45, "low": 0.84, "high": 0.92, "num_choices": 50, "optimism": 0.02},
+        "test_optimism": 0.021,
+        "cost": {
+            "deepest_layer": winner["layer"],
+            "num_blocks": 12,
+            "num_parameters": 83_000,
+            "adapter_multiply_adds": 600_000,
+            "backbone_multiply_adds": 700_000_000,
+            "whole_multiply_adds": 1_250_000_000,
+            "share": 0.56,
+        },
         "num_test_reads": 1,
         "num_candidates": 156,
         "table": table,

@@ -152,6 +152,6 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     hits = 0
     for trial in range(100):
         values = (torch.rand(200, generator=generator) < 0.7).double()
-        low, high = interval(lambda rows, values=values: float(values[rows].mean()), 200, 0.9, 300, trial)
+        low, high = interval(lambda rows, values=values: float(values[rows].mean()), torch.arange(200), 0.9, 300, trial)
         hits += low <= 0.7 <= high
     assert 80 <= hits <= 98

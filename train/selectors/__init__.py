@@ -7,14 +7,24 @@ from collections.abc import Callable
 
 from icecore.store import choose
 
-from ..run import Kept
+from ..kept import Kept
 from ..settings import SelectSettings
+from .average import average
+from .bagged import bagged
 from .best import best
+from .greedy import greedy
+from .lasso import lasso
+from .stacking import stacking
 
 Selector = Callable[[Kept, SelectSettings], dict[str, float]]  # positive weights by adapter_id, that sum to one
 
 SELECTORS: dict[str, Selector] = {
     "best": best,
+    "average": average,
+    "greedy": greedy,
+    "stacking": stacking,
+    "lasso": lasso,
+    "bagged": bagged,
 }
 
 

@@ -62,6 +62,16 @@ class Multilabel(Target):
         right = torch.where(labels > 0, predictions, 1 - predictions).double()
         return Scores(float(precision.mean()), float(-torch.log(right.clamp_min(FLOOR)).mean()))
 
+    def evidence(
+        self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
+    ) -> Float[Tensor, "adapter row value"]:
+        """Return the probability of what is said of every class."""
+        return torch.where(labels > 0, predictions, 1 - predictions)
+
+    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+        """Return the mean negative log likelihood of the classes."""
+        return -torch.log(evidence.clamp_min(FLOOR)).mean(-1)
+
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return ranking, the share of rows with every class right, and calibration."""
         if not len(labels):

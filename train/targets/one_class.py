@@ -65,6 +65,16 @@ class OneClass(Target):
         correct = (predictions.argmax(1) == labels).double()
         return Scores(float(correct.mean()), float(-torch.log(right.clamp_min(FLOOR)).mean()))
 
+    def evidence(
+        self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
+    ) -> Float[Tensor, "adapter row value"]:
+        """Return the probability of the label."""
+        return predictions.gather(2, labels.expand(len(predictions), -1)[..., None])
+
+    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+        """Return the negative log likelihood."""
+        return -torch.log(evidence[..., 0].clamp_min(FLOOR))
+
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return accuracy, ranking and calibration; all are shares or nats."""
         if not len(labels):

@@ -69,6 +69,16 @@ class Regression(Target):
         r2 = torch.where(spread > 0, 1 - error.sum(0) / spread.clamp_min(1e-300), 0.0)
         return Scores(float(r2.mean()), float(error.mean()))
 
+    def evidence(
+        self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
+    ) -> Float[Tensor, "adapter row value"]:
+        """Return the errors."""
+        return predictions - labels
+
+    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+        """Return the mean squared error of the outputs."""
+        return evidence.square().mean(-1)
+
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return the variance explained, and errors in the data set's unit."""
         if not len(labels):
