@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from icecore.store import FrozenBackbone, LayerSpec, UsageError
 
-from .backbone_blocks import Blocks, is_plain
+from .backbone_blocks import Blocks, Images, Tokens, is_plain
 from .backbone_config import blocks_config, frozen_tensors
 from .backbone_maps import Maps
 from .backbone_transform import Preprocessing
-
-Images = Float[Tensor, "batch 3 y x"]
-Tokens = Float[Tensor, "batch token width"]
 
 
 class Backbone:

@@ -8,13 +8,11 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from icecore.store import LayerSpec
 
-Images = Float[Tensor, "batch 3 y x"]
-Tokens = Float[Tensor, "batch token width"]
+from .backbone_blocks import Images, Tokens
 
 
 class Maps:

@@ -8,8 +8,8 @@ from icecore.store import UsageError
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
     """Return the layers that `all` or a list such as `0,3,6-12` names, ascending.
 
-    A backbone of `num_layers` blocks has layers 0 to `num_layers`: layer 0 is what enters block 1, layer k
-    is the output of block k.
+    The backbone has layers 0 to `num_layers`. In a plain vision transformer layer 0 is what enters block 1 and layer k
+    the output of block k; elsewhere layer k is timm's intermediate k, counted from 0.
     """
     if text.strip() == "all":
         return tuple(range(num_layers + 1))

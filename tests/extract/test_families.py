@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ PLAIN: dict[str, tuple[Callable[[], Any], int, int]] = {  # how to make it, pixe
     "deit, distilled": (named("deit_base_distilled_patch16_224", **VIT), 32, 2),
     "deit3": (named("deit3_base_patch16_224", **VIT), 32, 1),
     "beit": (lambda: Beit(**VIT, num_classes=0, use_rel_pos_bias=True), 32, 1),
+    "eva": (lambda: Eva(**VIT, num_classes=0, init_values=0.1), 32, 1),
     "eva02": (lambda: Eva(**VIT, num_classes=0, use_rot_pos_emb=True, swiglu_mlp=True), 32, 1),
     "dinov2, registers": (named("vit_base_patch14_reg4_dinov2", **VIT), 32, 5),
     "dinov3": (named("vit_small_patch16_dinov3", **VIT), 32, 5),
@@ -109,6 +111,18 @@ def test_a_layer_is_the_same_whichever_others_are_read(family: str) -> None:
     for layer in reversed(range(backbone.num_layers + 1)):
         backbone.cut(layer)
         assert torch.equal(backbone.forward(images, [layer])[layer], tokens[layer]), layer
+
+
+@pytest.mark.parametrize("family", ["vit", "eva02", "swin", "resnet", "hiera", "naflexvit"])
+def test_threads_do_not_disturb_each_other(family: str) -> None:
+    backbone, _, images = make(family)
+    asked = [[layer] for layer in range(backbone.num_layers + 1)] * 3
+    alone = [backbone.forward(images, layers) for layers in asked]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda layers: backbone.forward(images, layers), asked))
+    for one, other in zip(alone, together, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[layer], other[layer]) for layer in one)
 
 
 @pytest.mark.parametrize("family", ["vit", "deit3", "dinov2, registers", "dinov3", "clip", "siglip", "swin"])
