@@ -31,6 +31,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("efficient", {"num_slices": 4}),
     ("efficient", {"num_slices": 2, "divisor": 4, "norm": True}),
     ("open_inca", {"num_heads": 4}),
+    ("lst", {"reduction": 2}),
+    ("lst", {"reduction": 4, "block": "mlp", "side_pooling": "cls"}),
+    ("mist", {"rank": 3}),
 ]
 EVERY = pytest.mark.parametrize(("name", "options"), CASES)
 

@@ -8,6 +8,8 @@ from .efficient import Efficient
 from .inca import InCA
 from .linear import Linear
 from .losa import LoSA
+from .lst import LST
+from .mist import MIST
 from .open_inca import OpenInCA
 from .vqt import VQT
 
@@ -15,6 +17,8 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "linear": Linear,
     "inca": InCA,
     "losa": LoSA,
+    "lst": LST,
+    "mist": MIST,
     "attentive": Attentive,
     "efficient": Efficient,
     "open_inca": OpenInCA,

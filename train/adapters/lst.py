@@ -1,0 +1,124 @@
+"""Ladder side tuning: a narrow network beside the backbone, fed by each layer through learned gates (arXiv 2206.06522).
+
+    s_0 = 0;    u = g_l down_l(z_l) + (1 - g_l) s_{l-1},    g_l = sigmoid(a_l / 0.1)      down: width / reduction
+    v = u + MHA(LN(u));    s_l = v + MLP(LN(v))        one light block a layer; MLP: w, 4 w, w, with GELU
+    logits = W pool(LN(s_L)) + b
+
+z_l are the tokens of layer l, normalised without affine. The ladder's gates and widths are published; that every a_l
+begins at zero too. Inferred: the block (published are pruned copies of the backbone's own), the norms without affine,
+heads of 64 channels, weights from U(-1/sqrt(n), 1/sqrt(n)), no rung from the embeddings, and that the up-projection
+joins the classifier. `block` "mlp" leaves the attention out: the tokens then meet in `side_pooling` alone.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+
+from icecore.store import Frozen
+
+from ..adapter import Adapter, Scope
+from ..project import project
+from ..seen import Seen
+from ..span import ladder, unfit
+
+TEMPERATURE = 0.1  # of the gates
+HEAD_WIDTH = 64
+EXPANSION = 4
+EPS = 1e-6
+
+
+class LSTConfig(Frozen):
+    """The shape of the side network; every `every`-th layer has a rung, counted from the last."""
+
+    reduction: int = Field(default=8, ge=1)
+    block: Literal["attention", "mlp"] = "attention"
+    every: int = Field(default=1, ge=1)
+    side_pooling: Literal["cls", "mean"] = "mean"
+
+
+class LST(Adapter):
+    """A stack of ladder side networks on the same layers."""
+
+    Config = LSTConfig
+    config: LSTConfig
+    reads = frozenset({"attention"})
+    gate: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Read all layers that have a rung together."""
+        assert isinstance(config, LSTConfig)
+        return ladder(layers, config.every)
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse layers that differ, tokens without patches or CLS, and a reduction that does not divide the width."""
+        assert isinstance(config, LSTConfig)
+        if scope.spec.width % config.reduction:
+            return f"reduction {config.reduction}: expected a divisor of the width {scope.spec.width}"
+        if config.side_pooling == "cls" and scope.spec.num_prefix == 0:
+            return "side_pooling 'cls' needs a CLS token, and the store has none; use side_pooling: mean"
+        return unfit(scope)
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one side network, as the module's docstring says."""
+        assert isinstance(config, LSTConfig)
+        num_rungs, width = len(scope.layers), scope.spec.width // config.reduction
+        shapes = {"down": (width, scope.spec.width)}
+        if config.block == "attention":
+            shapes |= {"joint": (3 * width, width), "out": (width, width)}
+        shapes |= {"expand": (EXPANSION * width, width), "contract": (width, EXPANSION * width)}
+        drawn: dict[str, Tensor] = {"gate": torch.zeros(num_rungs)}
+        for name, (outputs, inputs) in shapes.items():
+            weight = torch.rand(num_rungs, outputs, inputs, generator=generator) * 2 - 1
+            drawn |= {f"{name}_weight": weight / math.sqrt(inputs), f"{name}_bias": torch.zeros(num_rungs, outputs)}
+        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
+        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+
+    def _linear(
+        self, name: str, rung: int, inputs: Float[Tensor, "adapter row token inputs"]
+    ) -> Float[Tensor, "adapter row token outputs"]:
+        weight, bias = (self.get_parameter(f"{name}_{kind}")[:, rung] for kind in ("weight", "bias"))
+        product = project(inputs.flatten(1, 2), weight) + bias[:, None].to(inputs.dtype)
+        return product.unflatten(1, inputs.shape[1:3])
+
+    def _down(self, rung: int, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row token inner"]:
+        """Narrow the tokens, one product for all adapters."""
+        weight, bias = (self.get_parameter(f"down_{kind}")[:, rung] for kind in ("weight", "bias"))
+        product = project(tokens.flatten(0, 1)[None], weight.flatten(0, 1)[None])[0]
+        by_adapter = product.unflatten(1, weight.shape[:2]).unflatten(0, tokens.shape[:2]).permute(2, 0, 1, 3)
+        return by_adapter + bias[:, None, None].to(tokens.dtype)
+
+    def _attention(self, rung: int, u: Float[Tensor, "adapter row token inner"]) -> Tensor:
+        num_heads = max(1, u.shape[-1] // HEAD_WIDTH)
+        joint = self._linear("joint", rung, _normed(u)).unflatten(-1, (3, num_heads, -1))
+        query, key, value = joint.flatten(0, 1).permute(2, 0, 3, 1, 4)  # adapter x row, head, token, inner
+        gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return self._linear("out", rung, gathered.unflatten(0, u.shape[:2]))
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Climb rung by rung, then norm, pool and classify."""
+        side = None
+        for rung, layer in enumerate(self.scope.layers):
+            narrow = self._down(rung, seen.normalised[layer])
+            gate = torch.sigmoid(self.gate[:, rung] / TEMPERATURE)[:, None, None, None].to(narrow.dtype)
+            side = gate * narrow if side is None else gate * narrow + (1 - gate) * side
+            if self.config.block == "attention":
+                side = side + self._attention(rung, side)
+            side = side + self._linear("contract", rung, gelu(self._linear("expand", rung, _normed(side))))
+        assert side is not None
+        chosen = slice(0, 1) if self.config.side_pooling == "cls" else slice(self.scope.spec.num_prefix, None)
+        pooled = _normed(side[:, :, chosen].float()).mean(2)
+        return project(self.drop(pooled), self.weight) + self.bias[:, None]
+
+
+def _normed(values: Float[Tensor, "*stack inner"]) -> Float[Tensor, "*stack inner"]:
+    return layer_norm(values, values.shape[-1:], eps=EPS)

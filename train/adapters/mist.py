@@ -1,0 +1,102 @@
+"""MIST: a small low-rank attention network on the sum of the layers (arXiv 2406.17559, Minimal Interaction).
+
+    z = LN(sum over layers of x_l)
+    z <- z + U_a MHA(V_q LN(z), V_k LN(z), V_v LN(z));    z <- z + U_m GELU(V_m LN(z))        `depth` times
+    logits = W pool(LN(z)) + b                  V: rank x width, U: width x rank
+
+6 rank width numbers a block, and the classifier. Of the store it
+needs the sum of the layers and nothing else, N width floats an image however deep the backbone.
+
+Published: the sum (a weighted one), and a small low-rank attention network that it feeds. Inferred: equal weights, the
+blocks, one head, norms without affine, no biases, V from U(-1/sqrt(n), 1/sqrt(n)); U begins as zeros, so that the first
+step is a linear probe's on the sum.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+
+from icecore.store import Frozen
+
+from ..adapter import Adapter, Scope
+from ..project import project
+from ..seen import Seen
+from ..span import ladder, unfit
+
+EPS = 1e-6
+
+
+class MISTConfig(Frozen):
+    """The shape of the network."""
+
+    rank: int = Field(default=16, ge=1)
+    depth: int = Field(default=2, ge=1)
+    side_pooling: Literal["cls", "mean"] = "cls"
+
+
+class MIST(Adapter):
+    """A stack of low-rank attention networks on the sum of the same layers."""
+
+    Config = MISTConfig
+    config: MISTConfig
+    reads = frozenset({"tokens"})
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Read all layers together."""
+        return ladder(layers)
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse layers that differ, and tokens without patches or CLS."""
+        assert isinstance(config, MISTConfig)
+        if config.side_pooling == "cls" and scope.spec.num_prefix == 0:
+            return "side_pooling 'cls' needs a CLS token, and the store has none; use side_pooling: mean"
+        return unfit(scope)
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one network, as the module's docstring says."""
+        assert isinstance(config, MISTConfig)
+        width, rank, depth = scope.spec.width, config.rank, config.depth
+        drawn = {
+            f"{name}_down": (torch.rand(depth, count * rank, width, generator=generator) * 2 - 1) / math.sqrt(width)
+            for name, count in (("attention", 3), ("mlp", 1))
+        }
+        drawn |= {f"{name}_up": torch.zeros(depth, width, rank) for name in ("attention", "mlp")}
+        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
+        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+
+    def _low_rank(
+        self, name: str, block: int, z: Float[Tensor, "adapter row token width"]
+    ) -> Float[Tensor, "adapter row token width"]:
+        """Return what an attention or an MLP adds."""
+        inner = project(_normed(z).flatten(1, 2), self.get_parameter(f"{name}_down")[:, block])
+        if name == "attention":
+            query, key, value = inner.unflatten(1, z.shape[1:3]).flatten(0, 1).chunk(3, -1)
+            inner = scaled_dot_product_attention(query, key, value).unflatten(0, z.shape[:2]).flatten(1, 2)
+        else:
+            inner = gelu(inner)
+        return project(inner, self.get_parameter(f"{name}_up")[:, block]).view(z.shape)
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Sum, refine, norm, pool and classify."""
+        total = torch.stack([seen.tokens[layer] for layer in self.scope.layers]).sum(0)
+        z = _normed(total).expand(self.num_adapters, *total.shape)
+        for block in range(self.config.depth):
+            z = z + self._low_rank("attention", block, z)
+            z = z + self._low_rank("mlp", block, z)
+        chosen = slice(0, 1) if self.config.side_pooling == "cls" else slice(self.scope.spec.num_prefix, None)
+        pooled = _normed(z[:, :, chosen].float()).mean(2)
+        return project(self.drop(pooled), self.weight) + self.bias[:, None]
+
+
+def _normed(values: Float[Tensor, "*stack width"]) -> Float[Tensor, "*stack width"]:
+    return layer_norm(values, values.shape[-1:], eps=EPS)
