@@ -142,6 +142,8 @@ def test_inspect_as_json_has_the_keys_that_others_rely_on(icecore, store: Path) 
     assert {"complete", "rows", "failed", "layers", "width", "tokens", "dtype", "bytes", "backbone"} <= set(facts)
     assert facts["complete"] is True
     assert facts["layers"] == [0, 3, 6]
+    assert facts["shapes"]["3"] == {"num_tokens": 101, "width": 64, "num_prefix": 1, "grid": [10, 10]}
+    assert (facts["rebuild"], facts["why_not"]) == (True, None)
     assert sum(facts["rows"].values()) == 90
     assert facts["bytes"] == sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
 
@@ -150,6 +152,8 @@ def test_inspect_is_plain_lines_without_a_terminal(icecore, store: Path) -> None
     lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in icecore("inspect", store).out.splitlines())
     assert lines["layers"] == "0, 3, 6  (3)"
     assert lines["source"] == "sklearn:digits"
+    assert lines["tokens"] == "101 x 64, all, as float32"
+    assert lines["blocks"] == "can be rebuilt"
     assert lines["complete"] == "yes"
 
 

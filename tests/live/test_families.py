@@ -1,5 +1,6 @@
 """Stores, runs and predictions of backbones whose layers are feature maps, and of another image size."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from icecore.cli.inspect import inspect
 from icecore.extract import ExtractSettings, extract
 from icecore.live import Predictor
 from icecore.store import IdentityError, UsageError, open_store
@@ -44,6 +46,13 @@ def test_predictions_are_the_runs_own_on_its_test_rows(name: str, img_size: int,
     assert len(predictions) == len(test) > 15
     for row in test:
         assert predictions[row["key"]].probability == pytest.approx(row["probability"], abs=1e-5)
+
+
+def test_inspect_says_each_shape_and_why_blocks_cannot_be_rebuilt(tmp_path: Path, capsys: Any) -> None:
+    inspect(extracted(tmp_path, "test_resnet", 64))
+    lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["tokens"] == "1024 x 32, 256 x 32, 64 x 48, 16 x 192, 4 x 96, all, as float32"
+    assert lines["blocks"] == "cannot be rebuilt: ResNet is no plain sequence of transformer blocks"
 
 
 def test_another_image_size_is_another_store(tmp_path: Path) -> None:
