@@ -192,6 +192,16 @@ def test_a_model_without_layers_is_refused_by_name(tmp_path: Path, monkeypatch: 
         load_backbone("test_resnet", path)
 
 
+def test_a_model_whose_intermediates_are_no_maps_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = random_weights("test_resnet", tmp_path)
+    monkeypatch.setattr("timm.models.resnet.ResNet.forward_intermediates", lambda *_, **__: [torch.zeros(1, 5)])
+    message = (
+        r"gives no layers for images of 160 x 160 pixels \(an intermediate is \(1, 5\), expected a map of 1 x width"
+    )
+    with pytest.raises(UsageError, match=message):
+        load_backbone("test_resnet", path)
+
+
 def random_weights(name: str, folder: Path) -> str:
     safetensors.torch.save_file(timm.create_model(name).state_dict(), folder / "w.safetensors")
     return str(folder / "w.safetensors")
