@@ -19,7 +19,7 @@ from .samples import Sample, dataset_sha256
 from .shard_writer import ShardWriter
 from .spec import Identity, LayerSpec, StoreSpec
 from .verify import Problem, verify
-from .writer import StoreWriter, open_writer
+from .writer import Pass, StoreWriter, open_shard, open_writer
 
 __all__ = [
     "FrozenBackbone",
@@ -33,6 +33,7 @@ __all__ = [
     "LayerReader",
     "LayerSpec",
     "LockedError",
+    "Pass",
     "Problem",
     "Sample",
     "Shard",
@@ -48,6 +49,7 @@ __all__ = [
     "free_bytes",
     "missing_bytes",
     "only_writer",
+    "open_shard",
     "open_store",
     "open_writer",
     "require_room",

@@ -21,76 +21,88 @@ RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 
 
-def only_writer(folder: str) -> contextlib.AbstractContextManager[None]:
+def only_writer(folder: str) -> contextlib.AbstractContextManager[str]:
     """Hold a folder at a path or fsspec URL for writing; LockedError names who does."""
     return writing(open_location(folder))
 
 
 @contextlib.contextmanager
-def writing(location: Location) -> Iterator[None]:
-    """Hold a store for writing; LockedError names the host, process and time of the one that holds it."""
-    lock = _flock(location) if isinstance(location, LocalFolder) else _lease(location)
-    with lock:
-        yield
+def writing(location: Location) -> Iterator[str]:
+    """Hold a store for writing, and yield the token that `writer_token` now reads; else LockedError."""
+    with hold(location, LOCK) as token:
+        if isinstance(location, LocalFolder):
+            location.delete_partial()
+        yield token
+
+
+def writer_token(location: Location) -> str | None:
+    """Return the token of who holds the store for writing; None where nobody does."""
+    return _read(location, LOCK).get("token")
+
+
+def hold(location: Location, name: str) -> contextlib.AbstractContextManager[str]:
+    """Hold one lock file and yield a token; LockedError names the host, process and time of the one that holds it."""
+    return _flock(location, name) if isinstance(location, LocalFolder) else _lease(location, name)
 
 
 @contextlib.contextmanager
-def _flock(location: LocalFolder) -> Iterator[None]:
-    path = Path(location.url) / LOCK
+def _flock(location: LocalFolder, name: str) -> Iterator[str]:
+    path, ours = Path(location.url) / name, _signature()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise _locked(location, _parse(file.read())) from None
-        location.delete_partial()
+            raise _locked(location, name, _parse(file.read())) from None
         file.truncate(0)
-        file.write(json.dumps(_signature()))
+        file.write(json.dumps(ours))
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield ours["token"]
+        finally:
+            file.truncate(0)
 
 
 @contextlib.contextmanager
-def _lease(location: Location) -> Iterator[None]:
+def _lease(location: Location, name: str) -> Iterator[str]:
     """A file that its holder renews: one that is not renewed for a minute, or whose process is gone, is stale.
 
     Object stores have no lock that dies with its holder. Two processes that start within the same moment are told apart
     by reading the lease back.
     """
-    holder = _read(location)
+    holder = _read(location, name)
     if holder and not _is_stale(holder):
-        raise _locked(location, holder)
+        raise _locked(location, name, holder)
     ours = _signature()
-    _renew(location, ours)
+    _renew(location, name, ours)
     time.sleep(0.2)
-    found = _read(location)
+    found = _read(location, name)
     if found.get("token") != ours["token"]:
-        raise _locked(location, found)
+        raise _locked(location, name, found)
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(location, ours, stop), daemon=True)
+    keeper = threading.Thread(target=_keep, args=(location, name, ours, stop), daemon=True)
     keeper.start()
     try:
-        yield
+        yield ours["token"]
     finally:
         stop.set()
         keeper.join()
-        location.delete(LOCK)
+        location.delete(name)
 
 
-def _keep(location: Location, ours: dict[str, Any], stop: threading.Event) -> None:
+def _keep(location: Location, name: str, ours: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(RENEW_SECONDS):
-        _renew(location, ours)
+        _renew(location, name, ours)
 
 
-def _renew(location: Location, ours: dict[str, Any]) -> None:
-    location.write(LOCK, json.dumps({**ours, "renewed": time.time()}).encode())
+def _renew(location: Location, name: str, ours: dict[str, Any]) -> None:
+    location.write(name, json.dumps({**ours, "renewed": time.time()}).encode())
 
 
-def _read(location: Location) -> dict[str, Any]:
+def _read(location: Location, name: str) -> dict[str, Any]:
     try:
-        return _parse(location.read(LOCK).decode(errors="replace"))
+        return _parse(location.read(name).decode(errors="replace"))
     except FileNotFoundError:
         return {}
 
@@ -114,6 +126,7 @@ def _parse(text: str) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _locked(location: Location, holder: dict[str, Any]) -> LockedError:
+def _locked(location: Location, name: str, holder: dict[str, Any]) -> LockedError:
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} (since {holder.get('since', '?')})"
-    return LockedError(f"{location.url}: {who} is writing it; wait for it or stop it")
+    what = "it" if name == LOCK else name
+    return LockedError(f"{location.url}: {who} is writing {what}; wait for it or stop it")

@@ -3,35 +3,61 @@
 import contextlib
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
 from .backbone_files import FrozenBackbone
-from .errors import IcecoreError
-from .growth import Growth, grow
+from .claim import claim, free_claims, require_writer
+from .errors import IcecoreError, LockedError
+from .growth import grow
 from .layout import Shard
-from .ledger import Entry, load_ledger, write_entry
+from .ledger import Entry, load_entry, load_ledger, write_entry
 from .location import Location, open_location
 from .lock import writing
-from .root import ledger_name
+from .root import Root, ledger_name, load_root
 from .samples import Sample, check_keys
 from .shard_writer import ShardWriter
-from .small_files import write_small_files
+from .small_files import load_channel_scales, write_small_files
 from .spec import StoreSpec
 
 Measure = Callable[[tuple[int, ...]], Mapping[int, Float[Tensor, "row token width"]]]
 
 
-class StoreWriter:
-    """A store that is open for writing; made by `open_writer`."""
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What another process needs to write shards for the one that holds the store."""
 
-    def __init__(self, location: Location, growth: Growth, channel_scales: Mapping[int, Tensor]) -> None:
+    url: str
+    token: str
+
+
+class StoreWriter:
+    """A store that is open for writing: all of it if made by `open_writer`, one shard if made by `open_shard`."""
+
+    def __init__(
+        self,
+        location: Location,
+        root: Root,
+        channel_scales: Mapping[int, Tensor],
+        token: str,
+        entries: dict[int, Entry],
+        shards: range,
+        order: Sequence[int],
+    ) -> None:
         self._location = location
-        self._root = growth.root
+        self._root = root
         self._channel_scales = channel_scales
-        self._entries = load_ledger(location, growth.root)
-        self.order = growth.order
+        self._token = token
+        self._entries = entries
+        self._shards = shards
+        self.order = order
+
+    @property
+    def handed_out(self) -> Pass:
+        """What `open_shard` takes, in any process that reaches the store, while this writer is open."""
+        return Pass(self._location.url, self._token)
 
     @property
     def todo(self) -> tuple[Shard, ...]:
@@ -39,7 +65,7 @@ class StoreWriter:
         identity = self._root.spec.identity
         pairs = [(layer, view) for view in range(identity.views) for layer in identity.layers]
         shards = []
-        for index in range(self._root.num_shards):
+        for index in self._shards:
             start, stop = self._root.shard_range(index)
             entry = self._entries.get(index)
             known = entry if entry is not None and entry.stop == stop else None
@@ -73,6 +99,7 @@ class StoreWriter:
         with _room_on_disk(self._location.url, self._root.spec.command):
             with ShardWriter(self._location, self._root, shard, self._channel_scales) as out:
                 yield out
+                require_writer(self._location, self._token)
                 files, failed, elapsed_seconds = out.finish()
             entry = Entry(
                 store_id=self._root.store_id,
@@ -83,6 +110,7 @@ class StoreWriter:
                 elapsed_seconds=round(elapsed_seconds, 3),
                 files=_merge(known.files if known else {}, files),
             )
+            require_writer(self._location, self._token)
             write_entry(self._location, entry)
         self._entries[shard.index] = entry
 
@@ -123,7 +151,29 @@ def open_writer(
     """
     check_keys(samples)
     location = open_location(url)
-    with writing(location), _room_on_disk(url, spec.command):
+    with writing(location) as token, _room_on_disk(url, spec.command):
+        free_claims(location)
         growth = grow(location, spec, samples)
-        growth, channel_scales = write_small_files(location, growth, frozen, measure)
-        yield StoreWriter(location, growth, channel_scales)
+        growth, scales = write_small_files(location, growth, frozen, measure)
+        root = growth.root
+        entries = load_ledger(location, root)
+        yield StoreWriter(location, root, scales, token, entries, range(root.num_shards), growth.order)
+        with contextlib.suppress(LockedError):  # a worker that was given up: the next writer waits for it
+            free_claims(location)
+
+
+@contextlib.contextmanager
+def open_shard(handed_out: Pass, shard: int) -> Iterator[StoreWriter]:
+    """Open one shard of a store that another process holds for writing; nothing is left to do if it was written.
+
+    Raises:
+        LockedError: the other process let the store go, or a third one is writing this shard and does not end.
+    """
+    location = open_location(handed_out.url)
+    with claim(location, shard, handed_out.token):
+        root = load_root(location)
+        entry = load_entry(location, root, shard)
+        entries = {} if entry is None else {shard: entry}
+        scales = load_channel_scales(location, root)
+        shards = range(shard, shard + 1)
+        yield StoreWriter(location, root, scales, handed_out.token, entries, shards, range(root.num_rows))
