@@ -5,6 +5,7 @@ meets every token twice. Norms, activations and the softmax are left out, and so
 product of every input number with the width. An adapter's products are counted as they run.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache, cached_property
 
@@ -85,24 +86,28 @@ class Costs:
     def _frozen(self) -> FrozenBackbone:
         return self._store.frozen()
 
+    @cached_property
+    def _matrices(self) -> list[tuple[int, int]]:
+        """The block and the number of weights of every matrix in the blocks."""
+        named = [(name.split("."), tensor) for name, tensor in self._frozen.tensors.items() if tensor.ndim == 2]
+        return [(int(path[1]), tensor.numel()) for path, tensor in named if path[0] == "blocks"]
+
     @property
     def _depth(self) -> int | None:
+        """How many blocks there are; None for a backbone that is no sequence of blocks."""
         depth = self._frozen.config.get("depth")
-        return depth if isinstance(depth, int) and depth > 0 else None
+        known = depth if isinstance(depth, int) else 0
+        return max([known, *(block + 1 for block, _ in self._matrices)]) or None
 
     def _backbone(self, layer: int | None) -> int | None:
         """Return the multiply-adds from the image to a layer; None where the store does not tell."""
         spec = next(iter(self._store.spec.layers.values()))
-        matrices = {name: t.shape for name, t in self._frozen.tensors.items() if t.ndim == 2 and "blocks." in name}
-        if layer is None or not matrices or self._store.identity.tokens != "all":
+        if layer is None or not self._matrices or self._store.identity.tokens != "all":
             return None
-        below = [shape for name, shape in matrices.items() if int(name.split(".")[1]) < layer]
-        products = sum(shape.numel() for shape in below) * spec.num_tokens
+        products = sum(size for block, size in self._matrices if block < layer) * spec.num_tokens
         attention = 2 * spec.num_tokens**2 * spec.width * layer
         return products + attention + self._embedding(spec.width)
 
     def _embedding(self, width: int) -> int:
         size = self._store.identity.preprocessing.get("input_size")
-        if not isinstance(size, list | tuple):
-            return 0
-        return int(torch.tensor(size).prod()) * width
+        return math.prod(size) * width if isinstance(size, list | tuple) else 0  # pyright: ignore[reportArgumentType]

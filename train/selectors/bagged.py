@@ -24,7 +24,7 @@ def bagged(kept: Kept, settings: SelectSettings) -> dict[str, float]:
     half = (len(weights) + 1) // 2
     for drawn in bootstraps(kept.blocks, NUM_BAGS, settings.seed):
         some = torch.randperm(len(weights), generator=generator)[:half].sort().values
-        weights[some] += forward_selection(kept.at(drawn).among(some.tolist()), NUM_STEPS)
+        weights[some] += forward_selection(kept.evidence[some][:, drawn], kept.target, NUM_STEPS)
     weights /= weights.sum()
     weights = torch.where(weights < LEAST, 0.0, weights)
     weights = (weights / weights.sum()).tolist()

@@ -32,7 +32,8 @@ def _first_within_one_error(kept: Kept) -> int:
 
 def _standard_error(values: Float[Tensor, "adapter row"], blocks: Tensor) -> Float[Tensor, " adapter"]:
     """Return the standard error of each mean, where all rows of a block count as one observation."""
-    _, places = blocks.unique(return_inverse=True)
+    names, places = blocks.unique(return_inverse=True)
     centred = values - values.mean(1, keepdim=True)
-    sums = torch.zeros(len(values), int(places.max()) + 1, dtype=values.dtype).index_add_(1, places, centred)
-    return sums.square().sum(1).sqrt() / values.shape[1]
+    sums = torch.zeros(len(values), len(names), dtype=values.dtype).index_add_(1, places, centred)
+    few = (len(names) / max(1, len(names) - 1)) ** 0.5
+    return few * sums.square().sum(1).sqrt() / values.shape[1]

@@ -1,0 +1,234 @@
+"""What every selector owes: convex weights, from validation alone, that any order and the same seed give again."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from icecore.store import UsageError, open_store
+from icecore.train import SelectSettings
+from icecore.train.candidate import Candidate, Recipe
+from icecore.train.choice import choose, eligible
+from icecore.train.cost import Costs
+from icecore.train.honest import honest
+from icecore.train.kept import Kept
+from icecore.train.resample import bootstraps, folds, out_of_bag
+from icecore.train.selectors import SELECTORS
+from icecore.train.target import Target
+from icecore.train.targets import TARGETS
+
+from .conftest import LAYERS, NUM_TOKENS, WIDTH, MakeStore
+
+ENSEMBLES = sorted(set(SELECTORS) - {"best"})
+SETTINGS = SelectSettings(num_resamples=100)
+RECIPE = Recipe(lr=1e-3, weight_decay=0.01, epochs=1, batch_size=8)
+NUM_CLASSES = 3
+
+
+def kept_of(
+    predictions: Tensor,
+    labels: Tensor,
+    target: Target | None = None,
+    layers: Sequence[int] | None = None,
+    groups: Tensor | None = None,
+) -> Kept:
+    """Keep some predictions, of adapters that differ by their seed."""
+    layers = layers or [place % 3 for place in range(len(predictions))]
+    candidates = tuple(
+        Candidate(adapter="linear", layers=(layer,), config={"pooling": "cls", "norm": "final"}, recipe=recipe)
+        for place, layer in enumerate(layers)
+        for recipe in [RECIPE.model_copy(update={"seed": place})]
+    )
+    rows = torch.arange(predictions.shape[1])
+    sizes = tuple(10 for _ in candidates)
+    return Kept(candidates, sizes, rows, labels, predictions, target or TARGETS["class"](), groups)
+
+
+def noisy(num_adapters: int = 8, num_rows: int = 60, strength: float = 1.0, seed: int = 0) -> Kept:
+    """Adapters that all know something, each with errors of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(NUM_CLASSES, (num_rows,), generator=generator)
+    logits = torch.randn(num_adapters, num_rows, NUM_CLASSES, generator=generator) + strength * one_hot(labels)
+    return kept_of(logits.softmax(-1), labels)
+
+
+def of_target(name: str) -> Kept:
+    """Adapters of one kind of label, with errors of their own."""
+    generator = torch.Generator().manual_seed(0)
+    if name == "class":
+        return noisy()
+    labels = torch.randn(60, NUM_CLASSES, generator=generator)
+    if name == "multilabel":
+        labels = (labels > 0).float()
+    guesses = labels + 0.5 * torch.randn(8, 60, NUM_CLASSES, generator=generator)
+    return kept_of(guesses if name == "regression" else torch.sigmoid(guesses), labels, TARGETS[name]())
+
+
+def complementary() -> Kept:
+    """Two adapters that each know half of the rows and say nothing of the others, among ten that know nothing."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(NUM_CLASSES, (80,), generator=generator)
+    even = torch.full((80, NUM_CLASSES), 1 / NUM_CLASSES)
+    sure = (0.9 * one_hot(labels) + 0.1 / NUM_CLASSES).float()
+    first = torch.arange(80) % 2 == 0
+    halves = [torch.where(first[:, None], sure, even), torch.where(first[:, None], even, sure)]
+    noise = torch.randn(10, 80, NUM_CLASSES, generator=generator).softmax(-1)
+    return kept_of(torch.cat([torch.stack(halves), noise]), labels)
+
+
+def shares(kept: Kept, weights: dict[str, float]) -> list[float]:
+    return [weights.get(one.adapter_id, 0.0) for one in kept.candidates]
+
+
+def loss_of(kept: Kept, weights: dict[str, float]) -> float:
+    return kept.target.score(kept.mix(weights), kept.labels).loss
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_weights_are_convex_and_of_adapters_that_there_are(name: str, target: str) -> None:
+    kept = of_target(target)
+    weights = SELECTORS[name](kept, SETTINGS)
+    assert set(weights) <= {one.adapter_id for one in kept.candidates}
+    assert min(weights.values()) > 0
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_one_adapter_has_all_the_weight(name: str) -> None:
+    kept = noisy(num_adapters=1, num_rows=4)
+    assert SELECTORS[name](kept, SETTINGS) == {kept.candidates[0].adapter_id: pytest.approx(1)}
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_the_order_of_the_candidates_does_not_matter(name: str, make_store: MakeStore) -> None:
+    kept, costs = noisy(), Costs(open_store(make_store()))
+    settings = SETTINGS.model_copy(update={"selector": name})
+    shuffled = kept.among([5, 2, 7, 0, 1, 6, 4, 3])
+    found = [choose(eligible(one, settings, costs), settings, costs) for one in (kept, shuffled)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_the_same_seed_gives_the_same_choice(name: str) -> None:
+    assert SELECTORS[name](noisy(), SETTINGS) == SELECTORS[name](noisy(), SETTINGS)
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_adapters_that_complete_each_other_are_both_chosen(name: str) -> None:
+    kept = complementary()
+    first, second, *others = shares(kept, SELECTORS[name](kept, SETTINGS))
+    assert min(first, second) > 0.2
+    assert max(others) < 0.1
+    best = loss_of(kept, SELECTORS["best"](kept, SETTINGS))
+    assert loss_of(kept, SELECTORS[name](kept, SETTINGS)) < best
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_an_ensemble_of_one_adapter_many_times_says_what_it_says(name: str) -> None:
+    one = noisy(num_adapters=1)
+    many = kept_of(one.predictions.expand(6, -1, -1), one.labels)
+    torch.testing.assert_close(many.mix(SELECTORS[name](many, SETTINGS)), one.predictions[0])
+
+
+@pytest.mark.parametrize("name", ["greedy", "stacking"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_minimises_validation_loss_is_no_worse_than_the_best_alone(name: str, target: str) -> None:
+    kept = of_target(target)
+    assert loss_of(kept, SELECTORS[name](kept, SETTINGS)) <= float(kept.row_losses().mean(1).min()) + 1e-6
+
+
+def test_stacking_is_no_worse_than_any_other_weights() -> None:
+    kept = noisy()
+    stacked = loss_of(kept, SELECTORS["stacking"](kept, SETTINGS))
+    assert stacked <= min(loss_of(kept, SELECTORS[name](kept, SETTINGS)) for name in SELECTORS) + 1e-3
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_loss_of_mixed_evidence_is_the_loss_of_mixed_predictions(target: str) -> None:
+    kept = of_target(target)
+    weights = torch.linspace(1, 2, len(kept.candidates)).softmax(0)
+    mixed = torch.einsum("a,arc->rc", weights, kept.predictions)
+    found = kept.loss(torch.einsum("a,arv->rv", weights, kept.evidence))
+    assert float(found) == pytest.approx(kept.target.score(mixed, kept.labels).loss, rel=1e-5)
+
+
+def test_an_average_has_equal_weights_and_no_more_members_than_asked() -> None:
+    weights = SELECTORS["average"](noisy(num_adapters=20), SETTINGS.model_copy(update={"top": 4}))
+    assert len(weights) <= 4
+    assert len(set(weights.values())) == 1
+
+
+def test_within_one_standard_error_the_shallower_is_preferred() -> None:
+    one = noisy(num_adapters=1)
+    worse = torch.full_like(one.predictions, 1 / NUM_CLASSES)
+    tied = kept_of(torch.cat([worse, one.predictions, one.predictions]), one.labels, layers=[0, 1, 2])
+    settings = SETTINGS.model_copy(update={"one_standard_error": True})
+    assert shares(tied, SELECTORS["best"](tied, settings)) == [0, 1, 0]
+
+
+def test_few_groups_make_the_standard_error_larger() -> None:
+    groups = torch.arange(60) // 20
+    shallow = torch.tensor([0.3, 0.8, 0.6])[groups]  # worse in one group, better in another, much the same in the last
+    probabilities = torch.stack([shallow, torch.full((60,), 0.6)])
+    predictions = torch.stack([probabilities, 1 - probabilities], -1)
+    labels, settings = torch.zeros(60, dtype=torch.int64), SETTINGS.model_copy(update={"one_standard_error": True})
+    by_row = kept_of(predictions, labels, layers=[0, 1])
+    by_group = kept_of(predictions, labels, layers=[0, 1], groups=groups)
+    assert shares(by_row, SELECTORS["best"](by_row, settings)) == [0, 1]
+    assert shares(by_group, SELECTORS["best"](by_group, settings)) == [1, 0]
+
+
+def test_limits_hold_and_the_cost_is_of_what_is_read(make_store: MakeStore) -> None:
+    kept, costs = noisy(num_adapters=9), Costs(open_store(make_store()))
+    settings = SETTINGS.model_copy(update={"selector": "average", "max_layer": 1})
+    assert {one.layer for one in eligible(kept, settings, costs).candidates} == {0, 1}
+    for share in (0.2, 0.6, 1.0):
+        settings = SETTINGS.model_copy(update={"selector": "average", "max_cost": share})
+        within = eligible(kept, settings, costs)
+        members = choose(within, settings, costs)
+        assert costs.share([one for one in kept.candidates if one.adapter_id in members]) <= share
+    deep = kept.among([place for place, one in enumerate(kept.candidates) if one.layer == 2])
+    with pytest.raises(UsageError, match=r"--max-layer 1: no adapter is within it, the run has layers \[2\]"):
+        eligible(deep, SETTINGS.model_copy(update={"max_layer": 1}), costs)
+
+
+def test_multiply_adds_are_counted(make_store: MakeStore) -> None:
+    kept, costs = noisy(num_adapters=3), Costs(open_store(make_store()))
+    block = NUM_TOKENS * (4 * WIDTH**2 + 4 * WIDTH**2) + 2 * NUM_TOKENS**2 * WIDTH  # an MLP twice as wide
+    for layer, one in zip(LAYERS, kept.candidates, strict=True):
+        cost = costs.of([one], 10)
+        assert cost.backbone_multiply_adds == layer * block
+        assert cost.adapter_multiply_adds == WIDTH * NUM_CLASSES
+        assert cost.deepest_layer == layer
+
+
+def test_blocks_stay_whole() -> None:
+    blocks = torch.tensor([3, 3, 1, 2, 2, 2, 7, 7, 1])
+    for held in folds(blocks, 3, seed=0):
+        assert not set(blocks[held].tolist()) & set(blocks[~held].tolist())
+    assert torch.stack(folds(blocks, 3, seed=0)).sum(0).tolist() == [1] * len(blocks)
+    for drawn in bootstraps(blocks, 20, seed=0):
+        rest = out_of_bag(drawn, len(blocks))
+        assert not set(blocks[drawn].tolist()) & set(blocks[rest].tolist())
+        assert {*drawn.tolist(), *rest.tolist()} == set(range(len(blocks)))
+
+
+@pytest.mark.parametrize("name", ["best", "bagged"])
+def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str) -> None:
+    kept = noisy(num_adapters=40, num_rows=90, strength=0.0)
+    select = SELECTORS[name]
+    naive = kept.target.score(kept.mix(select(kept, SETTINGS)), kept.labels).score
+    found = honest(kept, SETTINGS, lambda drawn: select(drawn, SETTINGS), naive)
+    assert found is not None
+    assert naive > 0.4
+    assert abs(found.score - 1 / NUM_CLASSES) < 0.06
+    assert found.optimism == pytest.approx(naive - found.score)
+
+
+def test_without_rows_to_spare_nothing_is_estimated() -> None:
+    kept = noisy(num_rows=5)
+    alone = kept_of(kept.predictions, kept.labels, groups=torch.zeros(5, dtype=torch.int64))
+    assert honest(alone, SETTINGS, lambda drawn: SELECTORS["best"](drawn, SETTINGS), 1.0) is None
