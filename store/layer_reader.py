@@ -15,6 +15,8 @@ from .root import Root, shard_name
 from .shard import ShardDecoder, ShardFormat
 from .spec import LayerSpec
 
+LEAST_PIECE_BYTES = 4096  # of a row that is read straight to its place
+
 
 class LayerReader:
     """One layer of a store; safe to share between threads, and after a fork."""
@@ -59,15 +61,32 @@ class LayerReader:
 
     def empty(self, num_rows: int) -> dict[str, np.ndarray]:
         """Return uninitialised arrays for some rows, as the codec keeps them."""
-        return {name: np.empty((num_rows, *cut.part.shape), cut.part.dtype) for name, cut in self._formats.items()}
+        return {name: cut.empty(num_rows) for name, cut in self._formats.items()}
 
     def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
         """Return the stored arrays of some rows, as the codec keeps them."""
-        wanted = self._resolve(rows)
-        self._coverage.require(wanted, self._layer, view)
-        chunks = np.unique(wanted // self.chunk_rows)
-        where = np.searchsorted(chunks, wanted // self.chunk_rows) * self.chunk_rows + wanted % self.chunk_rows
-        return {name: _take(self._read(name, chunks, view), where) for name in self._formats}
+        wanted, where = np.unique(self._resolve(rows), return_inverse=True)
+        found = self.empty(len(where))
+        if len(wanted) == len(where):
+            places = np.empty_like(where)
+            places[where] = np.arange(len(where))
+            self.read_into(found, places, wanted, view)
+            return found
+        once = self.empty(len(wanted))
+        self.read_into(once, np.arange(len(wanted)), wanted, view)
+        return {name: values[where] for name, values in once.items()}
+
+    def read_into(
+        self,
+        into: Mapping[str, np.ndarray],
+        places: Int64[np.ndarray, " row"],
+        rows: Int64[np.ndarray, " row"],
+        view: int = 0,
+    ) -> None:
+        """Read ascending rows, each to its own place in arrays made by `empty`; every chunk is read once."""
+        self._coverage.require(rows, self._layer, view)
+        for name in self._formats:
+            self._read_part(name, into[name], places, rows, view)
 
     def _resolve(self, rows: slice | np.ndarray) -> np.ndarray:
         if isinstance(rows, slice):
@@ -77,15 +96,51 @@ class LayerReader:
             raise UsageError(f"row {outside[0]}: the store has rows 0 to {self._root.num_rows - 1}")
         return rows
 
-    def _read(self, part: str, chunks: np.ndarray, view: int) -> np.ndarray:
+    def _read_part(self, part: str, into: np.ndarray, places: np.ndarray, rows: np.ndarray, view: int) -> None:
         cut = self._formats[part]
-        out = cut.empty(len(chunks))
+        chunks, starts = np.unique(rows // cut.chunk_rows, return_index=True)
+        stops = [*starts[1:], len(rows)]
         for shard, first, start, stop in _runs(chunks, cut):
             name = shard_name(self._layer, part, view, shard, len(cut.part.shape))
             digest = self._coverage.digest(shard, self._layer, view, part)
+            some = range(start, stop)
+            wanted = [(rows[starts[k] : stops[k]] % cut.chunk_rows, places[starts[k] : stops[k]]) for k in some]
             decoder = ShardDecoder(self._location, name, cut, digest)
-            decoder.read(first, out[start * cut.chunk_rows : stop * cut.chunk_rows])
-        return out
+            if cut.part.row_bytes < LEAST_PIECE_BYTES:
+                _read_staged(decoder, first, cut, into, wanted)
+            else:
+                decoder.read(first, [_pieces(cut, into, *each) for each in wanted])
+
+
+def _pieces(cut: ShardFormat, into: np.ndarray, within: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
+    """Return where each stretch of a chunk goes: rows to their places, neighbours together, the rest to nowhere."""
+    size, room = cut.part.row_bytes, into.reshape(-1).view(np.uint8)
+    nowhere = np.empty((cut.chunk_rows - len(within)) * size, np.uint8)
+    breaks = np.flatnonzero((np.diff(within) != 1) | (np.diff(places) != 1)) + 1
+    starts = np.append(0, breaks)
+    lengths = np.append(starts[1:], len(within)) - starts
+    firsts = within[starts]
+    gaps = firsts - np.append(0, (firsts + lengths)[:-1])
+    pieces: list[np.ndarray] = []
+    for gap, place, length in zip(
+        (gaps * size).tolist(), (places[starts] * size).tolist(), (lengths * size).tolist(), strict=True
+    ):
+        if gap:
+            pieces.append(nowhere[:gap])
+            nowhere = nowhere[gap:]
+        pieces.append(room[place : place + length])
+    return [*pieces, nowhere] if len(nowhere) else pieces
+
+
+def _read_staged(
+    decoder: ShardDecoder, first: int, cut: ShardFormat, into: np.ndarray, wanted: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Read whole chunks and take the rows from there: faster than many tiny pieces."""
+    whole = cut.empty(len(wanted) * cut.chunk_rows)
+    chunks = whole.reshape(len(wanted), -1).view(np.uint8)
+    decoder.read(first, [[chunk] for chunk in chunks])
+    for number, (within, places) in enumerate(wanted):
+        into[places] = whole[number * cut.chunk_rows + within]
 
 
 def _runs(chunks: np.ndarray, cut: ShardFormat) -> Iterator[tuple[int, int, int, int]]:
@@ -95,9 +150,3 @@ def _runs(chunks: np.ndarray, cut: ShardFormat) -> Iterator[tuple[int, int, int,
     for start, stop in zip([0, *borders], [*borders, len(chunks)], strict=True):
         if stop > start:
             yield int(shards[start]), int(chunks[start] % cut.num_chunks), int(start), int(stop)
-
-
-def _take(array: np.ndarray, where: np.ndarray) -> np.ndarray:
-    if len(where) and where[-1] - where[0] == len(where) - 1 and bool((np.diff(where) == 1).all()):
-        return array[where[0] : where[-1] + 1]
-    return array[where]

@@ -10,7 +10,9 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
@@ -23,6 +25,7 @@ T = TypeVar("T")
 
 PARTIAL = "partial"  # unfinished files live here alone: whatever a killed process leaves behind is in one place
 NUM_TRIES = 6
+MOST_VIEWS = 1024  # that one system call fills
 FIRST_DELAY_SECONDS = 0.1  # doubled after every failure: about three seconds in all
 
 
@@ -246,15 +249,15 @@ class RemoteFolder:
 
 def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
     """Read with as few system calls as possible; a short read means the end of the file."""
-    views = [buffer.data for buffer in buffers]
+    views = deque(buffer.data for buffer in buffers)
     total = 0
     while views:
-        count = os.preadv(descriptor, views[:1024], offset + total)
+        count = os.preadv(descriptor, list(islice(views, MOST_VIEWS)), offset + total)
         if count == 0:
             break
         total += count
         while views and count >= len(views[0]):
-            count -= len(views.pop(0))
+            count -= len(views.popleft())
         if count:
             views[0] = views[0][count:]
     return total

@@ -5,6 +5,7 @@ that memory stays at one chunk a layer, and reads straight into the destination.
 file in an index of (offset, bytes) for every chunk and the index's own CRC-32C. Knows nothing of ledgers or stores.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol, runtime_checkable
@@ -63,9 +64,9 @@ class ShardFormat:
         """The bytes of the index with its checksum."""
         return 16 * self.num_chunks + 4
 
-    def empty(self, num_chunks: int) -> np.ndarray:
-        """Return an uninitialised array for some whole chunks."""
-        return np.empty((num_chunks * self.chunk_rows, *self.part.shape), self.part.dtype)
+    def empty(self, num_rows: int) -> np.ndarray:
+        """Return an uninitialised array for some rows."""
+        return np.empty((num_rows, *self.part.shape), self.part.dtype)
 
 
 def _number(crc: np.ndarray) -> int:
@@ -135,10 +136,8 @@ class ShardDecoder:
         self._format = shape
         self._digest = digest
 
-    def read(self, first: int, out: np.ndarray) -> None:
-        """Fill `out`, whole chunks from number `first` on; IntegrityError where bytes are not as written."""
-        num_chunks = len(out) // self._format.chunk_rows
-        chunks = np.split(_bytes(out), num_chunks)
+    def read(self, first: int, chunks: Sequence[Sequence[np.ndarray]]) -> None:
+        """Fill whole chunks from number `first` on, each in pieces; IntegrityError where bytes are not as written."""
         if self._format.compressor is None:
             self._read_plain(first, chunks)
         else:
@@ -169,24 +168,27 @@ class ShardDecoder:
                 bad.append((number, "does not match its recorded checksum"))
         return bad
 
-    def _read_plain(self, first: int, chunks: Sequence[np.ndarray]) -> None:
+    def _read_plain(self, first: int, chunks: Sequence[Sequence[np.ndarray]]) -> None:
         trailer = np.empty(4, np.uint8)
         stride = self._format.chunk_bytes + 4
-        buffers = [buffer for chunk in chunks for buffer in (chunk, trailer)]
+        buffers = [buffer for pieces in chunks for buffer in (*pieces, trailer)]
         count = self._open(first * stride, buffers)
         if count != len(chunks) * stride:
             raise self._damaged(first + count // stride, "ends early")
-        for number, chunk in enumerate(chunks, first):
-            self._compare(number, chunk)
+        for number, pieces in enumerate(chunks, first):
+            self._compare(number, pieces)
 
-    def _read_compressed(self, first: int, chunks: Sequence[np.ndarray]) -> None:
+    def _read_compressed(self, first: int, chunks: Sequence[Sequence[np.ndarray]]) -> None:
         index = self._read_index()
-        for number, chunk in enumerate(chunks, first):
+        for number, pieces in enumerate(chunks, first):
             offset, num_bytes = (int(value) for value in index[number])
             data = self._fetch(offset, num_bytes)[:-4]
-            self._compare(number, data)
+            self._compare(number, [data])
             assert self._format.compressor is not None
-            chunk[:] = np.frombuffer(self._format.compressor.decode(data), np.uint8)
+            plain, start = np.frombuffer(self._format.compressor.decode(data), np.uint8), 0
+            for piece in pieces:
+                piece[:] = plain[start : start + len(piece)]
+                start += len(piece)
 
     def _read_index(self) -> np.ndarray:
         data = self._fetch(self._digest.num_bytes - self._format.index_bytes, self._format.index_bytes)
@@ -194,8 +196,8 @@ class ShardDecoder:
             raise self._damaged(0, "has an index that does not match its checksum")
         return data[:-4].view("<u8").reshape(-1, 2)
 
-    def _compare(self, number: int, data: np.ndarray) -> None:
-        if google_crc32c.value(data) != self._digest.chunks[number]:
+    def _compare(self, number: int, pieces: Sequence[np.ndarray]) -> None:
+        if functools.reduce(google_crc32c.extend, pieces, 0) != self._digest.chunks[number]:
             raise self._damaged(number, "does not match the checksum that was recorded")
 
     def _fetch(self, offset: int, num_bytes: int, exact: bool = True) -> np.ndarray:

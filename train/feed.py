@@ -109,16 +109,15 @@ class StoreFeed:
         self._free.append(window)
 
     def read(self, places: Int64[np.ndarray, " row"], into: Window) -> Window:
-        """Fill a window, chunk by chunk; every chunk is read once and checked."""
+        """Fill a window; every chunk is read once and checked."""
         views, rows = np.divmod(places, max(1, len(self.rows)))
         rows = self.rows[rows]
 
         def fill(piece: tuple[int, np.ndarray]) -> None:
             layer, where = piece
-            for name, values in self._readers[layer].parts(rows[where], int(views[where[0]])).items():
-                into.parts[layer][name][where] = values
+            self._readers[layer].read_into(into.parts[layer], where, rows[where], int(views[where[0]]))
 
-        pieces = [(k, where) for k, one in self._readers.items() for where in _by_chunk(views, rows, one.chunk_rows)]
+        pieces = [(k, where) for k, one in self._readers.items() for where in _shares(views, rows, one.chunk_rows)]
         with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="reader") as pool:
             list(pool.map(fill, pieces))
         return into
@@ -183,11 +182,14 @@ def block_rows(store: Store, layers: tuple[int, ...]) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
 
 
-def _by_chunk(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.ndarray]:
-    """Part positions by view and chunk, rows ascending within."""
+def _shares(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.ndarray]:
+    """Part positions among the readers: of one view, whole chunks, rows ascending within."""
     order = np.lexsort((rows, views))
-    keys = np.stack([views[order], rows[order] // chunk_rows])
-    return [] if not len(rows) else np.split(order, np.flatnonzero((np.diff(keys) != 0).any(0)) + 1)
+    views, chunks = views[order], rows[order] // chunk_rows
+    starts = np.flatnonzero(np.append(True, (np.diff(chunks) != 0) | (np.diff(views) != 0)))
+    borders = starts[:: max(1, len(starts) // NUM_READERS)]
+    borders = np.union1d(borders, np.flatnonzero(np.append(True, np.diff(views) != 0)))
+    return np.split(order, borders[1:]) if len(rows) else []
 
 
 def _tables(seen: Seen) -> tuple[Mapping[int, Tensor], ...]:

@@ -1,5 +1,6 @@
 """One stored array of a layer, as a codec declares it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ class Part:
     @property
     def row_bytes(self) -> int:
         """The bytes of one row."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class ValueOutOfRange(ValueError):  # noqa: N818  a fact about a value, given a place by the writer
