@@ -36,9 +36,11 @@ def fold(
 
 
 def attend(
-    tokens: Float[Tensor, "row token width"], folded: Float[Tensor, "folded width"]
+    tokens: Float[Tensor, "row token width"], folded: Float[Tensor, "*row folded width"]
 ) -> Float[Tensor, "row folded width"]:
     """Gather one vector for every row and folded query: of all adapters at once, whatever their heads and queries.
+
+    The queries are the same for all rows, or each row's own.
 
     Products run in the tokens' dtype; in bfloat16 the softmax still adds up in float32. Tokens get no gradient, so that
     autograd keeps the attention weights and nothing else of their size.
@@ -46,6 +48,17 @@ def attend(
     queries = folded.to(tokens.dtype).expand(len(tokens), -1, -1)
     logits = torch.bmm(queries, tokens.transpose(1, 2))  # row, folded, token: the softmax runs along memory
     return torch.bmm(torch.softmax(logits, -1), tokens)
+
+
+def folding_pays(num_queries: int, num_tokens: int, width: int, num_heads: int) -> bool:
+    """Say whether a row's own queries cost less folded, in a training step, where no token and no weight learns.
+
+    Multiplications, forward and backward: a query that is folded, and whose values are projected after pooling, costs
+    4 width^2, its logits and pooling 4 num_heads x num_tokens x width. Projecting keys and values of all tokens costs
+    2 num_tokens x width^2 once, whoever asks, and each query then 7 num_tokens x width.
+    """
+    folded = 4 * num_queries * (width + num_heads * num_tokens)
+    return folded < num_tokens * (2 * width + 7 * num_queries)
 
 
 def project_values(

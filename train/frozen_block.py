@@ -99,10 +99,15 @@ class FrozenBlock:
         return self._out(values if bias is None else values + bias)
 
     def attend(
-        self, queries: Float[Tensor, "row query width"], tokens: Float[Tensor, "row token width"]
+        self, queries: Float[Tensor, "row query width"], normalised: Float[Tensor, "row token width"]
     ) -> Float[Tensor, "row query width"]:
-        """Return the attention branch of each row's own queries to the block's input, projecting every token."""
-        normed = self._norm("norm1", tokens.float())
+        """Return the attention branch of each row's own queries, projecting every token of the block's input.
+
+        The tokens are given normalised without affine, as the folded queries meet them.
+        """
+        gamma, beta = (self.tensors.get(f"norm1.{name}") for name in ("weight", "bias"))
+        normed = normalised.float() if gamma is None else normalised.float() * gamma
+        normed = normed if beta is None else normed + beta
         query = self._heads(self._linear("query", self._norm("norm1", queries))).transpose(1, 2)
         key, value = (self._heads(self._linear(name, normed)).transpose(1, 2) for name in ("key", "value"))
         if self.facts.qk_norm:

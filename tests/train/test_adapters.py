@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("inca", {"num_heads": 4}),
     ("inca", {"num_heads": 2, "tokens": "patches"}),
     ("inca", {"num_queries": 3, "num_heads": 2, "input_affine": True}),
+    ("synqt", {"num_queries": 2}),
     ("vqt", {}),
     ("vqt", {"num_queries": 3, "keep": 0.5}),
     ("losa", {"rank": 2, "side_pooling": "mean"}),
@@ -86,7 +87,7 @@ def test_every_parameter_has_the_adapter_axis_and_learns(name: str, options: dic
     gradients = torch.autograd.grad(loss, list(stack.parameters()))
     for (parameter_name, parameter), gradient in zip(stack.named_parameters(), gradients, strict=True):
         assert len(parameter) == 2, parameter_name
-        assert (gradient.flatten(1).abs().amax(1) > 0).all(), parameter_name
+        assert (gradient.view(2, -1).abs().amax(1) > 0).all(), parameter_name
 
 
 def test_inca_has_one_full_width_attention_and_a_classifier() -> None:

@@ -11,6 +11,7 @@ from .losa import LoSA
 from .lst import LST
 from .mist import MIST
 from .open_inca import OpenInCA
+from .synqt import SynQT
 from .vqt import VQT
 
 ADAPTERS: dict[str, type[Adapter]] = {
@@ -23,6 +24,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "efficient": Efficient,
     "open_inca": OpenInCA,
     "vqt": VQT,
+    "synqt": SynQT,
 }
 
 

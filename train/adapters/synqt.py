@@ -1,0 +1,192 @@
+"""SynQT: queries made for each image, block after block, from what the last ones found (arXiv 2407.06964).
+
+Of block l, with T learned vectors P_l, summaries s of the queries that left the block before, frozen weights in F:
+
+    p = P_l + gamma s_{l-1}                       one gamma for all blocks; no s before the first
+    p = A(p)                                      A(y) = y + Drop(W2 Drop(GELU(W1 y + b1)) + b2), 48 wide
+    r = LN(p);  q = A8(LN_q r), k = A8(LN_kv r), v = A8(LN_kv r)        8 wide, without dropout
+    p = p + alpha_l Drop(A8(Drop(softmax(q k^T / sqrt(width))) v))      one head, the T queries among themselves
+    p = Drop(p + beta_l A(LN p))
+    h = F: W_O MHA(W_Q LN1(p), W_K LN1(x_{l-1}), W_V LN1(x_{l-1})) + b_O;     p = p + h
+    g = F: MLP(LN2(p));     p = p + g;     s_l, h_l, g_l = means of p, h, g over the T queries
+
+    f = [s_L, s_1..s_L, h_1..h_L, g_1..g_L], 3 L + 1 vectors;  f_i = f_i + A(LN f_i), shared
+    logits = W LN_h(mean_i w_i f_i) + b,    w_0 = 1,  w_i = tanh(Drop(GELU(W_w f_0 + b_w)))
+
+P is drawn from U(-1, 1), linear layers as PyTorch does, LN_h is the backbone's final norm at first (with eps 1e-5 as
+all norms here). Dropout is 0.1; a whole f_i, i > 0, is dropped with 0.3. No DropPath in the frozen part, whose inputs
+are cached. Queries are each image's own, so that folding them costs the square of the width each: they are folded
+where that is the cheaper way to count (`folding_pays`). The deepest layer itself is not looked at.
+
+Inferred: that f_i is dropped whole, after its A; all of the weights' decay, as AdamW's.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm
+
+from icecore.store import Frozen
+
+from ..adapter import Scope
+from ..folded import attend, folding_pays
+from ..frozen_block import FrozenBlock
+from ..project import project
+from ..seen import Seen
+from ..through_blocks import ThroughBlocks
+
+DROPOUT, FEATURE_DROPOUT = 0.1, 0.3
+WIDE, NARROW = 48, 8  # hidden widths
+BLOCK_BOTTLENECKS = {"enter": WIDE, "query": NARROW, "key": NARROW, "value": NARROW, "out": NARROW, "leave": WIDE}
+BLOCK_NORMS = ("self_norm", "query_norm", "key_norm", "leave_norm")
+
+Queries = Float[Tensor, "adapter row query width"]
+
+
+class SynQTConfig(Frozen):
+    """How many queries a block has, and what the gates are at first."""
+
+    num_queries: int = Field(default=1, ge=1)
+    alpha: float = 0.1
+    beta: float = 0.1
+    gamma: float = 0.1
+
+
+class SynQT(ThroughBlocks):
+    """A stack of SynQT adapters on all layers."""
+
+    Config = SynQTConfig
+    config: SynQTConfig
+    reads = frozenset({"attention"})
+    axes: ClassVar = {"lr": (1e-3, 3e-3), "weight_decay": (0.01,), "num_queries": (1, 4)}
+    prompt: Tensor
+    alpha: Tensor
+    beta: Tensor
+    gamma: Tensor
+    mix_weight: Tensor
+    mix_bias: Tensor
+    final_norm_gamma: Tensor
+    final_norm_beta: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one adapter, as the module's docstring says."""
+        assert isinstance(config, SynQTConfig)
+        width, num_blocks = scope.spec.width, len(scope.layers) - 1
+        drawn = {
+            "prompt": torch.rand(num_blocks, config.num_queries, width, generator=generator) * 2 - 1,
+            "alpha": torch.full((num_blocks,), config.alpha),
+            "beta": torch.full((num_blocks,), config.beta),
+            "gamma": torch.tensor(config.gamma),
+        }
+        for name, hidden in BLOCK_BOTTLENECKS.items():
+            drawn |= _bottleneck(name, (num_blocks,), hidden, width, generator)
+        for name in BLOCK_NORMS:
+            drawn |= _norm(name, (num_blocks, width))
+        drawn |= _bottleneck("head", (), WIDE, width, generator) | _norm("head_norm", (width,))
+        drawn |= _linear("mix_", (), 3 * num_blocks, width, generator)
+        drawn |= {
+            "final_norm_gamma": scope.frozen["norm.weight"].float(),
+            "final_norm_beta": scope.frozen["norm.bias"].float(),
+        }
+        return drawn | _linear("", (), scope.num_outputs, width, generator)
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Make queries and let them look, block after block; weigh what was found, and classify."""
+        found = list(self.found(seen))  # of each block: s, h, g
+        last = found[-1][0]
+        features = torch.stack([last, *(vector for kind in zip(*found, strict=True) for vector in kind)], 2)
+        features = features + self._through("head", self._normed("head_norm", features), DROPOUT)
+        first, rest = features[:, :, :1], features[:, :, 1:]
+        gates = project(first[:, :, 0], self.mix_weight) + self.mix_bias[:, None]
+        gates = torch.tanh(self.drop(gelu(gates), DROPOUT))
+        gates = self.drop(gates, FEATURE_DROPOUT)  # of a vector that is dropped whole, its weight will do
+        mean = (first[:, :, 0] + (gates[:, :, None] @ rest)[:, :, 0]) / features.shape[2]
+        normed = self._normed("final_norm", mean[:, :, None])[:, :, 0]
+        return project(self.drop(normed), self.weight) + self.bias[:, None]
+
+    def found(self, seen: Seen) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield what the queries of each block are when they leave it, and what attention and MLP added, averaged."""
+        summary: Tensor | None = None
+        for place, (layer, block) in enumerate(zip(self.inputs, self.blocks, strict=True)):
+            tokens = seen.normalised[layer]
+            queries = self.prompt[:, place, None].expand(-1, len(tokens), -1, -1)
+            if summary is not None:
+                queries = queries + self.gamma[:, None, None, None] * summary[:, :, None]
+            queries = self._synthesised(queries, place)
+            looked = _look(block, queries, tokens)
+            middle = queries + looked
+            thought = block.mlp(middle)
+            summary = (middle + thought).mean(2)
+            yield summary, looked.mean(2), thought.mean(2)
+
+    def _synthesised(self, queries: Queries, place: int) -> Queries:
+        """Let the queries of a block see each other."""
+        alpha, beta = (gate[:, place, None, None, None] for gate in (self.alpha, self.beta))
+        queries = self._through("enter", queries, DROPOUT, place)
+        normed = self._normed("self_norm", queries, place)
+        asking, asked = self._normed("query_norm", normed, place), self._normed("key_norm", normed, place)
+        query = self._through("query", asking, 0.0, place)
+        key, value = (self._through(name, asked, 0.0, place) for name in ("key", "value"))
+        attention = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]), -1)
+        mixed = self._through("out", self.drop(attention, DROPOUT) @ value, 0.0, place)
+        queries = queries + alpha * self.drop(mixed, DROPOUT)
+        queries = queries + beta * self._through("leave", self._normed("leave_norm", queries, place), DROPOUT, place)
+        return self.drop(queries, DROPOUT)
+
+    def _through(self, name: str, values: Queries, rate: float, place: int | None = None) -> Queries:
+        """Apply a residual bottleneck, A in the formula: one of a block, or the head's."""
+        down, down_bias, up, up_bias = (
+            tensor if place is None else tensor[:, place]
+            for tensor in (
+                getattr(self, f"{name}_{part}") for part in ("down_weight", "down_bias", "up_weight", "up_bias")
+            )
+        )
+        hidden = gelu(project(values.flatten(1, 2), down) + down_bias[:, None])
+        added = self.drop(project(self.drop(hidden, rate), up) + up_bias[:, None], rate)
+        return values + added.view_as(values)
+
+    def _normed(self, name: str, values: Queries, place: int | None = None) -> Queries:
+        gamma, beta = (getattr(self, f"{name}_{part}") for part in ("gamma", "beta"))
+        if place is not None:
+            gamma, beta = gamma[:, place], beta[:, place]
+        return layer_norm(values, values.shape[-1:]) * gamma[:, None, None] + beta[:, None, None]
+
+
+def _look(block: FrozenBlock, queries: Queries, tokens: Float[Tensor, "row token width"]) -> Queries:
+    """Return the attention branch of every image's own queries, in the cheaper of two ways."""
+    num_adapters, _, num_queries, width = queries.shape
+    size = (num_adapters * num_queries, tokens.shape[1], width, block.facts.num_heads)
+    if block.can_fold and folding_pays(*size):
+        folded = block.fold(queries).transpose(0, 1)  # row adapter folded width
+        pooled = attend(tokens, folded.flatten(1, 2))
+        return block.gathered(pooled.view_as(folded).transpose(0, 1))
+    found = block.attend(queries.transpose(0, 1).flatten(1, 2), tokens)
+    return found.unflatten(1, (num_adapters, num_queries)).transpose(0, 1)
+
+
+def _linear(
+    prefix: str, blocks: tuple[int, ...], outputs: int, inputs: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Draw a linear layer for every block as PyTorch does."""
+    shapes = {f"{prefix}weight": (*blocks, outputs, inputs), f"{prefix}bias": (*blocks, outputs)}
+    bound = 1 / math.sqrt(inputs)
+    return {name: (torch.rand(shape, generator=generator) * 2 - 1) * bound for name, shape in shapes.items()}
+
+
+def _bottleneck(
+    name: str, blocks: tuple[int, ...], hidden: int, width: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    down = _linear(f"{name}_down_", blocks, hidden, width, generator)
+    return down | _linear(f"{name}_up_", blocks, width, hidden, generator)
+
+
+def _norm(name: str, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    return {f"{name}_gamma": torch.ones(shape), f"{name}_beta": torch.zeros(shape)}
