@@ -20,9 +20,6 @@ class TrainSettings(Frozen):
     `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
     of this process train. `memory` is then what each worker may take.
 
-    `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
-    of this process train. `memory` is then what each worker may take.
-
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
     `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An
     axis that is None is each family's own: `Adapter.axes`, or what its configuration starts with.
@@ -51,8 +48,8 @@ class TrainSettings(Frozen):
     memory: str = "4GB"
     workers: int = Field(default=0, ge=0)
     scheduler: str | None = None
-    workers: int = Field(default=0, ge=0)
-    scheduler: str | None = None
+    extend: str | None = None
+    classes: Literal["all", "new"] = "all"
     checkpoint_seconds: float = Field(default=60.0, ge=0)
 
     @field_validator("lr", "weight_decay")
@@ -69,9 +66,13 @@ class TrainSettings(Frozen):
 
 
 class SelectSettings(Frozen):
-    """How to choose among the trained adapters, and how sure to be of the figures."""
+    """How to choose among the trained adapters, and how sure to be of the figures.
 
-    selector: str = "best"
+    `one_standard_error` is of the selector `best`, `top` (the most members) of `average`. `max_layer` and `max_cost` (a
+    share of the whole backbone's multiply-adds) bound the choice, whatever the selector.
+    """
+
+    selector: str = "bagged"
     one_standard_error: bool = False
     top: int = Field(default=20, ge=1)
     max_layer: int | None = Field(default=None, ge=0)

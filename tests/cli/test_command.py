@@ -31,7 +31,7 @@ def test_help_lists_every_command_and_each_has_an_example(icecore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "default"), [("extract", "int8"), ("score", "ridge"), ("train", "linear, inca"), ("select", "best")]
+    ("command", "default"), [("extract", "int8"), ("score", "ridge"), ("train", "linear, inca"), ("select", "bagged")]
 )
 def test_help_shows_the_defaults_of_the_stages_own_settings(icecore, command: str, default: str) -> None:
     assert f"[default: {default}]" in " ".join(icecore(command, "--help").out.split())

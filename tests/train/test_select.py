@@ -17,7 +17,7 @@ from icecore.train.testsplit import TestSplit
 
 from .conftest import FAST, LAYERS, MakeStore
 
-SETTINGS = SelectSettings(num_resamples=200, device="cpu")
+SETTINGS = SelectSettings(selector="best", num_resamples=200, device="cpu")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -110,6 +110,27 @@ def test_a_bundle_says_what_the_run_said(make_store: MakeStore, tmp_path: Path) 
     assert selection.test.low <= right <= selection.test.high
     assert json.loads((run / "selection.json").read_text())["selected"][0]["layer"] == selection.selected[0].layer
     assert "top1" in (run / "bundle" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("selector", sorted(set(SELECTORS) - {"best"}))
+def test_an_ensemble_is_told_whole(make_store: MakeStore, tmp_path: Path, selector: str) -> None:
+    url, run = make_store(groups=[f"g{row // 2}" for row in range(131)]), tmp_path / "r"
+    train(url, str(run), FAST.model_copy(update={"epochs": 4}))
+    selection = select(str(run), SETTINGS.model_copy(update={"selector": selector, "max_layer": 1}))
+    bundle, store = load_bundle(str(run / "bundle")), open_store(url)
+    assert max(one.layer for one in selection.selected) <= selection.cost.deepest_layer <= 1
+    assert sum(one.weight for one in selection.selected) == pytest.approx(1)
+    said = pq.read_table(run / "test.parquet")
+    found = bundle.predict({k: store.layer(k).rows(said["row"].to_numpy()) for k in bundle.layers})
+    torch.testing.assert_close(found.max(1).values, torch.tensor(said["probability"].to_pylist()), atol=1e-5, rtol=0)
+    assert selection.num_eligible == selection.num_candidates * 2 // 3
+    assert selection.honest is not None
+    assert selection.test is not None
+    assert selection.honest.optimism == pytest.approx(selection.validation.score - selection.honest.score)
+    assert selection.test_optimism == pytest.approx(selection.validation.score - selection.test.score)
+    assert selection.validation.num_groups is not None
+    assert selection.cost.share is not None
+    assert selection.winner in selection.table
 
 
 def test_ties_go_to_the_lower_loss(make_store: MakeStore, tmp_path: Path) -> None:
