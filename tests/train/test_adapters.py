@@ -22,6 +22,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("inca", {"num_heads": 2, "tokens": "patches"}),
     ("inca", {"num_queries": 3, "num_heads": 2, "input_affine": True}),
     ("synqt", {"num_queries": 2}),
+    ("head2toe", {"num_features": 32}),
     ("vqt", {}),
     ("vqt", {"num_queries": 3, "keep": 0.5}),
     ("losa", {"rank": 2, "side_pooling": "mean"}),

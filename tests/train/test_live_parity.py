@@ -40,6 +40,7 @@ CASES: list[tuple[str, dict[str, Any], float]] = [
     ("vqt", {"num_queries": 2}, 1e-2),
     ("vqt", {"keep": 0.5}, 1e-2),
     ("synqt", {"num_queries": 2}, 1e-3),
+    ("head2toe", {"num_features": 48, "keep": 0.25}, 1e-2),
 ]
 
 

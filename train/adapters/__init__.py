@@ -5,6 +5,7 @@ from icecore.store import choose
 from ..adapter import Adapter, Scope
 from .attentive import Attentive
 from .efficient import Efficient
+from .head2toe import Head2Toe
 from .inca import InCA
 from .linear import Linear
 from .losa import LoSA
@@ -25,6 +26,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "open_inca": OpenInCA,
     "vqt": VQT,
     "synqt": SynQT,
+    "head2toe": Head2Toe,
 }
 
 

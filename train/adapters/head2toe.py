@@ -1,0 +1,123 @@
+"""Head2Toe: a linear head on the few features that matter, out of pooled features of all layers (Evci et al. 2022).
+
+    f_l = tokens of layer l, averaged in windows along their sequence, CLS among them: about `num_features` numbers
+    logits = W [ (m_0 f_0) / |m_0 f_0| ; ... ; (m_L f_L) / |m_L f_L| ] + b        m: 1 where a dimension is kept, else 0
+
+First half of training: all dimensions, loss + `lasso` sum_j ||W[:, j]||_2. The share `keep` of dimensions with the
+largest ||W[:, j]||, over all layers together, stays; every layer's features are scaled to length 1 anew over what is
+left of them. Second half: a fresh head on those, without the lasso. Which share of each layer is kept says
+`kept_by_layer`.
+
+The paper reads inside the blocks as well: what attention and MLP add, the norm before attention, both layers of the
+MLP. A store has block outputs alone, sums of those, so that a hidden MLP unit cannot be chosen here. Inferred: equal
+halves (the code trains each head for all steps); the head is drawn from N(0, 0.01^2).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from icecore.store import Frozen, LayerSpec
+
+from ..adapter import Adapter, Scope
+from ..group_lasso import keep_top, lasso
+from ..seen import Seen
+
+TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stays zero
+
+
+class Head2ToeConfig(Frozen):
+    """How finely each layer is pooled, which share of all dimensions is kept, and how strong the lasso is."""
+
+    num_features: int = Field(default=512, ge=1)
+    keep: float = Field(default=0.1, gt=0, le=1)
+    lasso: float = Field(default=1e-4, ge=0)
+
+
+class Head2Toe(Adapter):
+    """A stack of Head2Toe heads on all layers."""
+
+    Config = Head2ToeConfig
+    config: Head2ToeConfig
+    reads = frozenset({"tokens"})
+    untrained = ("kept", "choosing")
+    axes: ClassVar = {"lr": (1e-2,), "weight_decay": (0.0,), "keep": (0.02, 0.1, 0.5)}
+    weight: Tensor
+    bias: Tensor
+    kept: Tensor
+    choosing: Tensor
+
+    @classmethod
+    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Read all layers together."""
+        return [layers]
+
+    @classmethod
+    def phases(cls, config: Frozen) -> tuple[float, ...]:
+        """Choose, then train on what was chosen."""
+        return (0.5, 0.5)
+
+    @classmethod
+    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one head over all dimensions, all of them kept."""
+        assert isinstance(config, Head2ToeConfig)
+        num_features = sum(_sizes(config, scope))
+        weight = torch.randn(scope.num_outputs, num_features, generator=generator) * 0.01
+        everything = {"kept": torch.ones(num_features), "choosing": torch.ones(())}
+        return {"weight": weight, "bias": torch.zeros(scope.num_outputs), **everything}
+
+    def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
+        """Keep the best dimensions, and begin a new head on them."""
+        with torch.no_grad():
+            self.choosing[index] = 0
+            self.kept[index] = keep_top(self.weight[index], self.config.keep)
+            self.weight[index] = torch.randn(self.weight.shape[1:], generator=generator) * 0.01
+            self.bias[index] = 0
+
+    def penalty(self) -> Float[Tensor, " adapter"]:
+        """Return the group lasso of those that still choose."""
+        return self.choosing * lasso(self.weight) * self.config.lasso
+
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Add up what each layer says: its features are shared, and their length under each mask is a factor."""
+        return self.bias[:, None] + sum(self._says(seen))
+
+    def _says(self, seen: Seen) -> Iterator[Float[Tensor, "adapter row classes"]]:
+        sizes = _sizes(self.config, self.scope)
+        parts = (self.weight.split(sizes, -1), self.kept.split(sizes, -1))
+        for layer, weight, kept in zip(self.scope.layers, *parts, strict=True):
+            features = _pool(seen.tokens[layer].float(), _num_windows(self.config, self.scope.specs[layer]))
+            lengths = (features.square() @ kept.T).sqrt().clamp_min(TINY).T  # adapter row
+            if self.noise is not None and self.noise.drops:
+                said = self.drop(features.expand(self.num_adapters, -1, -1)) @ (weight * kept[:, None]).mT
+            else:
+                said = (
+                    (features @ (weight * kept[:, None]).flatten(0, 1).T).unflatten(1, weight.shape[:2]).transpose(0, 1)
+                )
+            yield said / lengths[..., None]
+
+
+def kept_by_layer(config: Head2ToeConfig, scope: Scope, tensors: Mapping[str, Tensor]) -> dict[int, float]:
+    """Return which share of each layer's dimensions one trained adapter kept."""
+    parts = tensors["kept"].split(_sizes(config, scope))
+    return {layer: float(part.mean()) for layer, part in zip(scope.layers, parts, strict=True)}
+
+
+def _num_windows(config: Head2ToeConfig, spec: LayerSpec) -> int:
+    """Return how many windows of tokens, all of one size, come nearest below `num_features` numbers or just above."""
+    window = max(1, min(spec.num_tokens, int(spec.num_tokens * spec.width / config.num_features)))
+    return spec.num_tokens // window
+
+
+def _sizes(config: Head2ToeConfig, scope: Scope) -> list[int]:
+    return [_num_windows(config, scope.specs[layer]) * scope.specs[layer].width for layer in scope.layers]
+
+
+def _pool(tokens: Float[Tensor, "row token width"], num_windows: int) -> Float[Tensor, "row feature"]:
+    """Average along the sequence; tokens at its end that fill no window are left out, as in the original."""
+    window = tokens.shape[1] // num_windows
+    return tokens[:, : num_windows * window].unflatten(1, (num_windows, window)).mean(2).flatten(1)
