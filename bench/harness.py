@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from icecore.extract import ExtractSettings, extract
+
 SHARED = Path(os.environ.get("ICECORE_SHARED", Path(__file__).parents[2] / "shared"))
 BACKBONE = "deit_tiny_patch16_224"
 CHECKPOINT = str(SHARED / "weights" / f"{BACKBONE}.safetensors")
@@ -58,11 +60,22 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+def store_of(name: str, folder: Path, options: argparse.Namespace) -> str:
+    """Return a store of a data set, all layers in float16: one of `--stores` if there, else extracted into a folder."""
+    if options.stores and (options.stores / f"{name}.ice").is_dir():
+        return str(options.stores / f"{name}.ice")
+    store, limit = str(folder / f"{name}.ice"), 400 if options.quick else None
+    settings = ExtractSettings(backbone=BACKBONE, checkpoint=CHECKPOINT, dtype="float16", limit=limit)
+    extract(SOURCES[name], store, settings)
+    return store
+
+
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """Return the options that every script has."""
     options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="a small size, to see that it runs")
     options.add_argument("--device", default="cpu", help="cpu or cuda")
+    options.add_argument("--stores", type=Path, help="a folder of stores NAME.ice made before")
     options.add_argument("--json", type=Path, help="write the figures to a file as well")
     return options
 

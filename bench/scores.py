@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness import BACKBONE, CHECKPOINT, SOURCES, Figure, main, scratch
+from harness import SOURCES, Figure, main, scratch, store_of
 from scipy.stats import kendalltau
 
-from icecore.extract import ExtractSettings, extract
 from icecore.train import ScoreSettings, SelectSettings, TableRow, TrainSettings, score, select, train
 from icecore.train.scores import SCORES
 
@@ -23,15 +22,15 @@ FAMILIES = ("linear", "inca")
 TOP = (5, 3)
 
 
-def measure(name: str, folder: Path, quick: bool, stores: Path | None) -> list[Figure]:
+def measure(name: str, folder: Path, options: argparse.Namespace) -> list[Figure]:
     """Score, sweep over all layers, and sweep over the best ones by ridge."""
-    store = str(stores / f"{name}.ice") if stores else _extract(name, folder, quick)
+    store = store_of(name, folder, options)
     begin = time.process_time()
     score(store, ScoreSettings())
     ridge_seconds = time.process_time() - begin
     found = score(store, ScoreSettings(scores=tuple(SCORES)))
     figures = [Figure(f"{name}: CPU seconds of scoring by ridge", ridge_seconds)]
-    settings = TrainSettings(lr=(1e-3, 3e-3), weight_decay=(0.01,), epochs=3 if quick else 30)
+    settings = TrainSettings(lr=(1e-3, 3e-3), weight_decay=(0.01,), epochs=3 if options.quick else 30)
     for layers in ("all", *(f"top:{count}" for count in TOP)):
         begin = time.process_time()
         train(store, str(folder / f"{name}-{layers}"), settings.model_copy(update={"layers": layers}))
@@ -41,17 +40,6 @@ def measure(name: str, folder: Path, quick: bool, stores: Path | None) -> list[F
         by_layer = {one.layer: one.score for one in found if one.name == of}
         figures += agreement(f"{name}: {of}", by_layer, table)
     return figures
-
-
-def _extract(name: str, folder: Path, quick: bool) -> str:
-    store = str(folder / f"{name}.ice")
-    limit = 200 if quick else None
-    extract(
-        SOURCES[name],
-        store,
-        ExtractSettings(backbone=BACKBONE, checkpoint=CHECKPOINT, dtype="float16", limit=limit),
-    )
-    return store
 
 
 def agreement(what: str, by_layer: dict[int, float], table: Iterable[TableRow]) -> list[Figure]:
@@ -79,12 +67,8 @@ def run(options: argparse.Namespace) -> list[Figure]:
     """Measure."""
     names = ("rsscn7",) if options.quick else tuple(SOURCES)
     with scratch() as folder:
-        return [figure for name in names for figure in measure(name, folder, options.quick, options.stores)]
-
-
-def _more(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--stores", type=Path, help="a folder of finished stores, NAME.ice, in place of extraction")
+        return [figure for name in names for figure in measure(name, folder, options)]
 
 
 if __name__ == "__main__":
-    main(run, __doc__, _more)
+    main(run, __doc__)
