@@ -157,7 +157,7 @@ def write_bundle(
 
 
 def _metrics(selection: Selection) -> dict[str, Any]:
-    figures = {"validation": selection.validation, "test": selection.test}
+    figures = {name: getattr(selection, name) for name in ("validation", "test", "honest", "cost")}
     return {name: json.loads(one.model_dump_json()) for name, one in figures.items() if one is not None}
 
 
@@ -172,8 +172,10 @@ def _card(facts: BundleFacts) -> str:
         f"- {name}: {score} {value['score']:.4f} ({value['low']:.4f} to {value['high']:.4f}), "
         f"{loss} {value['loss']:.4f}, {value['num_rows']} rows"
         for name, value in facts.metrics.items()
-        if isinstance(value, dict)
+        if name in ("validation", "test") and isinstance(value, dict)
     )
+    if isinstance(honest := facts.metrics.get("honest"), dict):
+        figures += f"\n- {score} of such a choice on validation rows that it did not see: {honest['score']:.4f}"
     return f"""# Adapters for {facts.backbone["name"]}
 
 Trained by icecore on the frozen backbone with weights sha256 `{facts.backbone["weights_sha256"]}`.

@@ -131,6 +131,7 @@ def test_an_ensemble_is_told_whole(make_store: MakeStore, tmp_path: Path, select
     assert selection.validation.num_groups is not None
     assert selection.cost.share is not None
     assert selection.winner in selection.table
+    assert "that it did not see" in (run / "bundle" / "README.md").read_text()
 
 
 def test_ties_go_to_the_lower_loss(make_store: MakeStore, tmp_path: Path) -> None:
