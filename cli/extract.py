@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .augmentation import read_augmentation
 from .extract_progress import extract_progress
 from .interrupt import interruptible
 from .preflight import print_preflight
@@ -26,12 +27,17 @@ def extract(
     ] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
     views: Annotated[int | None, typer.Option(metavar="N", help="Views of each image.")] = None,
+    augment: Annotated[
+        str | None, typer.Option(metavar="FILE|rand", help="How views after the plain are made.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Images in one forward pass.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N images, spread over all.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
     num_threads: Annotated[int | None, typer.Option(metavar="N", help="Batches at a time; else one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of this machine.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A dask cluster: tcp://host:8786.")] = None,
     compressor: Annotated[str | None, typer.Option(metavar="NAME", help="zstd, blosc or gzip: 12 % at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was done, for another program.")] = False,
@@ -49,6 +55,7 @@ def extract(
         from icecore.extract import ExtractSettings, preflight
         from icecore.extract import extract as run_extract
 
+        given["augment"] = augment and read_augmentation(augment)
         settings = settings_of(ExtractSettings, given)
         if dry_run:
             print_preflight(preflight(source, store, settings), as_json)

@@ -1,5 +1,6 @@
 """The backbone's own eval preprocessing, in two steps: pixels for each image, normalisation for the whole batch."""
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,13 @@ class Preprocessing:
         self._resize: Any = create_transform(**config, is_training=False, normalize=False)
         self._mean = torch.tensor(config["mean"]).view(-1, 1, 1)
         self._std = torch.tensor(config["std"]).view(-1, 1, 1)
+
+    @property
+    def resize_size(self) -> tuple[int, int]:
+        """Height and width of what is resized before the border is cropped away."""
+        height, width = self.input_size[1:]
+        share = float(str(self.config["crop_pct"]))
+        return math.floor(height / share), math.floor(width / share)
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 y x"]:
         """Return what the backbone takes for an RGB image."""

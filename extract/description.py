@@ -4,14 +4,15 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from icecore.store import Identity, Sample, StoreSpec, dataset_sha256
+from icecore.store import Identity, Sample, StoreSpec, UsageError, dataset_sha256
 
+from .augmentation import Augmentation, canonical_augmentation
 from .backbone import Backbone
 from .layers import parse_layers
 from .settings import ExtractSettings, command_line
 from .tokens import reduction
 
-RECORDED = ("icecore", "torch", "timm", "pillow", "numpy", "zarr")
+RECORDED = ("icecore", "torch", "timm", "torchvision", "pillow", "numpy", "zarr")
 
 
 def describe(
@@ -33,6 +34,7 @@ def describe(
         dtype=settings.dtype,
         compute_dtype=backbone.compute_dtype,
         views=settings.views,
+        augmentation=_augmentation(settings, backbone),
         dataset_sha256=dataset_sha256(samples, classes),
     )
     return StoreSpec(
@@ -46,3 +48,16 @@ def describe(
         shard_rows=settings.shard_rows,
         compressor=settings.compressor,
     )
+
+
+def _augmentation(settings: ExtractSettings, backbone: Backbone) -> str | None:
+    """Return the transforms of the views after the plain one; UsageError where they cannot be made."""
+    if (settings.augment is None) != (settings.views == 1):
+        raise UsageError(
+            f"views {settings.views} and augment {settings.augment!r}; expected both or neither: view 0 is the plain "
+            "image, every further one is augmented"
+        )
+    if settings.augment is None:
+        return None
+    Augmentation(settings.augment, backbone.transform.resize_size)
+    return canonical_augmentation(settings.augment)

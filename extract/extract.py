@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 
-from icecore.store import IcecoreError, open_store, open_writer, require_room
+from icecore.store import IcecoreError, StoreWriter, open_store, open_writer, require_room
 
+from .job import Job
 from .preparation import prepare
 from .progress import Progress
 from .report import ExtractReport
@@ -32,7 +33,7 @@ def extract(
     require_room(store, ready.size)
     try:
         with open_writer(store, ready.spec, ready.samples, ready.frozen, ready.job.measure) as writer:
-            done = ready.job.run(writer, progress or (lambda _: None))
+            done = _write(ready.job, writer, source, settings, progress or (lambda _: None))
     except KeyboardInterrupt:
         raise ExtractInterruptedError(
             f"{store}: interrupted; finished shards are kept, go on with: {ready.spec.command}"
@@ -47,3 +48,16 @@ def extract(
         elapsed_seconds=time.monotonic() - started,
         rows_per_second=done.rows_per_second,
     )
+
+
+def _write(
+    job: Job, writer: StoreWriter, source: str, settings: ExtractSettings, report: Callable[[Progress], None]
+) -> Progress:
+    """Write what the store lacks, in this process or on workers."""
+    if settings.workers is None and settings.scheduler is None:
+        return job.run(writer, report)
+    from .distributed import write_on_workers  # dask takes a second to import
+
+    meter = job.meter(writer, report)
+    write_on_workers(writer, source, settings, meter)
+    return meter.progress

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, Sample
 
+from .augmentation import Augmentation
 from .sources import Source
 
 
@@ -20,14 +21,15 @@ class Images:
     places: Sequence[int]
     samples: Sequence[Sample]
     to_pixels: Callable[[Image.Image], UInt8[Tensor, "3 y x"]]
+    augment: Augmentation | None = None
 
-    def ordered(self, order: Sequence[int]) -> "Images":
-        """Return the rows in another order."""
+    def ordered(self, order: Sequence[int], augment: Augmentation | None) -> "Images":
+        """Return the rows in another order, and with views."""
         places, samples = [self.places[row] for row in order], [self.samples[row] for row in order]
-        return Images(self.source, places, samples, self.to_pixels)
+        return Images(self.source, places, samples, self.to_pixels, augment)
 
-    def pixels(self, row: int) -> UInt8[Tensor, "3 y x"] | str:
-        """Return the pixels of a row, or in words why there are none.
+    def pixels(self, row: int, view: int = 0) -> UInt8[Tensor, "3 y x"] | str:
+        """Return the pixels of a row, or in words why there are none; view 0 is the plain image.
 
         Raises:
             IcecoreError: the bytes were there when the data set was scanned and are not now. That is no bad input but
@@ -40,7 +42,10 @@ class Images:
                 raise IcecoreError(f"{self.samples[row].key!r}: can no longer be read ({error})") from error
             return _words(error)
         try:
-            return self.to_pixels(self.source.decode(data))
+            image = self.source.decode(data)
+            if view and self.augment is not None:
+                image = self.augment(image, self.samples[row].key, view)
+            return self.to_pixels(image)
         except Exception as error:  # Pillow raises a dozen types for broken images
             return _words(error)
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.store import IcecoreError, ShardWriter, StoreWriter, estimate_size
+from icecore.store import IcecoreError, Shard, ShardWriter, StoreWriter, estimate_size
 
+from .augmentation import Augmentation
 from .backbone import Backbone
 from .pipeline import Batch, BatchTokens, Images, run_batches
 from .progress import Meter, Progress
@@ -33,13 +34,16 @@ def _one_thread() -> Iterator[None]:
 
 
 class Job:
-    """The images and the backbone of one extraction; `run` uses the backbone up, as it cuts it."""
+    """The images and the backbone of one extraction; `cut`, and so `run`, uses the backbone up."""
 
-    def __init__(self, images: Images, backbone: Backbone, settings: ExtractSettings) -> None:
+    def __init__(
+        self, images: Images, backbone: Backbone, settings: ExtractSettings, num_cores: int | None = None
+    ) -> None:
         self._images = images
         self._backbone = backbone
         self._settings = settings
-        self._num_threads = settings.num_threads or len(os.sched_getaffinity(0))
+        self._num_cores = num_cores or len(os.sched_getaffinity(0))
+        self._num_threads = settings.num_threads or self._num_cores
         layers = range(backbone.num_layers + 1)
         self._reductions = {layer: reduction(settings.tokens, backbone.layer_spec(layer)) for layer in layers}
 
@@ -56,30 +60,52 @@ class Job:
             raise IcecoreError(f"none of {len(chosen)} sampled images can be decoded; check the source")
         return {layer: torch.cat([tokens[layer] for tokens in results]) for layer in layers}
 
+    def meter(self, writer: StoreWriter, report: Callable[[Progress], None]) -> Meter:
+        """Return what counts the rows of a store as they are written."""
+        num_rows = len(writer.order)
+        row_bytes = sum(estimate_size(writer.spec, num_rows, 0).layers.values()) / num_rows
+        return Meter(num_rows, writer.num_rows_done, row_bytes, report)
+
+    def cut(self, deepest: int) -> None:
+        """Promise that no layer after `deepest` is asked for again."""
+        self._backbone.cut(deepest)
+
     def run(self, writer: StoreWriter, report: Callable[[Progress], None]) -> Progress:
         """Write every shard that lacks something; a shard counts when all of it is on disk, whatever happens then."""
-        todo, num_rows = writer.todo, len(writer.order)
-        row_bytes = sum(estimate_size(writer.spec, num_rows, 0).layers.values()) / num_rows
-        meter = Meter(num_rows, writer.num_rows_done, row_bytes, report)
-        if todo:
-            self._backbone.cut(max(layer for shard in todo for layer in shard.layers))
-        batches = {shard: self._cut(range(shard.start, shard.stop), shard.layers) for shard in todo}
-        asked = [batch for shard in todo for batch in batches[shard]]
-        images = self._images.ordered(writer.order)
+        meter = self.meter(writer, report)
+        if todo := writer.todo:
+            self.cut(max(layer for shard in todo for layer in shard.layers))
+            self.write(writer, todo, meter.add)
+        return meter.progress
+
+    def write(self, writer: StoreWriter, shards: Sequence[Shard], count: Callable[[float, int], None]) -> None:
+        """Write some shards, and count rows and failed ones after each batch; of V views each counts a V-th."""
+        batches = {shard: self._batches(shard) for shard in shards}
+        asked = [batch for shard in shards for batch in batches[shard]]
+        images = self._images.ordered(writer.order, self._augmentation(writer.spec.identity.augmentation))
         with closing(self._tokens(images, asked)) as results, _one_thread():
-            for shard in todo:
+            for shard in shards:
                 with writer.shard(shard) as out:
                     for result in islice(results, len(batches[shard])):
                         self._write(out, images, result)
-                        meter.add(len(result.batch.rows), len(result.failed))
-        return meter.progress
+                        num_failed = len(result.failed) if result.batch.view == shard.views[0] else 0
+                        count(len(result.batch.rows) / len(shard.views), num_failed)
+
+    def _batches(self, shard: Shard) -> list[Batch]:
+        """Cut a shard into batches, all views of some rows before the next rows."""
+        layers = {view: tuple(sorted(k for k, lacking in shard.lacking if lacking == view)) for view in shard.views}
+        cut = self._cut(range(shard.start, shard.stop), shard.layers)
+        return [Batch(batch.rows, layers[view], view) for batch in cut for view in shard.views]
+
+    def _augmentation(self, text: str | None) -> Augmentation | None:
+        return None if text is None else Augmentation(text, self._backbone.transform.resize_size)
 
     def _cut(self, rows: Sequence[int], layers: tuple[int, ...]) -> list[Batch]:
         size = self._settings.batch_size
         return [Batch(rows[start : start + size], layers) for start in range(0, len(rows), size)]
 
     def _tokens(self, images: Images, batches: Sequence[Batch]) -> Generator[BatchTokens, None, None]:
-        return run_batches(images, self._backbone, self._reductions, batches, self._num_threads)
+        return run_batches(images, self._backbone, self._reductions, batches, self._num_threads, self._num_cores)
 
     def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
         for row, cause in result.failed.items():
@@ -88,4 +114,4 @@ class Job:
                 raise IcecoreError(f"{key!r}: {cause}; mend or remove it, or leave --strict out to record it and go on")
             out.fail(row, cause)
         if result.rows:
-            out.append(result.rows, result.tokens)
+            out.append(result.rows, result.tokens, result.batch.view)

@@ -1,6 +1,5 @@
 """From rows to tokens, a batch in each of several threads. Knows nothing of shards, or of who takes the tokens."""
 
-import os
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,10 +18,11 @@ from .tokens import Reduction
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some ascending rows, and the layers that are wanted of them."""
+    """Some ascending rows in one view, and the layers that are wanted of them."""
 
     rows: Sequence[int]
     layers: tuple[int, ...]
+    view: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,14 @@ def run_batches(
     reductions: Mapping[int, Reduction],
     batches: Sequence[Batch],
     num_threads: int,
+    num_cores: int,
 ) -> Generator[BatchTokens, None, None]:
     """Yield the tokens of each batch in order. A row that fails makes its batch smaller, and moves no other row.
 
     Each thread decodes and runs whole batches, with its share of the cores for products: threads that share one product
     wait for the slowest of them at every step (two cores, one of them a third busy with writing: 54 rows/s, not 81).
     """
-    share = max(1, len(os.sched_getaffinity(0)) // num_threads)
+    share = max(1, num_cores // num_threads)
     run = partial(_run_batch, images, backbone, reductions)
     with (
         ThreadPoolExecutor(num_threads, "batch", torch.set_num_threads, (share,)) as pool,
@@ -57,7 +58,7 @@ def run_batches(
 
 
 def _run_batch(images: Images, backbone: Backbone, reductions: Mapping[int, Reduction], batch: Batch) -> BatchTokens:
-    results = {row: images.pixels(row) for row in batch.rows}
+    results = {row: images.pixels(row, batch.view) for row in batch.rows}
     pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
     failed = {row: x for row, x in results.items() if isinstance(x, str)}
     tokens = _forward(backbone, reductions, batch.layers, list(pixels.values())) if pixels else {}

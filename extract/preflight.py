@@ -42,7 +42,7 @@ def preflight(source: str, store: str, settings: ExtractSettings) -> Preflight:
         missing_bytes=missing,
         free_bytes=free_bytes(store),
         rows_per_second=rate,
-        estimated_seconds=num_rows * missing / ready.size.total / rate,
+        estimated_seconds=num_rows * settings.views * missing / ready.size.total / rate,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icecore.store import FrozenBackbone, Sample, SizeEstimate, StoreSpec, estimate_size
+from icecore.store import FrozenBackbone, Sample, SizeEstimate, StoreSpec, UsageError, estimate_size
 from icecore.store.codecs import get_codec
 
 from .backbone_loading import load_backbone
@@ -29,6 +29,8 @@ class Prepared:
 def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     """Make an extraction ready; every wrong word of the request is found here, and nothing is written."""
     get_codec(settings.dtype)  # a wrong name is found before anything is read
+    if settings.workers and settings.scheduler:
+        raise UsageError(f"workers {settings.workers} and scheduler {settings.scheduler!r}; expected one of the two")
     opened = open_source(source)
     places = _spread(len(opened.samples), settings.limit)
     backbone = load_backbone(

@@ -36,12 +36,12 @@ class Meter:
         self._num_skipped = num_skipped
         self._row_bytes = row_bytes
         self._report = report
-        self._num_new = 0
+        self._num_new = 0.0
         self._num_failed = 0
         self._started = time.monotonic()
 
-    def add(self, num_rows: int, num_failed: int) -> None:
-        """Count some rows, of which some failed."""
+    def add(self, num_rows: float, num_failed: int) -> None:
+        """Count some rows, of which some failed; a row of V views counts a V-th for each."""
         self._num_new += num_rows
         self._num_failed += num_failed
         self._report(self.progress)
@@ -51,7 +51,7 @@ class Meter:
         """The state now."""
         return Progress(
             num_rows=self._num_rows,
-            num_done=self._num_skipped + self._num_new,
+            num_done=self._num_skipped + round(self._num_new),
             num_skipped=self._num_skipped,
             num_failed=self._num_failed,
             num_bytes=round(self._num_new * self._row_bytes),

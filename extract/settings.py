@@ -1,9 +1,10 @@
 """What a user may choose about an extraction, and the command line that says the same."""
 
+import json
 import shlex
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from icecore.store import Frozen
 
@@ -18,7 +19,8 @@ class ExtractSettings(Frozen):
     tokens: str = "all"
     dtype: str = "int8"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    views: int = Field(default=1, ge=1, le=1)  # more than the plain view needs an augmentation, which is not there yet
+    views: int = Field(default=1, ge=1)
+    augment: str | None = None
     batch_size: int = Field(default=32, ge=1)
     device: str = "auto"
     limit: int | None = Field(default=None, ge=1)
@@ -26,6 +28,13 @@ class ExtractSettings(Frozen):
     shard_rows: int | None = Field(default=None, ge=1)
     compressor: str | None = None
     num_threads: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
+    scheduler: str | None = None
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return json.dumps(value) if isinstance(value, list) else value
 
 
 def command_line(source: str, store: str, settings: ExtractSettings) -> str:

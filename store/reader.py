@@ -16,7 +16,7 @@ from .layer_reader import LayerReader
 from .ledger import load_ledger
 from .location import open_location
 from .root import SAMPLES, load_file, load_root
-from .samples import from_parquet
+from .samples import Sample, from_parquet, to_samples
 from .small_files import load_channel_scales
 from .spec import Identity, StoreSpec
 
@@ -82,6 +82,10 @@ class Store:
     @functools.cached_property
     def _channel_scales(self) -> dict[int, Tensor]:
         return load_channel_scales(self._location, self._root)
+
+    def as_samples(self) -> list[Sample]:
+        """Return every row of the table as the sample that it was made of."""
+        return to_samples(self.samples)
 
     @functools.cached_property
     def labels(self) -> Int64[np.ndarray, " row"]:

@@ -1,0 +1,87 @@
+"""Seeded views of an image: transforms of torchvision, by name and arguments, before the backbone's own preprocessing.
+
+A view depends on the image, its key and the view's number alone, whatever the batch, the thread or the worker.
+"""
+
+import hashlib
+import inspect
+import json
+import threading
+from typing import Any
+
+import torch
+from PIL import Image
+from pydantic import JsonValue
+from torchvision.transforms import InterpolationMode, v2
+
+from icecore.store import UsageError, choose
+
+RAND: list[JsonValue] = [
+    {"RandomResizedCrop": {"scale": [0.25, 1.0], "interpolation": "bicubic"}},
+    {"RandomHorizontalFlip": {}},
+    {"RandAugment": {"num_ops": 2, "magnitude": 9, "interpolation": "bilinear"}},
+]
+EXPECTED = 'expected rand, or a list such as [{"RandomHorizontalFlip": {"p": 0.5}}, "RandAugment"]'
+_global_generator = threading.Lock()  # torchvision draws from PyTorch's one generator
+
+
+def canonical_augmentation(text: str) -> str:
+    """Return `rand` or a JSON list in full and in one spelling: what the identity of a store says."""
+    try:
+        steps = RAND if text == "rand" else json.loads(text)
+    except ValueError:
+        steps = None
+    if not isinstance(steps, list) or not steps:
+        raise UsageError(f"augment {text!r}: cannot be read; {EXPECTED}")
+    return json.dumps([{name: arguments} for name, arguments in map(_step, steps)], sort_keys=True)
+
+
+class Augmentation:
+    """The transforms of a list, one after another; `size` (height, width) is given to those that need one.
+
+    Raises:
+        UsageError: an unknown transform, arguments that it does not take, or a result that is no RGB image.
+    """
+
+    def __init__(self, text: str, size: tuple[int, int]) -> None:
+        self._steps = v2.Compose([_transform(*_step(step), size) for step in json.loads(canonical_augmentation(text))])
+        result = self._seeded(Image.new("RGB", (size[1], size[0])), 0)
+        if not isinstance(result, Image.Image) or result.mode != "RGB":
+            raise UsageError(
+                f"augment {text!r}: gives {type(result).__name__}; expected transforms from image to image"
+            )
+
+    def __call__(self, image: Image.Image, key: str, view: int) -> Image.Image:
+        """Return a view of an RGB image; safe to call from several threads, which wait for each other."""
+        digest = hashlib.sha256(f"{key}\0{view}".encode()).digest()
+        return self._seeded(image, int.from_bytes(digest[:8], "little"))
+
+    def _seeded(self, image: Image.Image, seed: int) -> Any:
+        with _global_generator, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return self._steps(image)
+
+
+def _step(step: Any) -> tuple[str, dict[str, Any]]:
+    name, arguments = next(iter(step.items())) if isinstance(step, dict) and len(step) == 1 else (step, {})
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise UsageError(f"augment: {json.dumps(step)} is no transform with arguments; {EXPECTED}")
+    return name, arguments
+
+
+def _transform(name: str, arguments: dict[str, Any], size: tuple[int, int]) -> v2.Transform:
+    known = {
+        each: value
+        for each, value in vars(v2).items()
+        if inspect.isclass(value) and issubclass(value, v2.Transform) and value is not v2.Transform
+    }
+    kind = choose(known, name, "transform")
+    if "size" in inspect.signature(kind).parameters:
+        arguments = {"size": list(size), **arguments}
+    if isinstance(mode := arguments.get("interpolation"), str):
+        modes = {mode.value: mode for mode in InterpolationMode}
+        arguments = {**arguments, "interpolation": choose(modes, mode, "interpolation")}
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"augment: {name} cannot be made of {arguments} ({error})") from None
