@@ -28,6 +28,7 @@ ONLY_IN = {
 TABLES = {
     "store.codecs": ("CODECS", {"part"}),
     "extract.sources": ("SOURCES", set[str]()),
+    "live.methods": ("METHODS", set[str]()),
     "train.adapters": ("ADAPTERS", set[str]()),
     "train.scores": ("SCORES", set[str]()),
     "train.selectors": ("SELECTORS", set[str]()),
