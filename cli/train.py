@@ -16,8 +16,8 @@ def train(
     out: Annotated[str, typer.Option(metavar="RUN", help="The folder of results to make.")],
     adapters: Annotated[str | None, typer.Option(metavar="A,B", help="Adapter families.")] = None,
     layers: Annotated[str | None, typer.Option(metavar="0,3,6-12", help="all, numbers, or top:5 by score.")] = None,
-    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates.")] = None,
-    weight_decay: Annotated[str | None, typer.Option(metavar="X,Y", help="Weight decays.")] = None,
+    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates, where not the families' own.")] = None,
+    weight_decay: Annotated[str | None, typer.Option(metavar="X,Y", help="Weight decays, the same.")] = None,
     queries: Annotated[str | None, typer.Option(metavar="M,N", help="Numbers of learned queries.")] = None,
     heads: Annotated[str | None, typer.Option(metavar="H,I", help="Numbers of attention heads.")] = None,
     pooling: Annotated[str | None, typer.Option(metavar="P,Q", help="What linear probes look at.")] = None,
@@ -38,6 +38,10 @@ def train(
     memory: Annotated[str | None, typer.Option(metavar="4GB", help="The most memory that tokens may take.")] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Train in N processes of this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Train on a dask cluster.")] = None,
+    extend: Annotated[str | None, typer.Option(metavar="RUN", help="Add classes to the best open_inca of RUN.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="new", help="new: those that RUN lacks; with --extend.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The cost, for another program.")] = False,
 ) -> None:
     """Train adapters on every chosen layer of STORE, all of them at once; comma lists make a grid.

@@ -20,6 +20,7 @@ from .device import resolve_device
 from .honest import honest
 from .kept import Kept
 from .measure import Measure
+from .relabelled import Relabelled
 from .run import Run, open_run
 from .selection import Selected, Selection
 from .settings import SelectSettings
@@ -83,7 +84,8 @@ def _store_of(run: Run) -> Store:
     store = open_store(run.facts["store"])
     if store.identity.sha256 != run.facts["identity_sha256"]:
         raise IdentityError(f"{run.path}: was trained from another store than {store.url} is now; train again")
-    return store
+    classes = tuple(run.facts["classes"])
+    return store if classes == store.classes else Relabelled(store.url, classes)  # a run that was extended knows more
 
 
 def _kept(run: Run, store: Store) -> Kept:

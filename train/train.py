@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import torch
 
-from icecore.store import open_store
+from icecore.store import UsageError, open_store
 
+from .extend import extend
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
 from .preparation import prepare
@@ -26,6 +27,10 @@ from .work import Work, conditions
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
     """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost."""
     begin = time.perf_counter()
+    if (settings.extend is None) != (settings.classes == "all"):
+        raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
+    if settings.extend is not None:
+        return extend(store, out, settings, progress)
     source = open_store(store)
     candidates, work = prepare(source, settings)
     ledger = Ledger(out, conditions(work.split, settings, work.dtype), settings.halving)

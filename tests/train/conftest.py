@@ -78,6 +78,7 @@ def make_store(tmp_path: Path) -> MakeStore:
         num_views: int = 1,
         targets: Sequence[tuple[float, ...] | None] | None = None,
         target: str = "class",
+        classes: tuple[str, ...] = CLASSES,
     ) -> str:
         labels = labels if labels is not None else [row % 3 for row in range(num_rows)]
         splits = splits or ["test" if row % 5 == 4 else "train" for row in range(num_rows)]
@@ -93,12 +94,12 @@ def make_store(tmp_path: Path) -> MakeStore:
             dtype="float32",
             compute_dtype="float32",
             views=num_views,
-            dataset_sha256=dataset_sha256(samples, CLASSES),
+            dataset_sha256=dataset_sha256(samples, classes),
         )
         spec = StoreSpec(
             identity=identity,
             layers=dict.fromkeys(LAYERS, SPEC),
-            classes=CLASSES,
+            classes=classes,
             target=target,  # pyright: ignore[reportArgumentType]
             source="folder:x",
             checkpoint=None,
@@ -108,11 +109,11 @@ def make_store(tmp_path: Path) -> MakeStore:
         )
         generator = torch.Generator().manual_seed(1)
         tokens = {k: torch.randn(num_rows, NUM_TOKENS, WIDTH, generator=generator) for k in LAYERS}
-        directions = torch.randn(len(CLASSES), WIDTH, generator=generator) * 3
+        directions = torch.randn(len(classes), WIDTH, generator=generator) * 3
         if planted is not None:
-            shown = torch.eye(len(CLASSES))[torch.tensor([label or 0 for label in labels])]
+            shown = torch.eye(len(classes))[torch.tensor([label or 0 for label in labels])]
             if targets is not None:
-                shown = torch.tensor([mine or (0.0,) * len(CLASSES) for mine in targets])
+                shown = torch.tensor([mine or (0.0,) * len(classes) for mine in targets])
             tokens[planted][:, 4] += shown @ directions
         url = str(tmp_path / name)
         with open_writer(url, spec, samples, FROZEN) as writer:

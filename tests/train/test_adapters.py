@@ -33,6 +33,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("efficient", {"num_slices": 4}),
     ("efficient", {"num_slices": 2, "divisor": 4, "norm": True}),
     ("open_inca", {"num_heads": 4}),
+    ("open_inca", {"num_heads": 4, "scale": 8.0}),
     ("lst", {"reduction": 2}),
     ("lst", {"reduction": 4, "block": "mlp", "side_pooling": "cls"}),
     ("mist", {"rank": 3}),

@@ -8,7 +8,8 @@ A class is 2 width + 1 numbers: its rows of Q, W and b. No logit depends on anot
 are computed in tiles of one fixed shape, so that adding or removing some leaves every other logit bit-identical. In
 training the attention is folded while classes (heads - 1) < width; beyond, it projects the tokens.
 
-`loss` "independent" makes a logit mean the same whichever classes were trained beside it (see `icecore.train.extend`).
+With `scale` s a logit is s cos(w_c, LN(E_c)) + b_c: classes that were trained at different times then speak as loudly
+(`icecore.train.extend`).
 
 Inferred: all but the query a class and the diagonal classifier; initialised as InCA, W from N(0, 0.01^2).
 """
@@ -17,8 +18,9 @@ import math
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import layer_norm, pad
+from torch.nn.functional import layer_norm, normalize, pad
 
 from icecore.store import Frozen
 
@@ -31,12 +33,15 @@ from ..seen import Seen
 HEAD_WIDTH = 64  # of the usual vision transformers
 TILE = 16  # classes computed at a time outside of training
 PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class
+SHARED = (*(f"{name}_weight" for name in ("query", "key", "value", "out")), "query_bias", "value_bias", "out_bias")
 
 
 class OpenInCAConfig(Frozen):
-    """The shape of the attention; `num_heads` None: one for every 64 channels."""
+    """The shape of the attention, and the head; `num_heads` None: one for every 64 channels."""
 
     num_heads: int | None = None
+    scale: float | None = Field(default=None, gt=0)
+    extends: str | None = None  # the adapter whose classes were there before
 
 
 class OpenInCA(Adapter):
@@ -135,6 +140,8 @@ class OpenInCA(Adapter):
     ) -> Float[Tensor, "adapter row query"]:
         out = project(values.flatten(1, 2), self.out_weight).float() + self.out_bias[:, None]
         normed = layer_norm(out, out.shape[-1:]).view(values.shape)
+        if self.config.scale is not None:
+            weight = normalize(weight, dim=-1) * (self.config.scale / math.sqrt(weight.shape[-1]))
         return (self.drop(normed) * weight[:, None]).sum(-1) + bias[:, None]
 
 
