@@ -2,6 +2,8 @@
 
 import contextlib
 import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -15,13 +17,16 @@ from .backbone_transform import Preprocessing
 from .backbone_weights import fail_fast_offline, load_weights, local_weights, read_checkpoint, weights_sha256
 
 
-def load_backbone(
-    name: str,
-    checkpoint: str | None = None,
-    device: str = "auto",
-    compute_dtype: str = "auto",
-    img_size: int | None = None,
-) -> Backbone:
+@dataclass(frozen=True)
+class LoadedModel:
+    """A timm model without its classifier, in eval mode and float32 on the CPU, ready for images of its input size."""
+
+    model: Any
+    weights_sha256: str
+    transform: Preprocessing
+
+
+def load_model(name: str, checkpoint: str | None = None, img_size: int | None = None) -> LoadedModel:
     """Load a timm model, from a checkpoint, or else a file at hand, or else the hub.
 
     Another `img_size` than the model was trained with resamples its position embeddings, as timm does, and is part of
@@ -31,8 +36,6 @@ def load_backbone(
         UsageError: unknown name, no weights, weights of another model, an image size that the model cannot take, or a
             model without layers.
     """
-    device = _device(device)
-    dtype = _compute_dtype(compute_dtype, device)
     path = checkpoint or local_weights(name)
     model = _create(name, pretrained=path is None)
     if not hasattr(model, "forward_intermediates"):
@@ -46,9 +49,31 @@ def load_backbone(
     model = model.float().eval().requires_grad_(False)
     digest = weights_sha256(model, classifier)
     transform = Preprocessing(model, img_size)
-    try:
+    with _in_words(name, transform):
         _resize(model, transform.input_size)
-        return Backbone(name, model, digest, transform, device, dtype)
+    return LoadedModel(model, digest, transform)
+
+
+def load_backbone(
+    name: str,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    compute_dtype: str = "auto",
+    img_size: int | None = None,
+) -> Backbone:
+    """Load a frozen backbone as `load_model` does, on a device and in a compute type; UsageError as there."""
+    device = _device(device)
+    dtype = _compute_dtype(compute_dtype, device)
+    loaded = load_model(name, checkpoint, img_size)
+    with _in_words(name, loaded.transform):
+        return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, device, dtype)
+
+
+@contextlib.contextmanager
+def _in_words(name: str, transform: Preprocessing) -> Iterator[None]:
+    """Say of whatever a model raises that it gives no layers for images of this size."""
+    try:
+        yield
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         size = " x ".join(map(str, transform.input_size[1:]))
