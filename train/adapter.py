@@ -8,7 +8,7 @@ configuration and layers, and nothing else: no parameter, no statistic, no rando
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -53,6 +53,14 @@ class Scope:
         if not isinstance(eps, float):
             raise IcecoreError(f"backbone/config.json: eps is {eps!r}, expected the number in its norms; extract again")
         return eps
+
+
+class Looks(NamedTuple):
+    """Queries folded to the `tokens` that they look at, `num_heads` for each; tokens are the last of the layer."""
+
+    tokens: Float[Tensor, "row token width"]
+    folded: Float[Tensor, "adapter folded width"]
+    num_heads: int
 
 
 class Adapter(nn.Module):
@@ -132,6 +140,10 @@ class Adapter(nn.Module):
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Return the folded queries for each layer's normalised tokens; a family that does not attend has none."""
         return {}
+
+    def looks(self, seen: Seen) -> Looks | None:
+        """Return what its own queries look at, and how; None for a family that has no such queries."""
+        return None
 
     def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
         """Make one adapter of the stack ready for a phase after the first; its optimiser starts anew."""

@@ -29,9 +29,10 @@ from torch.nn.functional import gelu, layer_norm
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Scope
+from ..adapter import Adapter, Looks, Scope
 from ..batch_norm import moments
 from ..cross_attention import cross_attend
+from ..folded import fold
 from ..project import project
 from ..seen import Seen
 from ..span import unfit, windows
@@ -104,6 +105,17 @@ class Attentive(Adapter):
         if self.config.form == "aim":
             return project(self.drop(self._aim(tokens).mean(2)), self.weight)
         return project(self.drop(self._vjepa(tokens).mean(2)), self.weight) + self.get_parameter("bias")[:, None]
+
+    def looks(self, seen: Seen) -> Looks:
+        """Return the mean of the layers and the queries, folded with the scale of the norm."""
+        assert self.config.num_heads is not None  # settled
+        tokens = self._mean(seen)
+        if self.config.form == "aim":
+            query, gamma = self.query, (self.get_buffer("running_variance") + EPS).rsqrt()
+        else:
+            tokens = layer_norm(tokens, tokens.shape[-1:], eps=EPS)
+            query, gamma = self._linear("query", self.query), self.get_parameter("input_gamma")
+        return Looks(tokens, fold(query, self.key_weight, self.config.num_heads, gamma), self.config.num_heads)
 
     def _aim(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row query width"]:
         assert self.config.num_heads is not None  # settled

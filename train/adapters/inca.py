@@ -20,7 +20,7 @@ from torch.nn.functional import layer_norm
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Scope
+from ..adapter import Adapter, Looks, Scope
 from ..folded import attend, fold, project_values
 from ..project import project
 from ..seen import Seen
@@ -106,10 +106,15 @@ class InCA(Adapter):
         projected = project(self.query, self.query_weight) + self.query_bias[:, None]
         return fold(projected, self.key_weight, self._num_heads, self._affine("gamma"))
 
+    def looks(self, seen: Seen) -> Looks:
+        """Return the normalised tokens, or the patches alone, and the folded queries."""
+        first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
+        return Looks(seen.normalised[self.scope.layers[0]][:, first:], self._folded(), self._num_heads)
+
     def _pooled(self, seen: Seen) -> Float[Tensor, "adapter row folded width"]:
         if self.config.tokens == "all":
             return seen.pooled[self.scope.layers[0]]
-        patches, folded = seen.normalised[self.scope.layers[0]][:, self.scope.spec.num_prefix :], self._folded()
+        patches, folded, _ = self.looks(seen)
         return attend(patches, folded.flatten(0, 1)).unflatten(1, folded.shape[:2]).transpose(0, 1)
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:

@@ -26,7 +26,7 @@ from torch.nn.functional import layer_norm, normalize, pad
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Scope
+from ..adapter import Adapter, Looks, Scope
 from ..cross_attention import attend_keys, attend_projected, folds, project_tokens
 from ..folded import fold, project_values
 from ..project import project
@@ -105,6 +105,11 @@ class OpenInCA(Adapter):
         if not self._folds:
             return {}
         return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self._num_heads)}
+
+    def looks(self, seen: Seen) -> Looks:
+        """Return the normalised tokens and every class's query, folded."""
+        folded = fold(self._projected(self.query), self.key_weight, self._num_heads)
+        return Looks(seen.normalised[self.scope.layers[0]], folded, self._num_heads)
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Return every class's logit, of its own query alone."""
