@@ -32,6 +32,15 @@ def extract(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Images in one forward pass.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME[,...]", help="Of csv, parquet; field of a wds .json.")
+    ] = None,
+    split_column: Annotated[str | None, typer.Option(metavar="NAME", help="The same for the split.")] = None,
+    group_column: Annotated[str | None, typer.Option(metavar="NAME", help="The same for the group.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="KIND", help="class, multilabel or regression.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME=FROM:PERCENT", help="A new split: validation=train:10%.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N images, spread over all.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,

@@ -41,6 +41,7 @@ def describe(
         identity=identity,
         layers={layer: reduction(settings.tokens, backbone.layer_spec(layer)).spec for layer in layers},
         classes=classes,
+        target=settings.target,
         source=source,
         checkpoint=settings.checkpoint,
         command=command_line(source, store, settings),

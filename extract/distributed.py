@@ -61,7 +61,7 @@ def write_shard(source: str, url: str, token: str, settings: str, deepest: int, 
 def _job(source: str, url: str, token: str, given: str, deepest: int) -> Job:
     """Open the source and load the backbone, once a process; the token tells one run from the next."""
     settings, store = ExtractSettings.model_validate_json(given), open_store(url)
-    opened = open_source(source)
+    opened = open_source(source, settings.columns)
     place = {sample.key: place for place, sample in enumerate(opened.samples)}
     keys = store.samples["key"].to_pylist()
     lacking = [key for key in keys if key not in place]

@@ -13,6 +13,7 @@ from .job import Job
 from .scan import scan
 from .settings import ExtractSettings
 from .sources import open_source
+from .split_moves import move_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,12 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     get_codec(settings.dtype)  # a wrong name is found before anything is read
     if settings.workers and settings.scheduler:
         raise UsageError(f"workers {settings.workers} and scheduler {settings.scheduler!r}; expected one of the two")
-    opened = open_source(source)
+    opened = open_source(source, settings.columns)
     places = _spread(len(opened.samples), settings.limit)
     backbone = load_backbone(
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.img_size
     )
-    samples = scan(opened, places)
+    samples = move_splits(scan(opened, places), settings.split)
     spec = describe(source, store, settings, backbone, samples, opened.classes)
     frozen = backbone.frozen()
     size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from icecore.store import Frozen
 
+from .columns import Columns, TargetKind
+
 
 class ExtractSettings(Frozen):
     """The `extract` block of a pipeline; the options of `icecore extract` have the same names."""
@@ -23,6 +25,11 @@ class ExtractSettings(Frozen):
     augment: str | None = None
     batch_size: int = Field(default=32, ge=1)
     device: str = "auto"
+    label_column: tuple[str, ...] = ()
+    split_column: str | None = None
+    group_column: str | None = None
+    target: TargetKind = "class"
+    split: tuple[str, ...] = ()
     limit: int | None = Field(default=None, ge=1)
     strict: bool = False
     shard_rows: int | None = Field(default=None, ge=1)
@@ -30,6 +37,11 @@ class ExtractSettings(Frozen):
     num_threads: int | None = Field(default=None, ge=1)
     workers: int | None = Field(default=None, ge=1)
     scheduler: str | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """What the columns of the source are called."""
+        return Columns(self.label_column, self.split_column, self.group_column, self.target)
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -43,5 +55,5 @@ def command_line(source: str, store: str, settings: ExtractSettings) -> str:
     for name, value in settings.model_dump(exclude_defaults=True).items():
         words.append("--" + name.replace("_", "-"))
         if value is not True:
-            words.append(str(value))
+            words.append(",".join(value) if isinstance(value, tuple) else str(value))
     return shlex.join(words)

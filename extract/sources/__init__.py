@@ -14,6 +14,7 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError, choose
 
+from ..columns import DEFAULT, Columns
 from .csv import CsvSource
 from .folder import FolderSource
 from .parquet import ParquetSource
@@ -27,7 +28,7 @@ class Source(Protocol):
     """The contract of an open source; the order of its samples never changes."""
 
     kind: str
-    classes: tuple[str, ...]  # names, by label
+    classes: tuple[str, ...]  # names, by label; of a target's numbers where it is not one class
     samples: Sequence[Sample]  # without sha256; without width and height unless the bytes do not tell them
 
     def read(self, row: int) -> bytes:
@@ -43,7 +44,7 @@ class Source(Protocol):
 class SourceKind(Protocol):
     """The contract of a kind of source: how one is opened, and which paths are plainly of this kind."""
 
-    def __call__(self, path: str, /) -> Source:
+    def __call__(self, path: str, columns: Columns, /) -> Source:
         """Open what follows `KIND:`; UsageError where that is not such a source, or holds no image."""
         ...
 
@@ -61,17 +62,27 @@ SOURCES: dict[str, SourceKind] = {
     "shapes": ShapesSource,
     # to come, a file and a line: "timm" (its dataset readers)
 }
+WITH_COLUMNS = ("parquet", "wds", "csv")  # the others are given none that a user chose
 
 
-def open_source(text: str) -> Source:
+def open_source(text: str, columns: Columns = DEFAULT) -> Source:
     """Open `KIND:PATH`, or a bare path whose kind is plain from what is there."""
+    name, path = _kind_and_path(text)
+    kind = choose(SOURCES, name, "source kind")
+    if columns.given and name not in WITH_COLUMNS:
+        able = ", ".join(WITH_COLUMNS)
+        raise UsageError(f"source {text!r}: has no columns for {columns.given[0]}; kinds that have: {able}")
+    return kind(path, columns)
+
+
+def _kind_and_path(text: str) -> tuple[str, str]:
     path = Path(text)
     if path.exists():
-        return SOURCES[_kind_of(path)](text)
+        return _kind_of(path), text
     kind = re.match(r"([A-Za-z][\w-]*):", text)
     if kind is None:
         raise UsageError(f"source {text!r}: no such file or folder; expected KIND:PATH, {_kinds()}")
-    return choose(SOURCES, kind[1], "source kind")(text[kind.end() :])
+    return kind[1], text[kind.end() :]
 
 
 def _kind_of(path: Path) -> str:

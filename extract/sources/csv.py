@@ -1,4 +1,7 @@
-"""A manifest with the columns path, label, split and, if there are groups, group; images lie beside or below it."""
+"""A manifest with the columns path, label, split and, if there are groups, group; images lie beside or below it.
+
+The columns may have other names, and several may hold labels.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -8,8 +11,10 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
 from ..splits import SPLITS
+from ..targets import Target, targets
 
 EXPECTED = "expected a CSV file with a header and the columns path, label, split[, group]"
 
@@ -22,19 +27,23 @@ class CsvSource:
 
     kind = "csv"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
         self._manifest = Path(path)
+        self._labels = list(columns.label or ("label",))
+        self._split, self._group = columns.split or "split", columns.group or "group"
+        self._needed = ["path", *self._labels, self._split, *([columns.group] if columns.group else [])]
         if not self._manifest.is_file():
             raise UsageError(f"csv {path!r}: no such file; {EXPECTED}")
-        rows = sorted(self._rows(), key=lambda row: (row["split"], row["path"]))
+        rows = sorted(self._rows(), key=lambda row: (row[self._split], row["path"]))
         if not rows:
             raise UsageError(f"csv {path!r}: lists no images; {EXPECTED}")
-        names = {row["label"] for row in rows if row["label"]}
-        self.classes = tuple(sorted(names, key=_by_number if all(map(str.isdecimal, names)) else None))
-        label = {name: index for index, name in enumerate(self.classes)}
-        self.samples = tuple(
-            Sample(row["path"], label.get(row["label"]), row["split"], row.get("group") or None) for row in rows
-        )
+        if columns.target == "class":
+            self._read_classes(rows)
+        else:
+            values = [[row[name] for name in self._labels] for row in rows]
+            found = targets(columns.target, self._labels, values, f"csv {path!r} (by split and path)")
+            self.classes = found.names
+            self.samples = tuple(map(self._sample, rows, [None] * len(rows), found.of_rows))
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -48,6 +57,18 @@ class CsvSource:
     def decode(self, data: bytes) -> Image.Image:
         """Return the RGB image of a file's bytes."""
         return decode_image(data)
+
+    def _read_classes(self, rows: Sequence[dict[str, str]]) -> None:
+        if len(self._labels) > 1:
+            raise UsageError(f"{self._manifest}: {len(self._labels)} label columns for one class; choose --target")
+        found = [row[self._labels[0]] for row in rows]
+        names = set(found) - {""}
+        self.classes = tuple(sorted(names, key=_by_number if all(map(str.isdecimal, names)) else None))
+        label = {name: index for index, name in enumerate(self.classes)}
+        self.samples = tuple(map(self._sample, rows, map(label.get, found), [None] * len(rows)))
+
+    def _sample(self, row: dict[str, str], label: int | None, target: Target) -> Sample:
+        return Sample(row["path"], label, row[self._split], row.get(self._group) or None, target=target)
 
     def _rows(self) -> Iterator[dict[str, str]]:
         """Yield the rows of the manifest, each checked; UsageError with the line number where one is not good."""
@@ -63,10 +84,10 @@ class CsvSource:
                 if row["path"] in line_of:
                     raise UsageError(f"{where}: {row['path']!r} is listed twice, first in line {line_of[row['path']]}")
                 line_of[row["path"]] = reader.line_num
-                yield row | {"split": _split(row["split"], where)}
+                yield row | {self._split: _split(row[self._split], where)}
 
     def _check_header(self, columns: Sequence[str]) -> None:
-        lacking = [name for name in ("path", "label", "split") if name not in columns]
+        lacking = [name for name in self._needed if name not in columns]
         if lacking:
             raise UsageError(f"{self._manifest}: no column {lacking[0]!r} among {list(columns)}; {EXPECTED}")
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..columns import DEFAULT, Columns
 from ..decoding import EXTENSIONS, decode_image
 from ..splits import SPLITS
 
@@ -19,7 +20,7 @@ class FolderSource:
 
     kind = "folder"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
         self._root = Path(path)
         if not self._root.is_dir():
             raise UsageError(f"folder {path!r}: no such folder; {EXPECTED}")

@@ -11,6 +11,8 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError, choose
 
+from ..columns import DEFAULT, Columns
+
 SIDE = 64  # pixels
 TEST_EVERY = 5  # no task has a multiple of 5 classes, so that every class is in both splits
 NUM_IMAGES = 1000
@@ -67,7 +69,7 @@ class ShapesSource:
 
     kind = "shapes"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
         task, _, num = path.partition(":")
         self.classes, self._shapes = choose(TASKS, task, "shapes task")
         self.samples = tuple(self._sample(row) for row in range(_num_images(path, num)))

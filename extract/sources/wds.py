@@ -1,5 +1,6 @@
-"""WebDataset: tar shards whose members `KEY.png` (or .jpg, .webp) and `KEY.cls` make one sample."""
+"""WebDataset: tar shards whose members `KEY.png` (or .jpg, .webp) and `KEY.cls` or `KEY.json` make one sample."""
 
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..columns import DEFAULT, Columns
 from ..decoding import EXTENSIONS, decode_image
+from ..fields import Described, from_fields
 from ..splits import file_splits
 
 EXPECTED = "expected tar files, not compressed, with members KEY.jpg (or .png) and KEY.cls"
@@ -22,33 +25,41 @@ class _Members:
 
     image: tuple[int, int] | None = None
     label: tuple[int, int] | None = None
+    fields: tuple[int, int] | None = None
 
 
 class WdsSource:
     """The samples of tar shards in the order of shards and members; keys are `SPLIT/KEY`, unique in all shards.
 
-    Members are read by their offset, in any order. A class is a number, and its name is that number.
+    Members are read by their offset, in any order. Without columns a class is the number in `.cls`, and its name is
+    that number; with columns, these are fields of `.json`, and a class is what the field says.
     """
 
     kind = "wds"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
         root = Path(path)
         shards = _shards(root)
         splits = file_splits([shard.relative_to(root.parent if root.is_file() else root) for shard in shards], path)
         self._places: list[tuple[Path, int, int]] = []
-        samples: dict[str, Sample] = {}
+        described: dict[str, tuple[str, Described]] = {}
         for shard, split in zip(shards, splits, strict=True):
-            for key, place, label in _samples(shard):
+            for key, place, fields in _samples(shard, bool(columns.given)):
                 key = f"{split}/{key}"
-                if key in samples:
+                if key in described:
                     raise UsageError(f"{shard}: key {key!r} is in an earlier shard too; rename one")
-                samples[key] = Sample(key, label, split)
+                described[key] = split, fields
                 self._places.append((shard, *place))
-        if not samples:
+        if not described:
             raise UsageError(f"wds {path!r}: its shards hold no images; {EXPECTED}")
-        self.samples = tuple(samples.values())
-        self.classes = tuple(map(str, range(max(sample.label or 0 for sample in self.samples) + 1)))
+        if columns.given:
+            self.samples, self.classes = from_fields(described, columns, f"wds {path!r}")
+        else:
+            labels = [int(fields["cls"]) for _, fields in described.values()]
+            self.samples = tuple(
+                Sample(key, label, split) for (key, (split, _)), label in zip(described.items(), labels, strict=True)
+            )
+            self.classes = tuple(map(str, range(max(labels) + 1)))
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -75,8 +86,8 @@ def _shards(root: Path) -> list[Path]:
     return shards
 
 
-def _samples(shard: Path) -> Iterator[tuple[str, tuple[int, int], int]]:
-    """Yield key, place of the image, and label of each sample of one shard."""
+def _samples(shard: Path, wants_fields: bool) -> Iterator[tuple[str, tuple[int, int], Described]]:
+    """Yield key, place of the image, and what is said of each sample of one shard: its `.json`, else its class."""
     samples: dict[str, _Members] = {}
     for member in _members(shard):
         name = PurePosixPath(member.name)
@@ -89,11 +100,16 @@ def _samples(shard: Path) -> Iterator[tuple[str, tuple[int, int], int]]:
             members.image = place
         elif extension == "cls":
             members.label = place
+        elif extension == "json":
+            members.fields = place
     for key, members in samples.items():
-        if members.image is not None and members.label is not None:
-            yield key, members.image, _label(shard, key, _read(shard, *members.label))
-        elif members.image is not None or members.label is not None:
-            lacking = "image" if members.image is None else ".cls"
+        told = members.fields if wants_fields else members.label
+        if members.image is not None and told is not None:
+            data = _read(shard, *told)
+            said = _fields(shard, key, data) if wants_fields else {"cls": _label(shard, key, data)}
+            yield key, members.image, said
+        elif members.image is not None or told is not None:
+            lacking = "image" if members.image is None else ".json" if wants_fields else ".cls"
             raise UsageError(f"{shard}: key {key!r} has no {lacking} member; {EXPECTED}")
 
 
@@ -116,6 +132,16 @@ def _label(shard: Path, key: str, data: bytes) -> int:
     if not text.isdecimal() or int(text) >= MAX_CLASSES:
         raise UsageError(f"{shard}: {key}.cls holds {text!r}; expected a class number from 0, below {MAX_CLASSES:,}")
     return int(text)
+
+
+def _fields(shard: Path, key: str, data: bytes) -> Described:
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise UsageError(f"{shard}: {key}.json holds no JSON object; expected fields and their values")
+    return fields
 
 
 def _read(shard: Path, offset: int, num_bytes: int) -> bytes:
