@@ -12,9 +12,9 @@ from ..resample import bootstraps
 from ..settings import SelectSettings
 from .greedy import forward_selection
 
-NUM_BAGS = 20
+NUM_BAGS = 40
 NUM_STEPS = 10
-LEAST = 0.005
+LEAST = 0.002
 
 
 def bagged(kept: Kept, settings: SelectSettings) -> dict[str, float]:
