@@ -1,6 +1,9 @@
-"""The frozen backbone and trained adapters together again, on raw images. Knows nothing of stores or training."""
+"""The backbone and trained adapters together again, on raw images, and the methods that train inside a backbone."""
 
+from .compare import CompareProgress, compare
+from .comparison import Compared, Comparison
 from .prediction import Prediction
 from .predictor import Predictor
+from .settings import CompareSettings
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["CompareProgress", "CompareSettings", "Compared", "Comparison", "Prediction", "Predictor", "compare"]

@@ -1,0 +1,36 @@
+"""The images of some rows, decoded once and read as often as a training wants."""
+
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from icecore.extract.images import Images
+from icecore.store import IcecoreError
+
+
+class Pixels:
+    """Pixels in a file without a name: the system caches it, pages it out, and frees it with its last user."""
+
+    def __init__(
+        self, images: Images, rows: Int64[np.ndarray, " row"], input_size: tuple[int, int, int], folder: str
+    ) -> None:
+        self._rows = np.sort(rows)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            self._pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), *input_size))
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+            for place, pixels in enumerate(pool.map(images.pixels, self._rows.tolist())):
+                if isinstance(pixels, str):
+                    key = images.samples[int(self._rows[place])].key
+                    raise IcecoreError(
+                        f"{key!r}: {pixels}; the store has tokens of it, so the source has changed since"
+                    )
+                self._pixels[place] = pixels.numpy()
+
+    def of(self, rows: Int64[np.ndarray, " row"]) -> UInt8[Tensor, "row 3 y x"]:
+        """Return the pixels of some of the rows."""
+        return torch.from_numpy(self._pixels[np.searchsorted(self._rows, rows)])
