@@ -10,9 +10,14 @@ EXTENSIONS = frozenset(
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Return the RGB image; raises where there is none, where it is cut short, or where it is a decompression bomb."""
+    """Return the RGB image; raises where there is none, where it is cut short, or where it is a decompression bomb.
+
+    As timm has it: EXIF orientation is not applied, transparency is dropped, and of several frames it is the first.
+    """
     image = _open(data)
     _refuse_bomb(image)
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # the same colours; without this step Pillow warns
     return image.convert("RGB")
 
 

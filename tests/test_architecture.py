@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "cli": {"store", "extract", "train", "live"},
 }
 ONLY_IN = {
-    "timm": ("extract/backbone", "live/"),
+    "timm": ("extract/backbone", "extract/sources/timm", "live/"),
     "zarr": ("store/",),
     "yaml": ("cli/",),
     "dask": ("extract/distributed", "train/distributed"),

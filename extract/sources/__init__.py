@@ -20,6 +20,7 @@ from .folder import FolderSource
 from .parquet import ParquetSource
 from .shapes import ShapesSource
 from .sklearn import SklearnSource
+from .timm import TimmSource
 from .wds import WdsSource
 
 
@@ -60,7 +61,7 @@ SOURCES: dict[str, SourceKind] = {
     "csv": CsvSource,
     "sklearn": SklearnSource,
     "shapes": ShapesSource,
-    # to come, a file and a line: "timm" (its dataset readers)
+    "timm": TimmSource,
 }
 WITH_COLUMNS = ("parquet", "wds", "csv")  # the others are given none that a user chose
 

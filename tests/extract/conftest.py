@@ -93,6 +93,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "parquet": make_parquet,
     "wds": make_wds,
     "csv": make_csv,
+    "timm": lambda root: "timm:" + make_folder(root).partition(":")[2],
     "sklearn": lambda _: "sklearn:digits",
     "shapes": lambda _: "shapes:count:100",
 }

@@ -4,6 +4,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from icecore.extract import SOURCES, open_source
@@ -97,12 +98,34 @@ def test_parquet_without_class_names_names_classes_by_their_labels(tmp_path: Pat
         ("parquet:nowhere", "parquet 'nowhere': no such file or folder"),
         ("wds:nowhere", "wds 'nowhere': no such file or folder"),
         ("csv:nowhere", "csv 'nowhere': no such file"),
+        ("timm:tfds/mnist", "timm 'tfds/mnist': tfds/ is read in order only, .* export it as WebDataset and use wds:"),
+        ("timm:torch/mnist:nowhere", "timm 'torch/mnist:nowhere': Dataset not found"),
+        ("timm:torch/mist", "Unknown torchvision dataset mist; expected timm:PATH of images"),
+        ("timm:nowhere", "timm 'nowhere': no such file or folder; expected timm:PATH of images"),
         ("sklearn:digit", r"unknown scikit-learn data set 'digit' .did you mean 'digits'\?"),
     ],
 )
 def test_a_wrong_source_is_one_clear_line(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_source(text)
+
+
+def test_timm_reads_a_folder_and_torchvisions_sets(tmp_path: Path) -> None:
+    folder = open_source("timm:" + make_folder(tmp_path / "f").partition(":")[2])
+    assert (folder.samples[0].key, folder.classes) == ("train/000000-003.jpg", CLASSES)
+    assert {sample.split for sample in folder.samples} == {"train", "test"}
+    raw = tmp_path / "t" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, num_rows in (("train", 7), ("t10k", 3)):
+        pixels = np.random.default_rng(0).integers(0, 256, (num_rows, 28, 28), dtype=np.uint8)
+        head = np.array([2051, num_rows, 28, 28], ">i4").tobytes()
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        labels = np.arange(num_rows, dtype=np.uint8)
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(np.array([2049, num_rows], ">i4").tobytes() + labels.tobytes())
+    mnist = open_source(f"timm:torch/mnist:{tmp_path / 't'}")
+    assert [sample.label for sample in mnist.samples] == [*range(7), *range(3)]
+    assert mnist.samples[9].key == "test/000002"
+    assert np.array_equal(np.asarray(mnist.decode(mnist.read(9)))[..., 1], pixels[2])
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet", "wds"])
