@@ -6,6 +6,7 @@ from .extract import extract
 from .layers import parse_layers
 from .preflight import Preflight, preflight
 from .progress import Progress
+from .recompute import LayerDifference, recompute
 from .report import ExtractReport
 from .settings import ExtractSettings
 from .sources import SOURCES, Source, open_source
@@ -15,6 +16,7 @@ __all__ = [
     "Backbone",
     "ExtractReport",
     "ExtractSettings",
+    "LayerDifference",
     "Preflight",
     "Progress",
     "Source",
@@ -23,4 +25,5 @@ __all__ = [
     "open_source",
     "parse_layers",
     "preflight",
+    "recompute",
 ]

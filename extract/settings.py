@@ -4,7 +4,7 @@ import json
 import shlex
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from icecore.store import Frozen
 
@@ -17,6 +17,7 @@ class ExtractSettings(Frozen):
     backbone: str
     checkpoint: str | None = None
     img_size: int | None = Field(default=None, ge=1)
+    crop_pct: float | None = Field(default=None, gt=0, le=1)
     layers: str = "all"
     tokens: str = "all"
     dtype: str = "int8"
@@ -39,6 +40,12 @@ class ExtractSettings(Frozen):
     scheduler: str | None = None
 
     @property
+    def preprocessing(self) -> dict[str, JsonValue]:
+        """What changes of the backbone's own preprocessing, by timm's words."""
+        given: dict[str, JsonValue] = {"img_size": self.img_size, "crop_pct": self.crop_pct}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
     def columns(self) -> Columns:
         """What the columns of the source are called."""
         return Columns(self.label_column, self.split_column, self.group_column, self.target)
@@ -57,3 +64,16 @@ def command_line(source: str, store: str, settings: ExtractSettings) -> str:
         if value is not True:
             words.append(",".join(value) if isinstance(value, tuple) else str(value))
     return shlex.join(words)
+
+
+def parse_command(command: str) -> tuple[str, ExtractSettings]:
+    """Return the source and the settings that a command line of `command_line` says."""
+    words = shlex.split(command)
+    source, options = words[2], words[4:]
+    values: dict[str, object] = {}
+    while options:
+        name = options.pop(0).removeprefix("--").replace("-", "_")
+        default = ExtractSettings.model_fields[name].default
+        value = True if default is False else options.pop(0)
+        values[name] = tuple(str(value).split(",")) if default == () else value
+    return source, ExtractSettings.model_validate(values)
