@@ -7,7 +7,7 @@ import typer
 
 from .augmentation import read_augmentation
 from .extract_progress import extract_progress
-from .interrupt import interruptible
+from .interrupt import interruptible, stopping
 from .preflight import print_preflight
 from .settings import settings_of
 from .terminal import print_json, print_line
@@ -20,6 +20,7 @@ def extract(
     backbone: Annotated[str, typer.Option(metavar="NAME", help="A timm model, or hf-hub:OWNER/NAME.")],
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, where not from the hub.")] = None,
     img_size: Annotated[int | None, typer.Option(metavar="N", help="Pixels a side, where not as trained.")] = None,
+    crop_pct: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the side kept; 1: all.")] = None,
     layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12", help="The layers to keep.")] = None,
     tokens: Annotated[str | None, typer.Option(metavar="all|cls|pool:K", help="The tokens to keep.")] = None,
     dtype: Annotated[
@@ -69,7 +70,7 @@ def extract(
         if dry_run:
             print_preflight(preflight(source, store, settings), as_json)
             return
-        with extract_progress() as progress:
+        with stopping("shards in flight are dropped, finished ones are kept"), extract_progress() as progress:
             report = run_extract(source, store, settings, progress)
     if as_json:
         print_json(dataclasses.asdict(report))

@@ -6,11 +6,13 @@ in the ledger is not written again, and one that is not leaves no trace.
 
 import contextlib
 import functools
+import signal
 import time
 from collections.abc import Iterable, Iterator
+from logging import CRITICAL
 from pathlib import Path
 
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed
 
 from icecore.store import IcecoreError, IdentityError, Pass, Shard, StoreWriter, UsageError, open_shard, open_store
 
@@ -79,12 +81,22 @@ def _job(source: str, url: str, token: str, given: str, deepest: int) -> Job:
     return Job(images, backbone, settings, num_cores=1)
 
 
+class _DeafToInterrupts(WorkerPlugin):
+    """Leaves Ctrl-C, which a terminal sends to every process, to the one that started the workers."""
+
+    def setup(self, worker: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def _cluster(settings: ExtractSettings) -> Iterator[Client]:
     """Use the cluster at an address, or start one of this machine's processes."""
     if settings.scheduler is None:
-        local = LocalCluster(settings.workers, processes=True, threads_per_worker=1, dashboard_address=":0")  # pyright: ignore
+        local = LocalCluster(
+            settings.workers, processes=True, threads_per_worker=1, dashboard_address=":0", silence_logs=CRITICAL
+        )  # pyright: ignore
         with local, Client(local) as client:
+            client.register_plugin(_DeafToInterrupts())
             yield client
         return
     try:

@@ -30,9 +30,16 @@ def only_writer(folder: str) -> contextlib.AbstractContextManager[str]:
 def writing(location: Location) -> Iterator[str]:
     """Hold a store for writing, and yield the token that `writer_token` now reads; else LockedError."""
     with hold(location, LOCK) as token:
-        if isinstance(location, LocalFolder):
-            location.delete_partial()
-        yield token
+        _delete_partial(location)
+        try:
+            yield token
+        finally:
+            _delete_partial(location)
+
+
+def _delete_partial(location: Location) -> None:
+    if isinstance(location, LocalFolder):
+        location.delete_partial()
 
 
 def writer_token(location: Location) -> str | None:
