@@ -2,12 +2,13 @@
 
 import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
+from pydantic import JsonValue
 
 from icecore.store import UsageError, choose
 
@@ -26,11 +27,13 @@ class LoadedModel:
     transform: Preprocessing
 
 
-def load_model(name: str, checkpoint: str | None = None, img_size: int | None = None) -> LoadedModel:
+def load_model(
+    name: str, checkpoint: str | None = None, preprocessing: Mapping[str, JsonValue] | None = None
+) -> LoadedModel:
     """Load a timm model, from a checkpoint, or else a file at hand, or else the hub.
 
-    Another `img_size` than the model was trained with resamples its position embeddings, as timm does, and is part of
-    the preprocessing; the weights keep their digest.
+    `preprocessing` changes the model's own, by timm's words. Another `img_size` than it was trained with resamples its
+    position embeddings, as timm does; the weights keep their digest.
 
     Raises:
         UsageError: unknown name, no weights, weights of another model, an image size that the model cannot take, or a
@@ -48,7 +51,7 @@ def load_model(name: str, checkpoint: str | None = None, img_size: int | None = 
         load_weights(model, read_checkpoint(str(path)), classifier, f"checkpoint {str(path)!r}")
     model = model.float().eval().requires_grad_(False)
     digest = weights_sha256(model, classifier)
-    transform = Preprocessing(model, img_size)
+    transform = Preprocessing(model, preprocessing)
     with _in_words(name, transform):
         _resize(model, transform.input_size)
     return LoadedModel(model, digest, transform)
@@ -59,12 +62,12 @@ def load_backbone(
     checkpoint: str | None = None,
     device: str = "auto",
     compute_dtype: str = "auto",
-    img_size: int | None = None,
+    preprocessing: Mapping[str, JsonValue] | None = None,
 ) -> Backbone:
     """Load a frozen backbone as `load_model` does, on a device and in a compute type; UsageError as there."""
     device = _device(device)
     dtype = _compute_dtype(compute_dtype, device)
-    loaded = load_model(name, checkpoint, img_size)
+    loaded = load_model(name, checkpoint, preprocessing)
     with _in_words(name, loaded.transform):
         return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, device, dtype)
 

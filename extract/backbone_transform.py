@@ -1,6 +1,7 @@
 """The backbone's own eval preprocessing, in two steps: pixels for each image, normalisation for the whole batch."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 class Preprocessing:
     """Resize, crop and normalise as timm does for evaluation; picklable, and safe to call from several threads.
 
-    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes. Images come
-    out as `img_size` x `img_size`, or else in the size that the model was trained with.
+    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes. `changes`
+    are to the model's own, by timm's words: `img_size` or `input_size`, `crop_pct`, `interpolation`, `mean`, `std`.
     """
 
-    def __init__(self, model: nn.Module, img_size: int | None = None) -> None:
-        config = resolve_model_data_config(model, {"img_size": img_size})
+    def __init__(self, model: nn.Module, changes: Mapping[str, JsonValue] | None = None) -> None:
+        listed = {key: tuple(value) if isinstance(value, list) else value for key, value in (changes or {}).items()}
+        config = resolve_model_data_config(model, listed)
         self.input_size: tuple[int, int, int] = config["input_size"]
         self.config: dict[str, JsonValue] = {name: _plain(value) for name, value in sorted(config.items())}
         self._resize: Any = create_transform(**config, is_training=False, normalize=False)

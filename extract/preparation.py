@@ -35,7 +35,7 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     opened = open_source(source, settings.columns)
     places = _spread(len(opened.samples), settings.limit)
     backbone = load_backbone(
-        settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.img_size
+        settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
     )
     samples = move_splits(scan(opened, places), settings.split)
     spec = describe(source, store, settings, backbone, samples, opened.classes)

@@ -12,7 +12,7 @@ import torch
 from icecore.store import IcecoreError, Store, UsageError, open_store
 
 from .backbone_loading import load_backbone
-from .images import Images
+from .images import Images, ToPixels
 from .job import Job
 from .settings import parse_command
 from .sources import open_source
@@ -53,27 +53,34 @@ def recompute(url: str, num_rows: int, seed: int = 0) -> list[LayerDifference]:
             raise IcecoreError(f"{key!r}: was decoded for the store and cannot be now ({cause}); check the source")
         for layer, live in batch.tokens.items():
             stored = store.layer(layer).rows(rows[batch.rows])
-            found[layer] = _worse(found[layer], live.float().cpu(), stored)
+            found[layer] = worse(found[layer], live.float().cpu(), stored)
     return list(found.values())
+
+
+def images_of(store: Store, rows: np.ndarray, to_pixels: ToPixels) -> Images:
+    """Return the images of some rows of a store, from the source that it was made of; UsageError where one is gone."""
+    source, settings = parse_command(store.spec.command)
+    opened = open_source(source, settings.columns)
+    place = {sample.key: place for place, sample in enumerate(opened.samples)}
+    every = store.as_samples()
+    samples = [every[row] for row in rows]
+    lacking = [sample.key for sample in samples if sample.key not in place]
+    if lacking:
+        raise UsageError(f"{source}: lacks {lacking[0]!r}, which is in the store; run where its images are")
+    return Images(opened, [place[sample.key] for sample in samples], samples, to_pixels)
 
 
 def _job(store: Store, rows: np.ndarray) -> Job:
     """Return the job that made the store, over some of its rows."""
-    source, settings = parse_command(store.spec.command)
-    opened = open_source(source, settings.columns)
-    place = {sample.key: place for place, sample in enumerate(opened.samples)}
-    samples = [store.as_samples()[row] for row in rows]
-    lacking = [sample.key for sample in samples if sample.key not in place]
-    if lacking:
-        raise UsageError(f"{source}: lacks {lacking[0]!r}, which is in the store; run where its images are")
+    _, settings = parse_command(store.spec.command)
     backbone = load_backbone(
-        settings.backbone, settings.checkpoint, settings.device, store.identity.compute_dtype, settings.img_size
+        settings.backbone, settings.checkpoint, settings.device, store.identity.compute_dtype, settings.preprocessing
     )
-    images = Images(opened, [place[sample.key] for sample in samples], samples, backbone.transform.pixels)
-    return Job(images, backbone, settings)
+    return Job(images_of(store, rows, backbone.transform.pixels), backbone, settings)
 
 
-def _worse(before: LayerDifference, live: torch.Tensor, stored: torch.Tensor) -> LayerDifference:
+def worse(before: LayerDifference, live: torch.Tensor, stored: torch.Tensor) -> LayerDifference:
+    """Return the larger differences: those so far, or those of some more rows."""
     difference = live - stored
     relative = difference.flatten(1).norm(dim=1) / live.flatten(1).norm(dim=1).clamp_min(1e-12)
     largest = max(before.largest, float(difference.abs().max()))

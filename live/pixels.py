@@ -9,23 +9,23 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from icecore.extract.images import Images
-from icecore.store import IcecoreError
+from icecore.extract.backbone_transform import Preprocessing
+from icecore.extract.recompute import images_of
+from icecore.store import IcecoreError, Store
 
 
 class Pixels:
     """Pixels in a file without a name: the system caches it, pages it out, and frees it with its last user."""
 
-    def __init__(
-        self, images: Images, rows: Int64[np.ndarray, " row"], input_size: tuple[int, int, int], folder: str
-    ) -> None:
+    def __init__(self, store: Store, rows: Int64[np.ndarray, " row"], transform: Preprocessing, folder: str) -> None:
         self._rows = np.sort(rows)
+        images = images_of(store, self._rows, transform.pixels)
         with tempfile.TemporaryFile(dir=folder) as file:
-            self._pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), *input_size))
+            self._pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), *transform.input_size))
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-            for place, pixels in enumerate(pool.map(images.pixels, self._rows.tolist())):
+            for place, pixels in enumerate(pool.map(images.pixels, range(len(rows)))):
                 if isinstance(pixels, str):
-                    key = images.samples[int(self._rows[place])].key
+                    key = images.samples[place].key
                     raise IcecoreError(
                         f"{key!r}: {pixels}; the store has tokens of it, so the source has changed since"
                     )

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import UInt8
+from pydantic import JsonValue
 from torch import Tensor
 
 from icecore.extract import Backbone, load_backbone
 from icecore.extract.decoding import decode_image
 from icecore.extract.tokens import reduction
-from icecore.store import IdentityError
 from icecore.train import load_bundle
 
 from .prediction import Prediction
+from .weights import require_weights
 
 Image = bytes | str | Path
 Pixels = UInt8[Tensor, "3 height width"]
@@ -36,8 +36,9 @@ class Predictor:
     ) -> None:
         self.batch_size = batch_size
         self._bundle = load_bundle(bundle)
-        img_size = _img_size(self._bundle.facts.preprocessing)
-        self.backbone = _load_backbone(bundle, self._bundle.backbone, checkpoint, device, compute_dtype, img_size)
+        self.backbone = _load_backbone(
+            bundle, self._bundle.backbone, checkpoint, device, compute_dtype, self._bundle.preprocessing
+        )
         self.backbone.cut(max(self.layers))
         self._reductions = {k: reduction(self._bundle.facts.tokens, self.backbone.layer_spec(k)) for k in self.layers}
         self._bundle = self._bundle.to(self.backbone.device)
@@ -87,26 +88,16 @@ class Predictor:
         return [(self.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
 
-def _img_size(preprocessing: Mapping[str, Any]) -> int | None:
-    """Return the pixels a side of the images that a store was made of; None where only the model's own can be meant."""
-    _, height, width = preprocessing["input_size"]
-    return height if height == width else None
-
-
 def _load_backbone(
     bundle: str,
     wanted: Mapping[str, str | None],
     checkpoint: str | None,
     device: str,
     compute_dtype: str | None,
-    img_size: int | None,
+    preprocessing: Mapping[str, JsonValue],
 ) -> Backbone:
     """Load the backbone that a bundle names, in the compute type of its store where that is recorded."""
     dtype = compute_dtype or wanted.get("compute_dtype") or "auto"
-    backbone = load_backbone(str(wanted["name"]), checkpoint or wanted["checkpoint"], device, dtype, img_size)
-    if backbone.weights_sha256 != wanted["weights_sha256"]:
-        raise IdentityError(
-            f"{bundle}: trained on {wanted['name']} with weights {wanted['weights_sha256']}, got weights "
-            f"{backbone.weights_sha256}; give the checkpoint that the store was made with"
-        )
+    backbone = load_backbone(str(wanted["name"]), checkpoint or wanted["checkpoint"], device, dtype, preprocessing)
+    require_weights(bundle, str(wanted["name"]), wanted["weights_sha256"], backbone.weights_sha256)
     return backbone

@@ -11,14 +11,15 @@ from icecore.store import Frozen
 class CompareSettings(Frozen):
     """The methods, how each is trained, and on which rows; learning rates are chosen on validation.
 
-    `backbone`, `checkpoint`, `img_size` and `limit` are for a source; a store knows its own. `lr` that is None is each
-    method's own. `options` holds the configuration of one method alone: `{"lora": {"rank": 8}}`.
+    `backbone`, `checkpoint`, `img_size`, `crop_pct` and `limit` are for a source; a store knows its own. `lr` that is
+    None is each method's own. `options` holds the configuration of one method alone: `{"lora": {"rank": 8}}`.
     """
 
     methods: tuple[str, ...] = ("full", "linear", "lora", "kadaptation")
     backbone: str | None = None
     checkpoint: str | None = None
     img_size: int | None = Field(default=None, ge=1)
+    crop_pct: float | None = Field(default=None, gt=0, le=1)
     limit: int | None = Field(default=None, ge=1)
     lr: tuple[float, ...] | None = None
     weight_decay: float = Field(default=0.05, ge=0)

@@ -22,7 +22,7 @@ from .attach import attach
 from .methods import get_method
 from .pixels import Pixels
 from .settings import CompareSettings
-from .subject import open_images, open_model
+from .subject import open_model
 
 Rows = Int64[np.ndarray, " row"]
 
@@ -90,7 +90,7 @@ def open_study(store: Store, settings: CompareSettings, folder: str) -> Study:
         split=split,
         target=unfitted.fitted(unfitted.labels(store, split.train)),
         loaded=loaded,
-        pixels=Pixels(open_images(store, loaded), wanted, loaded.transform.input_size, folder),
+        pixels=Pixels(store, wanted, loaded.transform, folder),
         device=device,
         dtype=resolve_dtype(settings.compute_dtype, device),
     )

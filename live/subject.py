@@ -1,14 +1,13 @@
 """The rows that are compared on: those of a store, or of a source as the store that its extraction would make."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from icecore.extract import ExtractSettings, Source, extract, open_source
+from icecore.extract import ExtractSettings, extract
 from icecore.extract.backbone_loading import LoadedModel, load_model
-from icecore.extract.images import Images
-from icecore.store import IcecoreError, IdentityError, Store, UsageError, open_store
+from icecore.store import IdentityError, Store, UsageError, open_store
 
 from .settings import CompareSettings
+from .weights import require_weights
 
 
 def is_store(where: str) -> bool:
@@ -30,7 +29,7 @@ def open_rows(where: str, folder: str, settings: CompareSettings) -> Store:
         raise UsageError(f"{where}: a source names no backbone; give --backbone NAME, or a store")
     made = f"{folder}/rows.ice"
     wanted = {"layers": "0", "tokens": "pool:1000", "dtype": "float32", "compute_dtype": "float32", "device": "cpu"}
-    shared = settings.model_dump(include={"backbone", "checkpoint", "img_size", "limit"})
+    shared = settings.model_dump(include={"backbone", "checkpoint", "img_size", "crop_pct", "limit"})
     extract(where, made, ExtractSettings.model_validate(wanted | shared))
     return open_store(made)
 
@@ -38,33 +37,10 @@ def open_rows(where: str, folder: str, settings: CompareSettings) -> Store:
 def open_model(store: Store, checkpoint: str | None) -> LoadedModel:
     """Load the model that a store was made with; IdentityError where the weights or the images would be others."""
     identity = store.identity
-    _, height, width = identity.preprocessing["input_size"]  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue, reportOptionalSubscript]
-    loaded = load_model(identity.backbone, checkpoint or store.spec.checkpoint, height if height == width else None)  # pyright: ignore[reportArgumentType]
-    if loaded.weights_sha256 != identity.weights_sha256:
-        raise IdentityError(
-            f"{store.url}: made with {identity.backbone} of weights {identity.weights_sha256}, got weights "
-            f"{loaded.weights_sha256}; give that checkpoint with --checkpoint"
-        )
+    loaded = load_model(identity.backbone, checkpoint or store.spec.checkpoint, identity.preprocessing)
+    require_weights(store.url, identity.backbone, identity.weights_sha256, loaded.weights_sha256)
     if loaded.transform.config != identity.preprocessing:
         raise IdentityError(
             f"{store.url}: made with preprocessing {identity.preprocessing}, this timm gives {loaded.transform.config}"
         )
     return loaded
-
-
-def open_images(store: Store, loaded: LoadedModel) -> Images:
-    """Return the images of a store's rows, read from the source that it was made of."""
-    source = open_source(store.spec.source)
-    samples = store.as_samples()
-    return Images(source, _places(store, source, [sample.key for sample in samples]), samples, loaded.transform.pixels)
-
-
-def _places(store: Store, source: Source, keys: Sequence[str]) -> list[int]:
-    known = {sample.key: place for place, sample in enumerate(source.samples)}
-    missing = [key for key in keys if key not in known]
-    if missing:
-        raise IcecoreError(
-            f"{store.url}: its source {store.spec.source!r} has no {missing[0]!r} any more ({len(missing)} of "
-            f"{len(keys)} rows are gone); bring them back, or extract again"
-        )
-    return [known[key] for key in keys]

@@ -208,7 +208,7 @@ def random_weights(name: str, folder: Path) -> str:
 
 
 def test_another_image_size_resamples_the_positions_as_timm_does(checkpoint: str, images: Tensor) -> None:
-    backbone = load_backbone(BACKBONE, checkpoint, "cpu", "float32", 96)
+    backbone = load_backbone(BACKBONE, checkpoint, "cpu", "float32", {"img_size": 96})
     square = images[:, :, :96, :96]
     model: Any = timm.create_model(BACKBONE, checkpoint_path=checkpoint).eval().requires_grad_(False)
     model.set_input_size(img_size=96)
@@ -225,7 +225,7 @@ def test_another_image_size_resamples_the_positions_as_timm_does(checkpoint: str
 
 @pytest.mark.parametrize("size", [64, 100])
 def test_a_convolution_takes_any_image_size(size: int, tmp_path: Path) -> None:
-    backbone = load_backbone("test_resnet", random_weights("test_resnet", tmp_path), "cpu", "float32", size)
+    backbone = load_backbone("test_resnet", random_weights("test_resnet", tmp_path), "cpu", "float32", {"img_size": size})
     assert backbone.layer_spec(0).grid == (size // 2, size // 2)
     assert backbone.forward(torch.zeros(2, 3, size, size), [4])[4].shape == (2, backbone.layer_spec(4).num_tokens, 96)
 
@@ -233,7 +233,7 @@ def test_a_convolution_takes_any_image_size(size: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [BACKBONE, "mixer_s32_224"])
 def test_an_image_size_that_a_model_cannot_take_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"backbone '{name}': gives no layers for images of 100 x 100 pixels \(.+\)$"):
-        load_backbone(name, random_weights(name, tmp_path), img_size=100)
+        load_backbone(name, random_weights(name, tmp_path), preprocessing={"img_size": 100})
 
 
 def test_names_of_the_hub_take_their_configuration_from_there(

@@ -86,9 +86,7 @@ def test_blocks_after_the_deepest_layer_needed_are_dropped(make_trained) -> None
 def test_other_weights_are_refused_with_both_digests(make_trained, save_weights, tmp_path: Path) -> None:
     trained = make_trained()
     other = save_weights(tmp_path / "other.safetensors", 1)
-    with pytest.raises(
-        IdentityError, match=r"trained on test_vit with weights (\w{64}), got weights (\w{64})"
-    ) as caught:
+    with pytest.raises(IdentityError, match=r"made with test_vit of weights (\w{64}), got weights (\w{64})") as caught:
         Predictor(trained.bundle, checkpoint=str(other))
     wanted, got = re.findall(r"\w{64}", str(caught.value))
     assert wanted != got

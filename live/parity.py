@@ -1,0 +1,130 @@
+"""Some rows of a store run again: how far cached tokens are from live ones, and what that does to predictions.
+
+Numbers depend on the batch size, the compute type, the device and the libraries, so the report names them all, those of
+here and those that the store was made with.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icecore.extract import LayerDifference, load_backbone
+from icecore.extract.images import Images
+from icecore.extract.job import Job
+from icecore.extract.recompute import images_of, worse
+from icecore.extract.settings import parse_command
+from icecore.store import Frozen, IcecoreError, Store, open_store
+from icecore.train import Bundle, load_bundle
+
+from .study import Rows
+from .versions import versions
+from .weights import require_weights
+
+Layers = dict[int, Float[Tensor, "row token width"]]
+
+
+class PredictionParity(Frozen):
+    """Of one bundle: the largest difference, and how many rows have another answer (class, or set of classes)."""
+
+    bundle: str
+    largest: float
+    num_changed: int | None
+
+
+class Parity(Frozen):
+    """What was found, and under which conditions; `stored_versions` are those that the store was made with."""
+
+    num_rows: int
+    layers: tuple[LayerDifference, ...]
+    predictions: tuple[PredictionParity, ...]
+    backbone: str
+    dtype: str
+    compute_dtype: str
+    stored_compute_dtype: str
+    batch_size: int
+    device: str
+    versions: dict[str, str]
+    stored_versions: dict[str, str]
+
+
+def parity(
+    store: str,
+    num_rows: int,
+    bundles: Sequence[str] = (),
+    checkpoint: str | None = None,
+    device: str = "auto",
+    compute_dtype: str | None = None,
+    batch_size: int = 32,
+) -> Parity:
+    """Run rows, evenly spread over a store, through the backbone again, and compare.
+
+    `compute_dtype` is that of the store where none is given. Nothing is written.
+
+    Raises:
+        IdentityError: other weights than the store's.
+        IcecoreError: a source that has changed.
+    """
+    opened = open_store(store)
+    rows, identity = _spread(opened, num_rows), opened.identity
+    _, settings = parse_command(opened.spec.command)
+    backbone = load_backbone(
+        identity.backbone,
+        checkpoint or opened.spec.checkpoint,
+        device,
+        compute_dtype or identity.compute_dtype,
+        identity.preprocessing,
+    )
+    require_weights(store, identity.backbone, identity.weights_sha256, backbone.weights_sha256)
+    images = images_of(opened, rows, backbone.transform.pixels)
+    job = Job(images, backbone, settings.model_copy(update={"batch_size": batch_size}))
+    live = _live(job, opened.layers, images, len(rows))
+    cached = {layer: opened.layer(layer).rows(rows).float() for layer in opened.layers}
+    zero = {layer: LayerDifference(layer, 0.0, 0.0) for layer in opened.layers}
+    return Parity(
+        num_rows=len(rows),
+        layers=tuple(worse(zero[layer], live[layer], cached[layer]) for layer in opened.layers),
+        predictions=tuple(_predictions(path, load_bundle(path), cached, live) for path in bundles),
+        backbone=backbone.name,
+        dtype=identity.dtype,
+        compute_dtype=backbone.compute_dtype,
+        stored_compute_dtype=identity.compute_dtype,
+        batch_size=batch_size,
+        device=str(backbone.device),
+        versions=versions(),
+        stored_versions=opened.spec.versions,
+    )
+
+
+def _spread(store: Store, num_rows: int) -> Rows:
+    good = np.flatnonzero(store.coverage.good())
+    if not len(good):
+        raise IcecoreError(f"{store.url}: has no rows yet; extract it first")
+    num = min(num_rows, len(good))
+    return good[np.arange(num) * len(good) // num]
+
+
+def _live(job: Job, layers: tuple[int, ...], images: Images, num_rows: int) -> Layers:
+    """Return what a store would hold if it lost nothing, in float32."""
+    job.cut(max(layers))
+    parts: list[Layers] = []
+    for batch in job.tokens(range(num_rows), layers):
+        for row, cause in batch.failed.items():
+            raise IcecoreError(f"{images.samples[row].key!r}: {cause}; the store has tokens of it")
+        parts.append({layer: batch.tokens[layer].float().cpu() for layer in layers})
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
+
+
+def _predictions(path: str, bundle: Bundle, cached: Layers, live: Layers) -> PredictionParity:
+    one, other = (bundle.predict({layer: tokens[layer] for layer in bundle.layers}) for tokens in (cached, live))
+    changed = {
+        "top1": (one.argmax(1) != other.argmax(1)),
+        "mean_average_precision": ((one > 0.5) != (other > 0.5)).any(1),
+    }.get(bundle.target.score_name)
+    return PredictionParity(
+        bundle=path,
+        largest=float((one - other).abs().max()),
+        num_changed=None if changed is None else int(changed.sum()),
+    )
