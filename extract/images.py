@@ -12,6 +12,8 @@ from icecore.store import IcecoreError, Sample
 from .augmentation import Augmentation
 from .sources import Source
 
+ToPixels = Callable[[Image.Image], UInt8[Tensor, "3 y x"]]
+
 
 @dataclass(frozen=True, slots=True)
 class Images:
@@ -20,7 +22,7 @@ class Images:
     source: Source
     places: Sequence[int]
     samples: Sequence[Sample]
-    to_pixels: Callable[[Image.Image], UInt8[Tensor, "3 y x"]]
+    to_pixels: ToPixels
     augment: Augmentation | None = None
 
     def ordered(self, order: Sequence[int], augment: Augmentation | None) -> "Images":
