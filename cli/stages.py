@@ -57,7 +57,7 @@ def report_stage(plan: Plan) -> str:
 
     from .report.page import write_report
 
-    return str(write_report(run))
+    return str(write_report([run]))
 
 
 STAGES: dict[str, Callable[[Plan], str]] = {

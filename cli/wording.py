@@ -1,6 +1,6 @@
 """Quantities in words, the same in the terminal and on the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,3 +64,9 @@ def trained(cost: Mapping[str, Any]) -> str:
     if cost.get("num_stopped"):
         parts.append(f"{cost['num_stopped']} stopped early")
     return ", ".join([*parts, duration(cost["elapsed_seconds"]), f"{size(cost['bytes_read'])} read"])
+
+
+def layers_in_words(layers: Sequence[int]) -> str:
+    """Write which layers are read: 5, 0–12, or 2, 4, 6."""
+    is_run = len(layers) > 2 and list(layers) == list(range(min(layers), max(layers) + 1))
+    return f"{layers[0]}–{layers[-1]}" if is_run else ", ".join(map(str, layers))

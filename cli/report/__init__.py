@@ -1,4 +1,4 @@
-"""The report: a run folder as one HTML page. Reads the run's own files (and its store's size), computes no result."""
+"""The report: run folders as one HTML page. Reads the runs, their stores and pictures; trains and chooses nothing."""
 
 from .command import report
 

@@ -1,4 +1,4 @@
-"""`icecore report`: one HTML page about a run."""
+"""`icecore report`: one HTML page about a run, or several side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +9,15 @@ from ..terminal import print_line
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `icecore train`.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the page goes; RUN/report.html.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders made by `icecore train`.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in the first RUN.")
+    ] = None,
 ) -> None:
-    """Write one self-contained HTML page about RUN: accuracy by layer, the sweep, learning curves, cost, settings.
+    """Write one self-contained HTML page about RUN: accuracy by layer, the sweep, mistakes, cost, how to repeat it.
 
-    Example: icecore report runs/photos
+    Example: icecore report runs/photos runs/photos-large --out compared.html
     """
     from .page import write_report
 
-    print_line(str(write_report(run, out)))
+    print_line(str(write_report(runs, out)))

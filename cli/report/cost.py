@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from ..wording import duration, short, size
+from icecore.store import Store
+
+from ..wording import duration, percent, short, size
 from .findings import Findings
 
+Lines = list[tuple[str, str]]
 NAMES = {
     "num_adapters": "adapters trained",
     "num_diverged": "of them diverged",
@@ -18,12 +21,26 @@ NAMES = {
 }
 
 
-def cost_of(findings: Findings) -> list[tuple[str, str]]:
-    """List the costs as lines of name and quantity."""
+def cost_of(findings: Findings, store: Store | None) -> Lines:
+    """List the costs as lines of name and quantity: of a prediction first, then of the training."""
     cost = findings.run["cost"]
     lines = [(name, _quantity(key, cost[key])) for key, name in NAMES.items() if key in cost]
-    parameters = f"{sum(each.num_parameters for each in findings.trained):,}".replace(",", " ")
-    return [*lines, ("parameters, all adapters", parameters), *_store_lines(findings.run["store"])]
+    parameters = _spaced(sum(each.num_parameters for each in findings.trained))
+    chosen = _prediction(findings.selection["cost"]) if findings.selection else []
+    return [*chosen, *lines, ("parameters, all adapters", parameters), *_store_lines(store)]
+
+
+def _prediction(cost: dict[str, Any]) -> Lines:
+    blocks = f" of {cost['num_blocks']}" if cost["num_blocks"] else ""
+    lines = [
+        ("deepest layer of the choice", f"{cost['deepest_layer']}{blocks}"),
+        ("parameters of the choice", _spaced(cost["num_parameters"])),
+        ("multiply-adds an image, adapters", _spaced(cost["adapter_multiply_adds"])),
+    ]
+    if cost["share"] is not None:
+        lines.append(("multiply-adds an image, backbone below", _spaced(cost["backbone_multiply_adds"])))
+        lines.append(("together, of the whole backbone", f"{percent(cost['share'])} %"))
+    return lines
 
 
 def _quantity(key: str, value: Any) -> str:
@@ -32,11 +49,11 @@ def _quantity(key: str, value: Any) -> str:
     return size(value) if "bytes" in key else short(value)
 
 
-def _store_lines(url: str) -> list[tuple[str, str]]:
-    from icecore.store import IcecoreError, open_store
+def _spaced(number: int) -> str:
+    return f"{number:,}".replace(",", "\u202f")
 
-    try:
-        store = open_store(url)
-        return [("store on disk", size(store.num_bytes())), ("rows in the store", str(store.num_rows))]
-    except (IcecoreError, OSError):
+
+def _store_lines(store: Store | None) -> Lines:
+    if store is None:
         return [("store on disk", "not reachable when this page was made")]
+    return [("store on disk", size(store.num_bytes())), ("rows in the store", str(store.num_rows))]

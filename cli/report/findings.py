@@ -3,8 +3,13 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,65 +18,140 @@ class Trained:
 
     adapter_id: str
     adapter: str
-    layer: int
+    layers: tuple[int, ...]
     config: dict[str, Any]
     seed: int
     status: str
     num_parameters: int
-    seconds: float
     train_loss: tuple[float | None, ...]
     validation_score: tuple[float | None, ...]
     validation_loss: tuple[float | None, ...]
 
     @property
-    def top1(self) -> float:
-        """Validation accuracy after the last epoch; 0 where the adapter diverged."""
+    def score(self) -> float:
+        """Validation score after the last epoch; 0 where the adapter diverged."""
         return (self.validation_score[-1] or 0.0) if self.status == "ok" else 0.0
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """The best of one family at one span of layers, by validation; intervals and test figures come with `select`."""
+
+    adapter: str
+    layers: tuple[int, ...]
+    adapter_id: str
+    num_parameters: int
+    validation: float
+    validation_interval: Interval | None
+    test: float | None
+    test_interval: Interval | None
+
+    @property
+    def layer(self) -> int:
+        """The deepest layer that it reads."""
+        return max(self.layers)
+
+    @property
+    def shown(self) -> float:
+        """The test score, or that of validation where there is none."""
+        return self.validation if self.test is None else self.test
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of what is shown."""
+        return self.validation_interval if self.test is None else self.test_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What was said of one test row that has a class."""
+
+    row: int
+    key: str
+    label: int
+    prediction: int
+    probability: float
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything the page shows of one run; `selection` is None before `icecore select`."""
 
+    path: Path
     run: dict[str, Any]
     trained: tuple[Trained, ...]
     selection: dict[str, Any] | None
 
     @property
+    def name(self) -> str:
+        """What the run is called: its folder."""
+        return self.path.resolve().name
+
+    @property
+    def measure(self) -> str:
+        """What the score is called: accuracy, or the target's own name of it."""
+        name = self.selection["score_name"] if self.selection else _score_name(self.run)
+        return "accuracy" if name == "top1" else name.replace("_", " ")
+
+    @cached_property
     def families(self) -> tuple[str, ...]:
         """Adapter families, in the order of the settings that asked for them."""
         return tuple(dict.fromkeys(each.adapter for each in self.trained))
 
-    def best(self, family: str) -> dict[int, Trained]:
-        """Return the best configuration by validation of a family at every layer; ties by lower loss, as `select`."""
-        best: dict[int, Trained] = {}
-        for each in sorted(self.of(family), key=lambda each: (each.top1, -(each.validation_loss[-1] or 0.0))):
-            best[each.layer] = each
-        return dict(sorted(best.items()))
+    @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        """The best of every family and span: as `select` found it, or by the last epoch's validation score."""
+        if self.selection:
+            return tuple(_standing(row) for row in self.selection["table"])
+        best: dict[tuple[str, tuple[int, ...]], Trained] = {}
+        for each in sorted(self.trained, key=lambda each: (each.score, -(each.validation_loss[-1] or 0.0))):
+            best[each.adapter, each.layers] = each
+        return tuple(_unselected(best[key]) for key in sorted(best))
 
     def of(self, family: str) -> list[Trained]:
         """List the adapters of one family."""
         return [each for each in self.trained if each.adapter == family]
 
-    def test_score(self, family: str) -> dict[int, float]:
-        """Test accuracy of the best configuration at every layer; empty before `select`, or without test rows."""
-        table = self.selection["table"] if self.selection else []
-        return {
-            row["layer"]: row["test_score"]
-            for row in table
-            if row["adapter"] == family and row["test_score"] is not None
-        }
+    def best(self, family: str) -> list[Standing]:
+        """List the best of a family at each deepest layer, ascending."""
+        ordered = sorted((one for one in self.standings if one.adapter == family), key=lambda one: one.validation)
+        return sorted({one.layer: one for one in ordered}.values(), key=lambda one: one.layer)
+
+    def spans(self, family: str) -> bool:
+        """Say whether a family has but one span, of several layers: it is at no layer in particular."""
+        spans = {each.layers for each in self.of(family)}
+        return len(spans) == 1 and len(next(iter(spans))) > 1
+
+    @cached_property
+    def leader(self) -> Trained:
+        """The adapter of greatest weight in the selection; before `select`, the best by validation."""
+        by_id = {each.adapter_id: each for each in self.trained}
+        if self.selection:
+            return by_id[max(self.selection["selected"], key=lambda member: member["weight"])["adapter_id"]]
+        return max(self.trained, key=lambda each: each.score)
+
+    @property
+    def chosen(self) -> set[str]:
+        """The adapters that the selection uses; none before `select`."""
+        return {member["adapter_id"] for member in self.selection["selected"]} if self.selection else set()
+
+    @cached_property
+    def tested(self) -> tuple[Tested, ...]:
+        """What was said of the test rows that have a class; nothing where the target is no single class."""
+        path = self.path / "test.parquet"
+        if self.selection is None or not path.is_file():
+            return ()
+        rows = pq.read_table(path, use_threads=False).to_pylist()
+        return tuple(Tested(**row) for row in rows if "probability" in row and row["label"] >= 0)
 
 
 def read_findings(run: Path) -> Findings:
     """Read a run folder; raises UsageError where it is none."""
-    from icecore.store import UsageError
+    from icecore.train import open_run
 
-    if not (run / "run.json").is_file():
-        raise UsageError(f"no run at {str(run)!r}: expected a folder with run.json, as `icecore train --out` writes it")
+    facts = open_run(str(run)).facts
     trained = tuple(_read_trained(run / "results.parquet"))
-    selection = _read_selection(run, {each.adapter_id for each in trained})
-    return Findings(json.loads((run / "run.json").read_text()), trained, selection)
+    return Findings(run, facts, trained, _read_selection(run, {each.adapter_id for each in trained}))
 
 
 def _read_selection(run: Path, trained: set[str]) -> dict[str, Any] | None:
@@ -87,8 +167,6 @@ def _read_selection(run: Path, trained: set[str]) -> dict[str, Any] | None:
 
 
 def _read_trained(results: Path) -> list[Trained]:
-    import pyarrow.parquet as pq
-
     epochs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in pq.read_table(results, use_threads=False).to_pylist():
         epochs[row["adapter_id"]].append(row)
@@ -97,17 +175,39 @@ def _read_trained(results: Path) -> list[Trained]:
 
 def _trained(rows: list[dict[str, Any]]) -> Trained:
     last = rows[-1]
-    config = json.loads(last["config"])
     return Trained(
         adapter_id=last["adapter_id"],
         adapter=last["adapter"],
-        layer=last["layer"],
-        config=config | {"lr": last["lr"], "weight_decay": last["weight_decay"]},
+        layers=tuple(last["layers"]),
+        config=json.loads(last["config"]) | {"lr": last["lr"], "weight_decay": last["weight_decay"]},
         seed=last["seed"],
         status=last["status"],
         num_parameters=last["num_parameters"],
-        seconds=sum(row["seconds"] or 0.0 for row in rows),
         train_loss=tuple(row["train_loss"] for row in rows),
         validation_score=tuple(row["validation_score"] for row in rows),
         validation_loss=tuple(row["validation_loss"] for row in rows),
     )
+
+
+def _standing(row: dict[str, Any]) -> Standing:
+    test = row["test_score"]
+    return Standing(
+        adapter=row["adapter"],
+        layers=tuple(row["layers"]),
+        adapter_id=row["adapter_id"],
+        num_parameters=row["num_parameters"],
+        validation=row["validation_score"],
+        validation_interval=(row["validation_low"], row["validation_high"]),
+        test=test,
+        test_interval=None if test is None else (row["test_low"], row["test_high"]),
+    )
+
+
+def _unselected(each: Trained) -> Standing:
+    return Standing(each.adapter, each.layers, each.adapter_id, each.num_parameters, each.score, None, None, None)
+
+
+def _score_name(run: dict[str, Any]) -> str:
+    from icecore.train.targets import get_target
+
+    return get_target(run["target"]["name"]).score_name

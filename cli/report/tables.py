@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ..wording import percent, short
+from ..wording import layers_in_words, percent, short
 from .findings import Findings, Trained
+
+Span = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One family as layer by configuration: a header line for each key that varies, a row for each layer."""
+    """One family as layers by configuration: a header line for each key that varies, a row for each span of layers."""
 
     family: str
     headers: list[dict[str, Any]]
@@ -28,57 +30,54 @@ class Sweep:
 
 
 def sweep(findings: Findings, family: str) -> Sweep:
-    """Arrange a family's validation accuracies as layer by configuration, the mean over seeds."""
-    groups: dict[tuple[tuple[str, Any], ...], dict[int, list[Trained]]] = defaultdict(lambda: defaultdict(list))
+    """Arrange a family's validation scores as layers by configuration, the mean over seeds."""
+    groups: dict[tuple[tuple[str, Any], ...], dict[Span, list[Trained]]] = defaultdict(lambda: defaultdict(list))
     for each in findings.of(family):
-        groups[tuple((key, short(value)) for key, value in each.config.items())][each.layer].append(each)
+        groups[tuple((key, short(value)) for key, value in each.config.items())][each.layers].append(each)
     configs = list(groups)
-    means = {config: {layer: _mean(some) for layer, some in layers.items()} for config, layers in groups.items()}
-    known = [top1 for layers in means.values() for top1 in layers.values()]
-    chosen = selected_ids(findings)
+    means = {config: {span: _mean(some) for span, some in spans.items()} for config, spans in groups.items()}
+    known = [score for spans in means.values() for score in spans.values()]
     rows = [
         {
-            "layer": layer,
-            "cells": [_cell(means[config].get(layer), known, groups[config][layer], chosen) for config in configs],
+            "layers": layers_in_words(span),
+            "cells": [
+                _cell(means[config].get(span), known, groups[config][span], findings.chosen) for config in configs
+            ],
         }
-        for layer in sorted({each.layer for each in findings.of(family)})
+        for span in sorted({each.layers for each in findings.of(family)}, key=lambda span: (max(span), span))
     ]
     return Sweep(family, _headers(configs), rows)
 
 
 def by_layer(findings: Findings) -> list[dict[str, Any]]:
-    """Arrange the best of each family as layer by family, validation and test."""
-    best = {family: findings.best(family) for family in findings.families}
-    test = {family: findings.test_score(family) for family in findings.families}
-    chosen = selected_ids(findings)
+    """Arrange the best of each family as layers by family, validation and test; what reads several says which."""
+    standings = {(one.adapter, one.layers): one for one in findings.standings}
 
-    def cell(family: str, layer: int) -> dict[str, Any]:
-        each = best[family].get(layer)
+    def cell(family: str, span: Span) -> dict[str, Any]:
+        one = standings.get((family, span))
         return {
-            "validation": percent(each.top1 if each else None),
-            "test": percent(test[family].get(layer)),
-            "chosen": each is not None and each.adapter_id in chosen,
+            "validation": percent(one.validation if one else None),
+            "test": percent(one.test if one else None),
+            "there": one is not None,
+            "chosen": one is not None and one.adapter_id in findings.chosen,
         }
 
-    layers = sorted({layer for each in best.values() for layer in each})
-    return [{"layer": layer, "cells": [cell(family, layer) for family in findings.families]} for layer in layers]
-
-
-def selected_ids(findings: Findings) -> set[str]:
-    """The adapters that the selection uses; none before `select`."""
-    return {member["adapter_id"] for member in findings.selection["selected"]} if findings.selection else set()
+    spans = sorted({one.layers for one in findings.standings}, key=lambda span: (len(span) > 1, max(span), span))
+    return [
+        {"layers": layers_in_words(span), "cells": [cell(name, span) for name in findings.families]} for span in spans
+    ]
 
 
 def _mean(some: list[Trained]) -> float:
-    return fmean(each.top1 for each in some)
+    return fmean(each.score for each in some)
 
 
-def _cell(top1: float | None, known: list[float], some: list[Trained], chosen: set[str]) -> Cell:
-    if top1 is None:
+def _cell(score: float | None, known: list[float], some: list[Trained], chosen: set[str]) -> Cell:
+    if score is None:
         return Cell("–", 0, False)
     low, high = min(known), max(known)
-    heat = round(45 * (top1 - low) / (high - low)) if high > low else 0
-    return Cell(percent(top1), heat, any(each.adapter_id in chosen for each in some))
+    heat = round(45 * (score - low) / (high - low)) if high > low else 0
+    return Cell(percent(score), heat, any(each.adapter_id in chosen for each in some))
 
 
 def _headers(configs: list[tuple[tuple[str, Any], ...]]) -> list[dict[str, Any]]:

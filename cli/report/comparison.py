@@ -1,0 +1,70 @@
+"""Several runs side by side: their figures in a table, and the best of each at every layer in one figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..wording import percent
+from .findings import Findings, Standing
+from .svg import MARKERS, SERIES, Drawing, drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A line of figures for each run, and what they reach layer by layer."""
+
+    rows: list[dict[str, Any]]
+    drawing: Drawing
+
+
+def comparison(found: Sequence[Findings]) -> Comparison:
+    """Compare runs; nothing is said of whether they can be compared but what their figures are of."""
+    rows = [_row(place, findings) for place, findings in enumerate(found, start=1)]
+
+    def draw(figure: Figure, narrow: bool) -> None:
+        axes = figure.subplots()
+        for place, findings in enumerate(found):
+            best = _best(findings)
+            style: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "marker": MARKERS[place % len(MARKERS)]}
+            name = f"{place + 1}  {findings.name}".replace("$", r"\$")  # no mathematics
+            axes.plot(list(best), [100 * one.shown for one in best.values()], label=name, **style)
+        axes.set_title("best of any family, %")
+        axes.set_xlabel("deepest layer read")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7 if narrow else 13))
+        figure.legend(loc="outside upper left", ncols=1 if narrow else 3)
+
+    return Comparison(rows, drawing(draw, (8.6, 4.2), (4.4, 4.4), "run 0 runs by layer"))
+
+
+def _best(findings: Findings) -> dict[int, Standing]:
+    ordered = sorted(findings.standings, key=lambda one: one.validation)
+    best = {one.layer: one for one in ordered}
+    return dict(sorted(best.items()))
+
+
+def _row(place: int, findings: Findings) -> dict[str, Any]:
+    selection = findings.selection or {}
+    cost = selection.get("cost") or {}
+    return {
+        "place": place,
+        "name": findings.name,
+        "backbone": findings.run["backbone"]["name"],
+        "measure": findings.measure,
+        "selector": selection.get("selector", "not selected"),
+        "members": len(findings.chosen),
+        "test": _figure(selection.get("test")),
+        "validation": _figure(selection.get("validation")),
+        "unseen": percent((selection.get("honest") or {}).get("score")),
+        "layer": cost.get("deepest_layer", "–"),
+        "parameters": cost.get("num_parameters", "–"),
+        "share": percent(cost.get("share")),
+    }
+
+
+def _figure(figures: dict[str, Any] | None) -> str:
+    if figures is None:
+        return "–"
+    return f"{percent(figures['score'])} ({percent(figures['low'])}–{percent(figures['high'])})"

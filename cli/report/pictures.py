@@ -1,0 +1,55 @@
+"""The pictures of a run's rows, from the source that its store names; as data that a page can hold."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from icecore.extract import Source, open_source
+from icecore.store import IcecoreError, Store
+
+Look = Callable[[int], Image.Image | None]
+
+
+def pictures(store: Store | None) -> Look | str:
+    """Return what finds the picture of a row, None where it is no longer that one; or say why there are none."""
+    if store is None:
+        return "No pictures: the store was not there when this page was made."
+    try:
+        source = open_source(store.spec.source)
+    except (IcecoreError, OSError):
+        return f"No pictures: the source {store.spec.source} was not there when this page was made."
+    keys, digests = store.samples["key"].to_pylist(), store.samples["sha256"].to_pylist()
+    places = {sample.key: place for place, sample in enumerate(source.samples)}
+    return lambda row: _picture(source, places.get(keys[row]), digests[row])
+
+
+def _picture(source: Source, place: int | None, sha256: str) -> Image.Image | None:
+    if place is None:
+        return None
+    try:
+        data = source.read(place)
+        return source.decode(data) if hashlib.sha256(data).hexdigest() == sha256 else None
+    except Exception:  # of the dozen types that Pillow raises, or the source's disk: a picture is missing, no more
+        return None
+
+
+def as_seen(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
+    """Return the square that the backbone saw: the shorter side resized, the centre cut out."""
+    height, width = preprocessing["input_size"][1:]
+    scale = max(height, width) / preprocessing.get("crop_pct", 1.0) / min(image.size)
+    resized = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    return resized.crop((left, top, left + width, top + height))
+
+
+def as_data(image: Image.Image, side: int = 176) -> str:
+    """Return a `data:` address of the image, its longer side at most that long."""
+    image = image.convert("RGB")
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
