@@ -1,8 +1,8 @@
 """Successive halving: which adapters stop early, by validation loss at a few rungs (Jamieson and Talwalkar 2016).
 
-A contest is adapters of one family that read the same layers, in the same batches, for as many epochs. No contest looks
-at another, so who goes on depends on no thread, group or other layer, and every layer keeps its best. Who goes on is
-trained exactly as without halving: the rungs take no part in its learning rate or its batches.
+A contest is adapters of one family that read the same layers, in the same batches, phases and number of epochs. No
+contest looks at another, so who goes on depends on no thread, group or other layer, and every layer keeps its best. Who
+goes on is trained exactly as without halving: the rungs take no part in its learning rate or its batches.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .adapters import get_adapter
 from .candidate import Candidate
 
 
@@ -25,7 +26,7 @@ RUNGS = (Rung(0.05, 1 / 2), Rung(0.25, 1 / 4), Rung(0.5, 1 / 16))
 
 STOPPED = "stopped"  # how the status of an adapter begins that a rung ended
 
-Contest = tuple[str, tuple[int, ...], int, int]
+Contest = tuple[str, tuple[int, ...], tuple[float, ...], int, int]
 
 
 class Halving:
@@ -62,5 +63,6 @@ class Halving:
 
 
 def _contest(candidate: Candidate) -> Contest:
-    recipe = candidate.recipe
-    return candidate.adapter, candidate.layers, recipe.batch_size, recipe.epochs
+    family, recipe = get_adapter(candidate.adapter), candidate.recipe
+    phases = family.phases(family.Config.model_validate(candidate.config))
+    return candidate.adapter, candidate.layers, phases, recipe.batch_size, recipe.epochs
