@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from .compare import compare
 from .extract import extract
 from .inspect import inspect
 from .interrupt import INTERRUPTED
@@ -33,6 +34,7 @@ app.command(cls=stage_command("icecore.train", "TrainSettings"))(train)
 app.command(cls=stage_command("icecore.train", "SelectSettings"))(select)
 app.command()(report)
 app.command()(predict)
+app.command(cls=stage_command("icecore.live", "CompareSettings"))(compare)
 app.command()(run)
 
 

@@ -1,0 +1,80 @@
+"""`icecore compare`, as a user meets it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from icecore.cli.app import main
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), folder / "weights.safetensors")
+    backbone = ["--backbone", "test_vit", "--checkpoint", f"{folder}/weights.safetensors"]
+    url = str(folder / "d.ice")
+    assert (
+        run("extract", "sklearn:digits", url, *backbone, "--layers", "2,4", "--dtype", "float32", "--limit", "80") == 0
+    )
+    options = ["--adapters", "linear", "--pooling", "mean", "--lr", "1e-2", "--epochs", "2"]
+    assert run("train", url, "--out", f"{folder}/run", *options) == 0
+    assert run("select", f"{folder}/run") == 0
+    return folder
+
+
+def run(*words: str) -> Any:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    return end.value.code
+
+
+def test_methods_beside_a_run(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compare", f"{store}/d.ice", "--methods", "linear,layernorm", "--out", f"{store}/live"]
+    words += ["--run", f"{store}/run", "--epochs", "1", "--lr", "1e-3", "--batch-size", "16"]
+    capsys.readouterr()
+    assert run(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["validation", "test", "top1"]
+    assert [line.split()[0] for line in lines[1:5]] == ["linear", "layernorm", "linear,", "bagged"]
+    assert any("seconds" in line and "without the extraction" in line for line in lines)
+    assert run(*words, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["kind"] for row in found["rows"]] == ["in-backbone"] * 2 + ["cached"] * 2
+    assert json.loads((store / "live/comparison.json").read_text()) == found
+
+
+def test_rows_run_live(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compare", f"{store}/d.ice", "--rows", "5", "--run", f"{store}/run", "--batch-size", "2"]
+    capsys.readouterr()
+    assert run(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["2", "4"]
+    assert "0 of 5 answers change" in lines[3]
+    assert "5, in batches of 2 on cpu" in lines[4]
+    assert run(*words, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["layer"] for one in found["layers"]] == [2, 4]
+    assert found["predictions"][0]["num_changed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "expected --rows N, or --methods A,B with --out DIR, and not both"),
+        (["--rows", "3", "--methods", "full"], "and not both"),
+        (["--methods", "full"], "expected --out DIR, a folder for what is trained"),
+        (["--methods", "fulll", "--out", "x"], "unknown method 'fulll' (did you mean 'full'?)"),
+        (["--methods", "full", "--out", "x", "--lr", "0"], "expected one or more positive numbers"),
+    ],
+)
+def test_wrong_words(store: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compare", f"{store}/d.ice", *words) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
