@@ -1,4 +1,4 @@
-"""A bar chart for the terminal: how good each layer is, for each family."""
+"""A bar chart for the terminal: how good each layer is, for each family that was trained there."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from .terminal import output
 
 BAR_WIDTH = 40
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-COLOURS = ("cyan", "yellow", "magenta", "green")
+COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 
 
 def print_chart(families: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> None:
@@ -16,13 +16,14 @@ def print_chart(families: Sequence[str], rows: Sequence[tuple[str, Sequence[floa
     console = output()
     if not console.is_terminal:
         return
+    width = max(5, *(len(name) for name, _ in rows))
     legend = Text("  ").join(Text(f"█ {name}", style=COLOURS[i % len(COLOURS)]) for i, name in enumerate(families))
-    console.print(Text("\n       ") + legend)
+    console.print(Text("\n" + " " * (width + 2)) + legend)
     for name, values in rows:
-        for place, value in enumerate(values):
-            label = name.rjust(5) if place == 0 else " " * 5
-            bar = "" if value is None else _bar(value)
-            console.print(Text.assemble(f"{label}  ", (bar, COLOURS[place % len(COLOURS)])))
+        there = [(place, value) for place, value in enumerate(values) if value is not None]
+        for line, (place, value) in enumerate(there):
+            label = (name if line == 0 else "").rjust(width)
+            console.print(Text.assemble(f"{label}  ", (_bar(value), COLOURS[place % len(COLOURS)])))
 
 
 def _bar(share: float) -> str:

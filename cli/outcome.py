@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .wording import configuration, percent
+from .wording import configuration, layers_in_words, percent
 
 SPLITS = ("test", "validation")
 
@@ -44,20 +44,45 @@ class Outcome:
         """The adapter families of the table, in its order."""
         return list(dict.fromkeys(row["adapter"] for row in self.selection["table"]))
 
+    @property
+    def measure(self) -> str:
+        """What the figures of the table are: of the test split, or of validation where there is no test row."""
+        name = self.selection["score_name"].replace("_", " ")
+        return f"{SPLITS[not self._is_tested].capitalize()} {'accuracy' if name == 'top1' else name}"
+
+    @property
+    def _is_tested(self) -> bool:
+        return self.selection["test"] is not None
+
+    def _score(self, row: dict[str, Any]) -> float | None:
+        return row["test_score" if self._is_tested else "validation_score"]
+
+    @property
+    def _spans(self) -> dict[tuple[int, ...], dict[str, dict[str, Any]]]:
+        """The table's rows by layers read and family: single layers first, what reads several below."""
+        found: dict[tuple[int, ...], dict[str, dict[str, Any]]] = {}
+        for row in sorted(
+            self.selection["table"], key=lambda row: (len(row["layers"]) > 1, row["layer"], row["layers"])
+        ):
+            found.setdefault(tuple(row["layers"]), {})[row["adapter"]] = row
+        return found
+
     def table(self) -> tuple[list[list[str]], int | None]:
-        """Return test accuracy in per cent as layer by family, and which line has the (heaviest) selected adapter."""
-        test = {(row["layer"], row["adapter"]): row for row in self.selection["table"]}
-        chosen = {(member["layer"], member["adapter"]) for member in self.selected}
-        layers = sorted({layer for layer, _ in test})
-        rows = [[str(k), *(_cell(test.get((k, name)), (k, name) in chosen) for name in self.families)] for k in layers]
-        leader = max(self.selected, key=lambda member: member["weight"])["layer"]
-        return rows, layers.index(leader) if leader in layers else None
+        """Return scores in per cent as layers by family, and which line has the (heaviest) selected adapter."""
+        chosen = {(tuple(member["layers"]), member["adapter"]) for member in self.selected}
+        rows = [[layers_in_words(span)] for span in self._spans]
+        for line, (span, cells) in zip(rows, self._spans.items(), strict=True):
+            line += [self._cell(cells.get(name), (span, name) in chosen) for name in self.families]
+        leader = tuple(max(self.selected, key=lambda member: member["weight"])["layers"])
+        return rows, list(self._spans).index(leader) if leader in self._spans else None
+
+    def _cell(self, row: dict[str, Any] | None, is_chosen: bool) -> str:
+        return "–" if row is None else ("*" if is_chosen else "") + percent(self._score(row))
 
     def accuracies(self) -> list[tuple[str, list[float | None]]]:
-        """Return test accuracy from 0 to 1, layer by family."""
-        test = {(row["layer"], row["adapter"]): row["test_score"] for row in self.selection["table"]}
-        layers = sorted({layer for layer, _ in test})
-        return [(str(layer), [test.get((layer, family)) for family in self.families]) for layer in layers]
+        """Return scores, where a perfect one is 1, as layers by family; None where there is none."""
+        cells = [(span, [row.get(name) for name in self.families]) for span, row in self._spans.items()]
+        return [(layers_in_words(span), [self._score(row) if row else None for row in rows]) for span, rows in cells]
 
     def facts(self) -> list[tuple[str, str]]:
         """Return what was selected, how well it does and what it costs, as name and value."""
@@ -71,13 +96,10 @@ def read_outcome(run: Path) -> Outcome:
     return Outcome(json.loads((run / "selection.json").read_text()))
 
 
-def _cell(row: dict[str, Any] | None, is_chosen: bool) -> str:
-    return "–" if row is None else ("*" if is_chosen else "") + percent(row["test_score"])
-
-
 def _member(member: dict[str, Any]) -> str:
     weight = "" if member["weight"] == 1 else f", weight {member['weight']:.2f}"
-    return f"{member['adapter']} at layer {member['layer']}{weight}  ({configuration(member['config'])})"
+    where = f"layer{'s' if len(member['layers']) > 1 else ''} {layers_in_words(member['layers'])}"
+    return f"{member['adapter']} at {where}{weight}  ({configuration(member['config'])})"
 
 
 def _accuracy(split: dict[str, Any] | None) -> str:

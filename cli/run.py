@@ -53,7 +53,7 @@ def _run_stages(plan: "Plan") -> None:
 def _print_outcome(folder: Path, backbone: str) -> None:
     outcome = read_outcome(folder)
     rows, chosen = outcome.table()
-    print_line("\nTest accuracy in per cent, by layer and adapter (* selected)\n")
+    print_line(f"\n{outcome.measure} in per cent, by layer and adapter (* selected)\n")
     print_table(["layer", *outcome.families], rows, chosen)
     print_chart(outcome.families, outcome.accuracies())
     print_line("")
