@@ -46,6 +46,9 @@ def extract(
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
     num_threads: Annotated[int | None, typer.Option(metavar="N", help="Batches at a time; else one a core.")] = None,
+    stream_blocks: Annotated[
+        bool | None, typer.Option("--stream-blocks", help="Hold one block's weights at a time.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A dask cluster: tcp://host:8786.")] = None,
     compressor: Annotated[str | None, typer.Option(metavar="NAME", help="zstd, blosc or gzip: 12 % at most.")] = None,

@@ -109,9 +109,12 @@ class Job:
 
     def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
         for row, cause in result.failed.items():
-            if self._settings.strict:
-                key = images.samples[row].key
-                raise IcecoreError(f"{key!r}: {cause}; mend or remove it, or leave --strict out to record it and go on")
-            out.fail(row, cause)
+            self._fail(out, images, row, cause)
         if result.rows:
             out.append(result.rows, result.tokens, result.batch.view)
+
+    def _fail(self, out: ShardWriter, images: Images, row: int, cause: str) -> None:
+        if self._settings.strict:
+            key = images.samples[row].key
+            raise IcecoreError(f"{key!r}: {cause}; mend or remove it, or leave --strict out to record it and go on")
+        out.fail(row, cause)

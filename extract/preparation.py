@@ -7,6 +7,7 @@ from icecore.store import FrozenBackbone, Sample, SizeEstimate, StoreSpec, Usage
 from icecore.store.codecs import get_codec
 
 from .backbone_loading import load_backbone
+from .backbone_streaming import StreamedBackbone, stream_backbone
 from .description import describe
 from .images import Images
 from .job import Job
@@ -14,6 +15,7 @@ from .scan import scan
 from .settings import ExtractSettings
 from .sources import open_source
 from .split_moves import move_splits
+from .streamed_job import StreamedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,24 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     get_codec(settings.dtype)  # a wrong name is found before anything is read
     if settings.workers and settings.scheduler:
         raise UsageError(f"workers {settings.workers} and scheduler {settings.scheduler!r}; expected one of the two")
+    if settings.stream_blocks and (settings.workers or settings.scheduler):
+        raise UsageError("stream-blocks runs in one process; expected no workers and no scheduler with it")
     opened = open_source(source, settings.columns)
     places = _spread(len(opened.samples), settings.limit)
-    backbone = load_backbone(
+    load = stream_backbone if settings.stream_blocks else load_backbone
+    backbone = load(
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
     )
     samples = move_splits(scan(opened, places), settings.split)
     spec = describe(source, store, settings, backbone, samples, opened.classes)
     frozen = backbone.frozen()
     size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))
-    job = Job(Images(opened, places, samples, backbone.transform.pixels), backbone, settings)
+    images = Images(opened, places, samples, backbone.transform.pixels)
+    job = (
+        StreamedJob(images, backbone, settings)
+        if isinstance(backbone, StreamedBackbone)
+        else Job(images, backbone, settings)
+    )
     return Prepared(spec, samples, frozen, job, size)
 
 

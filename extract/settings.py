@@ -36,6 +36,7 @@ class ExtractSettings(Frozen):
     shard_rows: int | None = Field(default=None, ge=1)
     compressor: str | None = None
     num_threads: int | None = Field(default=None, ge=1)
+    stream_blocks: bool = False
     workers: int | None = Field(default=None, ge=1)
     scheduler: str | None = None
 

@@ -31,6 +31,7 @@ class ShardWriter:
         self._channel_scales = channel_scales
         self._codec = get_codec(root.spec.identity.dtype)
         self._failed: dict[int, str] = {}
+        self._num_rows = dict.fromkeys(shard.lacking, 0)
         self._open = contextlib.ExitStack()
         self._encoders: dict[_Key, ShardEncoder] = {}
         self._started = time.monotonic()
@@ -54,11 +55,15 @@ class ShardWriter:
     def append(
         self, rows: Sequence[int], tokens: Mapping[int, Float[Tensor, "row token width"]], view: int = 0
     ) -> None:
-        """Add the tokens of the layers that this view lacks, for some ascending rows; any float type and device."""
+        """Add the tokens of layers that this view lacks, for some ascending rows; any float type and device.
+
+        Layers may come together or one after another; in the end all must have had the same rows.
+        """
         if not rows:
             return
         positions = [row - self._shard.start for row in rows]
-        for layer in (layer for layer, lacking_view in self._shard.lacking if lacking_view == view):
+        for layer in (layer for layer, lacking in self._shard.lacking if lacking == view and layer in tokens):
+            self._num_rows[layer, view] += len(rows)
             for part, array in self._encode(layer, rows, tokens[layer]).items():
                 self._encoders[layer, view, part].append(positions, array)
 
@@ -68,6 +73,7 @@ class ShardWriter:
 
     def finish(self) -> tuple[Files, dict[int, str], float]:
         """Close every file, read all of it back, and return the digests, the failed rows and the seconds it took."""
+        self._require_same_rows()
         digests = {key: encoder.finish() for key, encoder in self._encoders.items()}
         self._open.close()
         files: Files = {}
@@ -75,6 +81,12 @@ class ShardWriter:
             self._read_back(layer, view, part, digest)
             files.setdefault(layer, {}).setdefault(view, {})[part] = digest
         return files, self._failed, time.monotonic() - self._started
+
+    def _require_same_rows(self) -> None:
+        for view in self._shard.views:
+            counts = {layer: self._num_rows[layer, view] for layer, lacking in self._shard.lacking if lacking == view}
+            if len(set(counts.values())) > 1:
+                raise IcecoreError(f"shard {self._shard.index}: layers have different numbers of rows: {counts}")
 
     def _encode(self, layer: int, rows: Sequence[int], values: Tensor) -> dict:
         spec = self._root.spec.layers[layer]

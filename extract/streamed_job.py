@@ -1,0 +1,73 @@
+"""An extraction through one block after another: all rows of a shard pass a block before the next one is loaded."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from icecore.store import Shard, ShardWriter, StoreWriter
+
+from .backbone_streaming import StreamedBackbone
+from .images import Images
+from .job import Job
+from .pipeline import Batch
+from .settings import ExtractSettings
+
+
+class StreamedJob(Job):
+    """A job that holds one block and the tokens of one shard in one view; batches are those of any other job."""
+
+    def __init__(self, images: Images, backbone: StreamedBackbone, settings: ExtractSettings) -> None:
+        super().__init__(images, backbone, settings)
+        self._streamed = backbone
+
+    def write(self, writer: StoreWriter, shards: Sequence[Shard], count: Callable[[float, int], None]) -> None:
+        """Write some shards, and count their rows at the end of each view."""
+        images = self._images.ordered(writer.order, self._augmentation(writer.spec.identity.augmentation))
+        share = max(1, self._num_cores // self._num_threads)
+        with ThreadPoolExecutor(self._num_threads, "batch", torch.set_num_threads, (share,)) as pool:
+            for shard in shards:
+                with writer.shard(shard) as out:
+                    for view in shard.views:
+                        num_failed = self._write_view(pool, out, images, shard, view)
+                        num_rows = shard.stop - shard.start
+                        count(num_rows / len(shard.views), num_failed if view == shard.views[0] else 0)
+
+    def _write_view(self, pool: ThreadPoolExecutor, out: ShardWriter, images: Images, shard: Shard, view: int) -> int:
+        """Write the layers that a view of a shard lacks; return how many rows failed."""
+        batches = [batch for batch in self._batches(shard) if batch.view == view]
+        entered = list(pool.map(lambda batch: self._enter(images, batch), batches))
+        failed = {row: cause for _, _, causes in entered for row, cause in causes.items()}
+        for row, cause in failed.items():
+            self._fail(out, images, row, cause)
+        rows = [found for found, _, _ in entered if found]
+        tokens = [found for _, found, _ in entered if found is not None]
+        del entered
+        for layer in range(max(batches[0].layers) + 1):
+            if layer:
+                run = _without_gradient(self._streamed.blocks.block(layer))
+                for place, found in enumerate(pool.map(run, tokens)):
+                    tokens[place] = found
+            if layer in batches[0].layers:
+                for some, found in zip(rows, tokens, strict=True):
+                    out.append(some, {layer: self._reductions[layer].reduce(found)}, view)
+        return len(failed)
+
+    def _enter(self, images: Images, batch: Batch) -> tuple[list[int], Tensor | None, dict[int, str]]:
+        """Return the rows of a batch that can be decoded, what enters the first block, and why the others cannot."""
+        results = {row: images.pixels(row, batch.view) for row in batch.rows}
+        pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
+        failed = {row: x for row, x in results.items() if isinstance(x, str)}
+        if not pixels:
+            return [], None, failed
+        normalised = self._streamed.transform.normalise(torch.stack(list(pixels.values())).to(self._streamed.device))
+        return list(pixels), _without_gradient(self._streamed.blocks.embed)(normalised), failed
+
+
+def _without_gradient(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def call(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return run(x)
+
+    return call
