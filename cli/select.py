@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .metrics import write_metrics
 from .outcome import read_outcome
 from .settings import settings_of
 from .terminal import notes, print_facts, print_json
@@ -41,6 +42,7 @@ def select(
     from icecore.train import select as run_select
 
     run_select(run, settings_of(SelectSettings, given))
+    write_metrics(run)
     outcome = read_outcome(Path(run))
     if outcome.num_test_reads > 1:
         notes().print(

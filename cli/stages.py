@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .extract_progress import extract_progress
+from .metrics import write_metrics
 from .plan import Plan
 from .terminal import notes
 from .train_progress import train_progress
@@ -34,7 +35,9 @@ def train_stage(plan: Plan) -> str:
         if same_store and facts["settings"] == plan.train.model_dump(mode="json"):
             return f"{UP_TO_DATE}, {facts['cost']['num_adapters']} adapters"
     with train_progress() as progress:
-        return trained(train(pipeline.store, pipeline.run, plan.train, progress).facts["cost"])
+        cost = train(pipeline.store, pipeline.run, plan.train, progress).facts["cost"]
+    write_metrics(pipeline.run)
+    return trained(cost)
 
 
 def select_stage(plan: Plan) -> str:
@@ -46,6 +49,7 @@ def select_stage(plan: Plan) -> str:
         return UP_TO_DATE
     with notes().status("select: reading the test split"):
         select(str(run), plan.select)
+    write_metrics(str(run))
     return "chosen on validation, then measured on the test split"
 
 

@@ -5,10 +5,14 @@ from typing import Annotated
 import typer
 
 from .interrupt import interruptible
+from .metrics import write_metrics
 from .settings import settings_of
+from .tensorboard import TensorBoard
 from .terminal import print_json, print_line
 from .train_progress import train_progress
 from .wording import trained
+
+LOGS = {"tensorboard": TensorBoard}
 
 
 def train(
@@ -42,6 +46,7 @@ def train(
     classes: Annotated[
         str | None, typer.Option(metavar="new", help="new: those that RUN lacks; with --extend.")
     ] = None,
+    log: Annotated[str | None, typer.Option(metavar="NAME", help="tensorboard: watch it from RUN/tensorboard.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The cost, for another program.")] = False,
 ) -> None:
     """Train adapters on every chosen layer of STORE, all of them at once; comma lists make a grid.
@@ -50,13 +55,18 @@ def train(
     """
     given = locals()  # the words of the command, by name; None where the stage's own default holds
     with interruptible("what is trained is kept: the same command goes on"):
+        from icecore.store import choose
         from icecore.train import TrainSettings
         from icecore.train import train as run_train
 
         settings = settings_of(TrainSettings, given)
-        with train_progress() as progress:
-            cost = run_train(store, out, settings, progress).facts["cost"]
+        watcher = None if log is None else choose(LOGS, log, "log")(out)
+        with train_progress(watcher.watch if watcher else None) as progress:
+            run = run_train(store, out, settings, progress)
+        if watcher:
+            watcher.finish(run)
+        write_metrics(out)
     if as_json:
-        print_json({"run": out, **cost})
+        print_json({"run": out, **run.facts["cost"]})
     else:
-        print_line(f"{out}: {trained(cost)}")
+        print_line(f"{out}: {trained(run.facts['cost'])}")

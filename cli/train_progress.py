@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def train_progress() -> Iterator[Callable[["State"], None]]:
-    """Show a bar while the context lasts; the value is what `train` calls as it goes."""
+def train_progress(watch: Callable[["State"], None] | None = None) -> Iterator[Callable[["State"], None]]:
+    """Show a bar while the context lasts; the value is what `train` calls as it goes, and calls `watch` with it."""
     console = notes()
     columns = (
         TextColumn("train  "),
@@ -27,6 +27,8 @@ def train_progress() -> Iterator[Callable[["State"], None]]:
         task = bar.add_task("train", total=None, note="reading the store")
 
         def show(state: "State") -> None:
+            if watch is not None:
+                watch(state)
             bar.update(task, completed=state.done, total=state.total, note=_note(state))
 
         yield show

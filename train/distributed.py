@@ -52,7 +52,7 @@ def train_group(store: str, out: str, settings: dict[str, Any], asked: list[dict
     pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]
     counts: list[int] = []
     for task in tasks_of(pending, ledger.checkpoints(pending)):
-        run_task(work, task, ledger, counts.append, lambda: False)
+        run_task(work, task, ledger, lambda results: counts.append(len(results)), lambda: False)
     return sum(counts)
 
 

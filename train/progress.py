@@ -2,18 +2,24 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from .group import EpochResult
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Epochs of single adapters done, of how many, and the layers being trained."""
+    """Epochs of single adapters done, of how many, the layers being trained, and what came of their last epochs.
+
+    `results` is empty where they are trained in other processes.
+    """
 
     done: int
     total: int
     layers: tuple[int, ...]
     elapsed_seconds: float
+    results: tuple[EpochResult, ...] = ()
 
 
 class Meter:
@@ -25,10 +31,10 @@ class Meter:
         self._lock = threading.Lock()
         self.stopped = False
 
-    def add(self, count: int, layers: tuple[int, ...]) -> None:
+    def add(self, count: int, layers: tuple[int, ...], results: Sequence[EpochResult] = ()) -> None:
         """Report some adapters' epochs."""
         with self._lock:
             self._done += count
             if self._progress is not None:
                 elapsed_seconds = time.perf_counter() - self._begin
-                self._progress(Progress(self._done, self._total, layers, elapsed_seconds))
+                self._progress(Progress(self._done, self._total, layers, elapsed_seconds, tuple(results)))

@@ -1,7 +1,7 @@
 """One group of a sweep, trained from wherever it stands to its end, and written to the ledger on the way."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .adapter import Scope, make_scope
@@ -10,7 +10,7 @@ from .candidate import Candidate
 from .checkpoint import Clock, candidates_of, restore, snapshot
 from .entry import Entry
 from .feed import StoreFeed
-from .group import Data, Group
+from .group import Data, EpochResult, Group
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
 from .memory import hold
@@ -71,9 +71,16 @@ def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
 
 
 def run_task(
-    work: Work, task: Task, ledger: Ledger, progress: Callable[[int], None], stopped: Callable[[], bool]
+    work: Work,
+    task: Task,
+    ledger: Ledger,
+    progress: Callable[[Sequence[EpochResult]], None],
+    stopped: Callable[[], bool],
 ) -> Outcome:
-    """Train a task to its end; StoppedError, with its place in the ledger, as soon as `stopped` says so."""
+    """Train a task to its end; `progress` hears what each epoch brought.
+
+    StoppedError, with its place in the ledger, as soon as `stopped` says so.
+    """
     begin = time.perf_counter()
     data = _data(work, task)
     read = time.perf_counter()
@@ -88,7 +95,7 @@ def run_task(
             raise StoppedError
 
     order = make_order(work.store, work.split.train, task.batch_size, work.settings.shuffle_seed)
-    group.run(order, progress, after_batch)
+    group.run(order, lambda count: progress(group.results[-count:]), after_batch)
     results, trained = group.results, group.trained
     del group, data  # predictions read the rows anew: what was held makes room
     finished = [candidate for candidate in task.candidates if candidate.adapter_id in trained]

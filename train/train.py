@@ -5,7 +5,7 @@ one trains only what is new.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import torch
@@ -13,6 +13,7 @@ import torch
 from icecore.store import UsageError, open_store
 
 from .extend import extend
+from .group import EpochResult
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
 from .preparation import prepare
@@ -64,7 +65,10 @@ def _train_all(work: Work, tasks: list[Task], ledger: Ledger, meter: Meter) -> l
     share = max(1, num_threads // work.num_workers)
 
     def run(task: Task) -> Outcome:
-        return run_task(work, task, ledger, lambda count: meter.add(count, task.layers), lambda: meter.stopped)
+        def report(results: Sequence[EpochResult]) -> None:
+            meter.add(len(results), task.layers, results)
+
+        return run_task(work, task, ledger, report, lambda: meter.stopped)
 
     with ThreadPoolExecutor(work.num_workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
         futures = [pool.submit(run, task) for task in tasks]
