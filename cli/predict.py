@@ -1,68 +1,83 @@
 """`icecore predict`: labels for raw images."""
 
-import dataclasses
-from collections.abc import Iterator
+import contextlib
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import notes, print_json, print_line
+from .terminal import notes, print_line
 from .wording import percent
 
 if TYPE_CHECKING:
-    from icecore.live import Prediction
+    from icecore.live import Prediction, Predictor
+
+Show = Callable[["Prediction"], None]
 
 
 def predict(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle, as `icecore select` leaves it.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, and folders of them.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle; several with commas between.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Images, folders, .tar, .parquet; - reads paths.")
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write .csv, .parquet or .jsonl instead.")] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="float32 or bfloat16.")] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images in a batch.")] = 32,
     as_json: Annotated[bool, typer.Option("--json", help="One object a line: key, label, probability.")] = False,
 ) -> None:
-    """Name the class of raw images; exit 1 if any of them could not be read.
+    """Name the class of raw images, with one forward pass for all bundles; exit 1 if any image could not be read.
 
     Example: icecore predict runs/photos/bundle holiday/ cat.jpg
     """
-    files = [(str(path), path) for given in images for path in _files(given)]
+    from icecore.live.inputs import images_of
+
+    streams = [images_of(given) for given in images]  # what is not there is said before anything is loaded
 
     from icecore.live import Predictor
 
+    predictor = Predictor(bundle.split(","), checkpoint, device, compute_dtype, batch_size)
     num_failed = 0
-    for prediction in Predictor(bundle, checkpoint, device, compute_dtype).predict(files):
-        num_failed += prediction.error is not None
-        if as_json:
-            print_json(_object(prediction), indent=None)
-        else:
-            print_line(_line(prediction))
+    with _show(out, as_json) as show:
+        for prediction in predictor.predict(itertools.chain(*streams)):
+            num_failed += prediction.error is not None
+            show(prediction)
+    num_failed //= len(predictor.bundles)
+    notes().print(_timing(predictor))
     if num_failed:
-        notes().print(f"{num_failed} of {len(files)} images could not be read")
+        notes().print(f"{num_failed} of {predictor.timing.num_images} images could not be read")
         raise typer.Exit(1)
 
 
-def _files(given: Path) -> Iterator[Path]:
-    from icecore.extract.decoding import EXTENSIONS
-    from icecore.store import UsageError
+@contextlib.contextmanager
+def _show(out: Path | None, as_json: bool) -> Iterator[Show]:
+    """Return what takes each prediction."""
+    from icecore.live.answers import JsonLines, open_answers
 
-    if given.is_file():
-        yield given
-        return
-    if not given.is_dir():
-        raise UsageError(f"no image at {str(given)!r}: expected a file or a folder of images")
-    found = sorted(path for path in given.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    if not found:
-        raise UsageError(f"{given}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
-    yield from found
-
-
-def _object(prediction: "Prediction") -> dict[str, object]:
-    fields = dataclasses.asdict(prediction)
-    return {name: value for name, value in fields.items() if name != "error" or value is not None}
+    if out is not None:
+        with open_answers(out) as answers:
+            yield answers.add
+    elif as_json:
+        yield JsonLines(sys.stdout).add
+    else:
+        yield lambda prediction: print_line(_line(prediction))
 
 
 def _line(prediction: "Prediction") -> str:
+    key = prediction.key if prediction.bundle is None else f"{prediction.key}\t{prediction.bundle}"
     if prediction.error is not None:
-        return f"{prediction.key}\terror: {prediction.error}"
-    return f"{prediction.key}\t{prediction.label}\t{percent(prediction.probability)} %"
+        return f"{key}\terror: {prediction.error}"
+    if prediction.outputs is not None:
+        return f"{key}\t{json.dumps({name: round(value, 4) for name, value in prediction.outputs.items()})}"
+    return f"{key}\t{prediction.label}\t{percent(prediction.probability)} %"
+
+
+def _timing(predictor: "Predictor") -> str:
+    timing = predictor.timing
+    share = percent(timing.adapter_share)
+    return f"{timing.num_images} images, {timing.images_per_second:.0f} a second; adapters {share} % of the forward"

@@ -24,16 +24,25 @@ class Backbone:
     """
 
     def __init__(
-        self, name: str, model: Any, weights_sha256: str, transform: Preprocessing, device: str, dtype: torch.dtype
+        self,
+        name: str,
+        model: Any,
+        weights_sha256: str,
+        transform: Preprocessing,
+        device: str,
+        dtype: torch.dtype,
+        deepest: int | None = None,
     ) -> None:
         self.name = name
         self.weights_sha256 = weights_sha256
         self.transform = transform
         self.device = device
         self.dtype = dtype
-        self._frozen = FrozenBackbone(blocks_config(model), frozen_tensors(model, dtype))
         self._layers = Blocks(model) if is_plain(model) else Maps(model, transform.input_size)
         self.num_layers = len(self._layers.specs) - 1
+        if deepest is not None:  # what comes after it is never converted, nor brought to the device
+            self.cut(deepest)
+        self._frozen = FrozenBackbone(blocks_config(model), frozen_tensors(model, dtype))
         model.to(device, dtype)
 
     @property

@@ -63,13 +63,17 @@ def load_backbone(
     device: str = "auto",
     compute_dtype: str = "auto",
     preprocessing: Mapping[str, JsonValue] | None = None,
+    deepest: int | None = None,
 ) -> Backbone:
-    """Load a frozen backbone as `load_model` does, on a device and in a compute type; UsageError as there."""
+    """Load a frozen backbone as `load_model` does, on a device and in a compute type; UsageError as there.
+
+    With `deepest`, without what comes after that layer, which is read for the digest alone.
+    """
     device = _device(device)
     dtype = _compute_dtype(compute_dtype, device)
     loaded = load_model(name, checkpoint, preprocessing)
     with _in_words(name, loaded.transform):
-        return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, device, dtype)
+        return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, device, dtype, deepest)
 
 
 @contextlib.contextmanager

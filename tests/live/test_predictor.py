@@ -1,5 +1,7 @@
 import itertools
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from icecore.live import Predictor
-from icecore.store import IdentityError
+from icecore.store import IdentityError, UsageError
 
 # What storing tokens costs: float32 keeps what the backbone gave, float16 and bfloat16 round it, int8 more so.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3}
@@ -91,3 +93,60 @@ def test_other_weights_are_refused_with_both_digests(make_trained, save_weights,
     wanted, got = re.findall(r"\w{64}", str(caught.value))
     assert wanted != got
     assert "\n" not in str(caught.value)
+
+
+def test_several_bundles_share_one_forward_pass(make_trained, digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles = [make_trained(layers=layers).bundle for layers in ("2,4", "1,3")]
+    images = list(digits.items())[:5]
+    alone = [list(Predictor(path, compute_dtype="float32").predict(images)) for path in bundles]
+    predictor = Predictor(bundles, compute_dtype="float32", batch_size=3)
+    passes = []
+    forward = predictor.backbone.forward
+    monkeypatch.setattr(predictor.backbone, "forward", lambda *given: passes.append(given[1]) or forward(*given))
+    together = list(predictor.predict(images))
+    assert passes == [predictor.layers] * 2
+    assert [(one.key, one.bundle) for one in together] == [(key, path) for key, _ in images for path in bundles]
+    for place, path in enumerate(bundles):
+        mine = [one for one in together if one.bundle == path]
+        assert [one.label for one in mine] == [one.label for one in alone[place]]
+        assert [one.probability for one in mine] == pytest.approx([one.probability for one in alone[place]], abs=1e-5)
+
+
+def test_bundles_of_other_backbones_are_refused(make_trained, digits, tmp_path: Path) -> None:
+    one, other = make_trained().bundle, tmp_path / "other"
+    shutil.copytree(one, other)
+    text = (other / "bundle.json").read_text()
+    (other / "bundle.json").write_text(text.replace('"compute_dtype": "float32"', '"compute_dtype": "bfloat16"'))
+    with pytest.raises(
+        UsageError, match=r"other: its backbone has compute_dtype bfloat16, that of .* float32; predict"
+    ):
+        Predictor([one, str(other)])
+
+
+def test_a_target_of_several_labels_gives_every_probability(make_trained, digits, tmp_path: Path) -> None:
+    bundle = tmp_path / "several"
+    shutil.copytree(make_trained().bundle, bundle)
+    facts = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(facts | {"target": {"name": "multilabel"}}))
+    (answer,) = Predictor(str(bundle)).predict(list(digits.items())[:1])
+    assert answer.label is None
+    assert answer.outputs is not None
+    assert tuple(answer.outputs) == tuple(facts["classes"])
+    assert all(0 < value < 1 for value in answer.outputs.values())
+
+
+def test_what_is_beyond_the_deepest_layer_is_not_kept(make_trained) -> None:
+    predictor = Predictor(make_trained().bundle)
+    names = predictor.backbone.frozen().tensors
+    assert {int(name.split(".")[1]) for name in names if name.startswith("blocks.")} == set(
+        range(max(predictor.layers))
+    )
+
+
+def test_time_is_counted(make_trained, digits) -> None:
+    predictor = Predictor(make_trained().bundle, batch_size=4)
+    list(predictor.predict(digits.items()))
+    assert predictor.timing.num_images == len(digits)
+    assert predictor.timing.images_per_second > 0
+    assert predictor.timing.backbone_seconds > 0
+    assert predictor.timing.adapter_share > 0

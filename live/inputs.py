@@ -1,0 +1,77 @@
+"""Images to predict from wherever they are: files, folders, tars, Parquet, or paths on standard input.
+
+No labels and no splits are needed, nothing is read before it is wanted, and nothing is skipped: what cannot be decoded
+is found by whoever decodes it.
+"""
+
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icecore.extract.decoding import EXTENSIONS
+from icecore.store import UsageError
+
+Image = bytes | str | Path
+STANDARD_INPUT = "-"
+BATCH_ROWS = 64  # of a Parquet file
+
+
+def images_of(given: str) -> Iterator[tuple[str, Image]]:
+    """Return key and bytes or path of every image that a word of the command names, read as they are asked for.
+
+    Raises:
+        UsageError: nothing is there, or nothing in it is an image; for a tar or Parquet, when it is read.
+    """
+    path = Path(given)
+    if given == STANDARD_INPUT:
+        return ((line.rstrip("\n"), Path(line.rstrip("\n"))) for line in sys.stdin if line.strip())
+    if path.is_dir():
+        return iter(_in_folder(path))
+    if not path.is_file():
+        raise UsageError(f"no image at {given!r}: expected a file or a folder of images, a .tar, a .parquet, or -")
+    if path.suffix == ".tar":
+        return _in_tar(path)
+    return _in_parquet(path) if path.suffix == ".parquet" else iter([(given, path)])
+
+
+def _in_folder(folder: Path) -> list[tuple[str, Image]]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    if not found:
+        raise UsageError(f"{folder}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
+    return [(str(path), path) for path in found]
+
+
+def _in_tar(path: Path) -> Iterator[tuple[str, Image]]:
+    """Yield the image members, with their names as keys; other members (labels, JSON) are not looked at."""
+    num_images = 0
+    try:
+        with tarfile.open(path, "r|") as tar:
+            for member in tar:
+                if member.isfile() and PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
+                    file = tar.extractfile(member)
+                    num_images += 1
+                    yield member.name, file.read() if file is not None else b""
+    except tarfile.TarError as error:
+        raise UsageError(f"{path}: is no tar file that can be read ({error})") from None
+    if not num_images:
+        raise UsageError(f"{path}: no member is an image ({', '.join(sorted(EXTENSIONS))})")
+
+
+def _in_parquet(path: Path) -> Iterator[tuple[str, Image]]:
+    """Yield a column `image` of bytes, or of structs with `bytes` and `path`; keys are paths, else row numbers."""
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise UsageError(f"{path}: is no Parquet file that can be read ({str(error).splitlines()[0]})") from None
+    if "image" not in file.schema_arrow.names:
+        raise UsageError(f"{path}: has no column 'image', only {', '.join(file.schema_arrow.names)}")
+    row = 0
+    for batch in file.iter_batches(BATCH_ROWS, columns=["image"], use_threads=False):
+        for value in batch["image"].to_pylist():
+            data, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+            yield name or str(row), data or b""
+            row += 1
