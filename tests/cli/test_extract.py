@@ -1,0 +1,62 @@
+"""The options of `icecore extract` that only the command knows, and rows run again by `icecore verify`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from icecore.extract import LayerDifference
+from icecore.store import open_store
+
+WORDS = ("--backbone", "icecore_nano", "--limit", "20", "--layers", "0,9", "--shard-rows", "8")
+
+
+def test_views_from_a_file_or_a_list(icecore, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("- RandomHorizontalFlip: {p: 0.5}\n- RandAugment\n")
+    inline = '[{"RandomHorizontalFlip": {"p": 0.5}}, "RandAugment"]'
+    for name, text in (("a.ice", tmp_path / "a.yaml"), ("b.ice", inline)):
+        answer = icecore("extract", "sklearn:digits", tmp_path / name, *WORDS, "--views", 2, "--augment", text)
+        assert answer.code == 0, answer.err
+    first, second = open_store(str(tmp_path / "a.ice")), open_store(str(tmp_path / "b.ice"))
+    assert first.identity == second.identity
+    assert f"--augment '{json.dumps(json.loads(inline))}'" in first.spec.command
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nowhere.yaml", "--augment 'nowhere.yaml': no such file; expected rand, or a YAML or JSON list of transforms"),
+        ("bad.yaml", "bad.yaml: is no YAML or JSON"),
+        ("word.yaml", "cannot be read; expected rand, or a list such as"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_read(icecore, text: str, message: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("[")
+    Path("word.yaml").write_text("words")
+    answer = icecore("extract", "sklearn:digits", "s.ice", *WORDS, "--views", 2, "--augment", text)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert message in answer.err
+
+
+def test_verify_runs_rows_again(icecore, tmp_path: Path) -> None:
+    store = tmp_path / "s.ice"
+    assert icecore("extract", "sklearn:digits", store, *WORDS).code == 0
+    answer = icecore("verify", store, "--recompute", 5)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0] == "ok: every checksum and the ledger agree"
+    assert [line.split(":")[0] for line in lines[1:]] == ["layer 0", "layer 9"]
+    told = json.loads(icecore("verify", store, "--recompute", 5, "--json").out)
+    assert told["ok"]
+    assert [sorted(one) for one in told["recomputed"]] == [["largest", "layer", "relative"]] * 2
+
+
+def test_verify_says_when_the_backbone_is_another(icecore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "s.ice"
+    assert icecore("extract", "sklearn:digits", store, *WORDS).code == 0
+    monkeypatch.setattr(LayerDifference, "ok", property(lambda _: False))
+    answer = icecore("verify", store, "--recompute", 5)
+    assert answer.code == 1
+    assert "layer 9" in answer.out
+    assert "WRONG: more than rounding explains" in answer.out
