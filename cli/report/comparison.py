@@ -7,22 +7,24 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..wording import percent
+from ..wording import duration, percent, short
 from .findings import Findings, Standing
 from .svg import MARKERS, SERIES, Drawing, drawing
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A line of figures for each run, and what they reach layer by layer."""
+    """The runs' names, a value of each in every line, and what they reach layer by layer."""
 
-    rows: list[dict[str, Any]]
+    names: list[str]
+    lines: list[tuple[str, list[str]]]
     drawing: Drawing
 
 
 def comparison(found: Sequence[Findings]) -> Comparison:
     """Compare runs; nothing is said of whether they can be compared but what their figures are of."""
-    rows = [_row(place, findings) for place, findings in enumerate(found, start=1)]
+    facts = [_facts(findings) for findings in found]
+    lines = [(name, [each[name] for each in facts]) for name in facts[0]]
 
     def draw(figure: Figure, narrow: bool) -> None:
         axes = figure.subplots()
@@ -36,7 +38,8 @@ def comparison(found: Sequence[Findings]) -> Comparison:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7 if narrow else 13))
         figure.legend(loc="outside upper left", ncols=1 if narrow else 3)
 
-    return Comparison(rows, drawing(draw, (8.6, 4.2), (4.4, 4.4), "run 0 runs by layer"))
+    names = [findings.name for findings in found]
+    return Comparison(names, lines, drawing(draw, (8.6, 4.2), (4.4, 4.4), "run 0 runs by layer"))
 
 
 def _best(findings: Findings) -> dict[int, Standing]:
@@ -45,22 +48,22 @@ def _best(findings: Findings) -> dict[int, Standing]:
     return dict(sorted(best.items()))
 
 
-def _row(place: int, findings: Findings) -> dict[str, Any]:
+def _facts(findings: Findings) -> dict[str, str]:
     selection = findings.selection or {}
-    cost = selection.get("cost") or {}
+    cost: dict[str, Any] = selection.get("cost") or {}
     return {
-        "place": place,
-        "name": findings.name,
         "backbone": findings.run["backbone"]["name"],
         "measure": findings.measure,
-        "selector": selection.get("selector", "not selected"),
-        "members": len(findings.chosen),
         "test": _figure(selection.get("test")),
         "validation": _figure(selection.get("validation")),
-        "unseen": percent((selection.get("honest") or {}).get("score")),
-        "layer": cost.get("deepest_layer", "–"),
-        "parameters": cost.get("num_parameters", "–"),
-        "share": percent(cost.get("share")),
+        "validation, unseen": percent((selection.get("honest") or {}).get("score")),
+        "chosen by": selection.get("selector", "not selected"),
+        "members": str(len(findings.chosen) or "–"),
+        "deepest layer": short(cost.get("deepest_layer")),
+        "parameters": short(cost.get("num_parameters")),
+        "cost, % of the backbone": percent(cost.get("share")),
+        "adapters trained": str(len(findings.trained)),
+        "training": duration(findings.run["cost"]["elapsed_seconds"]),
     }
 
 

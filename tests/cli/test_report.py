@@ -71,6 +71,19 @@ def test_every_reference_inside_the_page_resolves_to_one_element(icecore, invent
     assert len(set(parsed.ids)) == len(parsed.ids)
 
 
+def test_runs_stand_side_by_side_under_their_names(icecore, invented: Path, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other & co", num_layers=5, selected=False)
+    assert icecore("report", invented, other, "--out", tmp_path / "both.html").code == 0
+    page = (tmp_path / "both.html").read_text()
+    assert re.search(
+        r"<th class=\"text\">test</th><td class=\"text\">87.2 \(85.2–89.2\)</td><td class=\"text\">–</td>", page
+    )
+    assert '<a href="#run-2">2 other &amp; co</a>' in page
+    assert "not selected" in page
+    assert page.count("<article") == 2
+    assert not (invented / "report.html").exists()
+
+
 def test_the_page_says_what_was_selected_and_how_sure_that_is(page: str) -> None:
     text = words(page)
     assert "Layer 5 with inca reaches 87.2" in text
