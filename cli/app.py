@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .compare import compare
+from .export import export
 from .extract import extract
 from .inspect import inspect
 from .interrupt import INTERRUPTED
@@ -34,6 +35,7 @@ app.command(cls=stage_command("icecore.train", "TrainSettings"))(train)
 app.command(cls=stage_command("icecore.train", "SelectSettings"))(select)
 app.command()(report)
 app.command()(predict)
+app.command()(export)
 app.command(cls=stage_command("icecore.live", "CompareSettings"))(compare)
 app.command()(run)
 

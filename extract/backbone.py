@@ -40,6 +40,7 @@ class Backbone:
         self.dtype = dtype
         self._layers = Blocks(model) if is_plain(model) else Maps(model, transform.input_size)
         self.num_layers = len(self._layers.specs) - 1
+        self.model = model
         if deepest is not None:  # what comes after it is never converted, nor brought to the device
             self.cut(deepest)
         self._frozen = FrozenBackbone(blocks_config(model), frozen_tensors(model, dtype))
@@ -72,7 +73,7 @@ class Backbone:
     def forward(self, images: Images, layers: Sequence[int]) -> dict[int, Tokens]:
         """Return the tokens of some layers for images made by `transform`; from any number of threads."""
         with torch.no_grad():
-            tokens = self._layers.read(images.to(self.device, self.dtype), layers)
+            tokens = self.tokens(images, layers)
         for layer in layers:
             spec = self.layer_spec(layer)
             shape = (len(images), spec.num_tokens, spec.width)
@@ -81,3 +82,7 @@ class Backbone:
                     f"{self.name}: layer {layer} has tokens {tuple(tokens[layer].shape)}, expected {shape}"
                 )
         return {layer: tokens[layer] for layer in layers}
+
+    def tokens(self, images: Images, layers: Sequence[int]) -> dict[int, Tokens]:
+        """Return what `forward` does, unchecked, and with gradients where they are on."""
+        return self._layers.read(images.to(self.device, self.dtype), layers)

@@ -2,6 +2,7 @@
 
 from .compare import CompareProgress, compare
 from .comparison import Compared, Comparison, Interval
+from .export import Exported, export
 from .parity import Parity, parity
 from .prediction import Prediction
 from .predictor import Predictor
@@ -12,10 +13,12 @@ __all__ = [
     "CompareSettings",
     "Compared",
     "Comparison",
+    "Exported",
     "Interval",
     "Parity",
     "Prediction",
     "Predictor",
     "compare",
+    "export",
     "parity",
 ]

@@ -1,0 +1,30 @@
+"""`icecore export`: a bundle for those who do not have this library."""
+
+from typing import Annotated
+
+import typer
+
+from .terminal import notes, print_json, print_line
+
+
+def export(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle, as `icecore select` leaves it.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The file, or for hub the folder, to make.")],
+    format: Annotated[str, typer.Option(metavar="NAME", help="onnx, torch (torch.export), or hub.")] = "torch",
+    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images that it takes at once.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+) -> None:
+    """Write backbone and adapters of BUNDLE as one program, load it again, and see that it says the same.
+
+    Example: icecore export runs/photos/bundle photos.onnx --format onnx
+    """
+    from icecore.live import export as run_export
+
+    with notes().status(f"export: tracing {bundle}"):
+        made = run_export(bundle, out, format, checkpoint, batch_size)
+    if as_json:
+        print_json(made.model_dump(mode="json"))
+    else:
+        shape = " x ".join(map(str, (made.batch_size, *made.input_size)))
+        print_line(f"{out}: {made.format}, images {shape}, at most {made.largest_difference:.1e} from the bundle")

@@ -1,0 +1,131 @@
+"""A bundle without this library: an ONNX file, a program of torch.export, or a folder to push to a model hub.
+
+Each holds the backbone up to the deepest layer that is needed and the adapters, in float32, and takes normalised images
+of a fixed batch size. What is written is loaded again and compared with the bundle before anybody may use it.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icecore.store import Frozen, IcecoreError, UsageError, choose, write_atomic
+
+from .predictor import Predictor
+from .program import Program
+from .versions import versions
+
+TOLERANCE = 1e-3  # of a prediction
+PROGRAM = "model.pt2"
+
+Images = Float[Tensor, "batch 3 y x"]
+Run = Callable[[Images], Float[Tensor, "batch outputs"]]
+
+
+class Exported(Frozen):
+    """What was written, and how far it is from the bundle on random images."""
+
+    path: str
+    format: str
+    batch_size: int
+    input_size: tuple[int, int, int]
+    largest_difference: float
+
+
+def export(bundle: str, out: str, format: str, checkpoint: str | None = None, batch_size: int = 1) -> Exported:
+    """Write a bundle as `onnx` or `torch` (one file), or `hub` (a folder with a card, the bundle and the program).
+
+    Raises:
+        IcecoreError: what was written does not say what the bundle says; it is removed.
+        UsageError: an unknown format, a place that is taken, or a library that is missing.
+    """
+    write = choose(FORMATS, format, "export format")
+    if Path(out).exists():
+        raise UsageError(f"{out}: is there already; remove it or choose another OUT")
+    predictor = Predictor(bundle, checkpoint, device="cpu", compute_dtype="float32")
+    size = predictor.backbone.transform.input_size
+    program = Program(predictor.backbone, predictor.bundles[bundle]).eval()
+    images = torch.randn(batch_size, *size, generator=torch.Generator().manual_seed(0))
+    run = write(program, images, Path(out), Path(bundle))
+    with torch.no_grad():
+        difference = float((run(images) - program(images)).abs().max())
+    if not difference <= TOLERANCE:
+        _remove(Path(out))
+        raise IcecoreError(f"{out}: differs from {bundle} by {difference:.3g}, more than {TOLERANCE}; not kept")
+    return Exported(path=out, format=format, batch_size=batch_size, input_size=size, largest_difference=difference)
+
+
+def _write_torch(program: Program, images: Images, out: Path, _: Path) -> Run:
+    torch.export.save(_traced(program, images), str(out))
+    return load_program(str(out))
+
+
+def load_program(path: str) -> Run:
+    """Load a program of torch.export: normalised images in, predictions out."""
+    return torch.export.load(path).module()
+
+
+def _traced(program: Program, images: Images) -> torch.export.ExportedProgram:
+    with torch.no_grad():
+        return torch.export.export(program, (images,), strict=False)
+
+
+def _write_onnx(program: Program, images: Images, out: Path, _: Path) -> Run:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  what torch.onnx needs, and would fail late without
+    except ImportError as error:
+        raise UsageError(f"format 'onnx': {error.name} is not installed; pip install 'icecore[export]'") from None
+    made: Any = torch.onnx.export(
+        _traced(program, images),
+        (images,),
+        dynamo=True,
+        verbose=False,
+        input_names=["images"],
+        output_names=["predictions"],
+    )
+    made.save(str(out))
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    return lambda given: torch.from_numpy(session.run(None, {"images": given.numpy()})[0])
+
+
+def _write_hub(program: Program, images: Images, out: Path, bundle: Path) -> Run:
+    """Write the bundle, which `icecore predict` takes, the program, which needs PyTorch alone, and a card."""
+    shutil.copytree(bundle, out)
+    facts = json.loads((out / "bundle.json").read_bytes())
+    config = {
+        "library_name": "icecore",
+        "backbone": facts["backbone"],
+        "preprocessing": facts["preprocessing"],
+        "classes": facts["classes"],
+        "target": facts["target"],
+        "program": {"file": PROGRAM, "batch_size": len(images), "input": "normalised images", "versions": versions()},
+    }
+    write_atomic(f"{out}/config.json", json.dumps(config, indent=2).encode())
+    card = (out / "README.md").read_text()
+    write_atomic(f"{out}/README.md", (_front_matter(facts["backbone"]["name"]) + card).encode())
+    return _write_torch(program, images, out / PROGRAM, bundle)
+
+
+def _front_matter(backbone: str) -> str:
+    lines = ["library_name: icecore", "pipeline_tag: image-classification", f"base_model: timm/{backbone}"]
+    return "---\n" + "\n".join([*lines, "tags:", "- icecore", "- timm"]) + "\n---\n\n"
+
+
+def _remove(out: Path) -> None:
+    if out.is_dir():
+        shutil.rmtree(out)
+    else:
+        out.unlink(missing_ok=True)
+
+
+FORMATS: dict[str, Callable[[Program, Images, Path, Path], Run]] = {
+    "onnx": _write_onnx,
+    "torch": _write_torch,
+    "hub": _write_hub,
+}
