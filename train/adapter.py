@@ -5,7 +5,7 @@ leading `adapter` axis, one forward serves all, and one adapter is a stack of on
 configuration and layers, and nothing else: no parameter, no statistic, no randomness.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -67,7 +67,6 @@ class Adapter(nn.Module):
     """A stack of adapters of one family and configuration; subclasses say what they read, draw and compute."""
 
     Config: ClassVar[type[Frozen]]
-    axes: ClassVar[Mapping[str, tuple[object, ...]]] = {"lr": (1e-3, 3e-3), "weight_decay": (0.01, 0.3)}  # by default
     reads: ClassVar[frozenset[Reads]]
     untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
     noise: Noise | None = None  # of the training step that is under way; None outside of training
@@ -82,6 +81,11 @@ class Adapter(nn.Module):
                 self.register_buffer(name, copy)
             else:
                 self.register_parameter(name, nn.Parameter(copy))
+
+    @classmethod
+    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+        """Return what a grid has where nobody asks for more, given the shape of the deepest layer."""
+        return {"lr": (1e-3, 3e-3), "weight_decay": (0.01, 0.3)}
 
     @classmethod
     def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:

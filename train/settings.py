@@ -31,7 +31,7 @@ class TrainSettings(Frozen):
     weight_decay: tuple[float, ...] | None = None
     queries: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
-    pooling: tuple[str, ...] = ("cls", "mean")
+    pooling: tuple[str, ...] | None = None
     options: dict[str, dict[str, list[JsonValue]]] = Field(default_factory=dict)
     epochs: int = Field(default=60, ge=1)
     label_smoothing: tuple[float, ...] = (0.0,)

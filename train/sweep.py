@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from icecore.store import Frozen, Store, UsageError
+from icecore.store import Frozen, LayerSpec, Store, UsageError
 
 from .adapter import Adapter, Scope, make_scope
 from .adapters import get_adapter
@@ -27,7 +27,7 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
     for name in settings.adapters:
         family = get_adapter(name)
         scopes = functools.cache(lambda span, family=family: make_scope(store.spec, backbone, span, family))
-        for values in _grid(family, name, settings):
+        for values in _grid(family, name, store.spec.layers[layers[-1]], settings):
             for candidate in _candidates(name, values, layers, scopes, settings):
                 found[candidate.adapter_id] = candidate
     return sorted(found.values(), key=lambda candidate: candidate.layers)
@@ -53,14 +53,14 @@ def parse_layers(text: str, store: Store) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def _grid(family: type[Adapter], name: str, settings: TrainSettings) -> Iterator[dict[str, object]]:
+def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSettings) -> Iterator[dict[str, object]]:
     """Yield every combination of the axes that a family has; its own where nothing is asked for."""
     shared = {"num_queries": settings.queries, "num_heads": settings.heads, "pooling": settings.pooling}
     recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
         "epochs": (settings.epochs,)
     }
     asked = {axis: values for axis, values in shared.items() if axis in family.Config.model_fields} | recipe
-    axes = {**Adapter.axes, **family.axes} | {axis: values for axis, values in asked.items() if values}
+    axes = {**Adapter.axes(spec), **family.axes(spec)} | {axis: values for axis, values in asked.items() if values}
     axes |= {axis: tuple(values) for axis, values in settings.options.get(name, {}).items()}
     for point in itertools.product(*axes.values()):
         yield dict(zip(axes, point, strict=True))

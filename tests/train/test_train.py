@@ -98,13 +98,15 @@ def test_views_are_trained_on_and_only_the_first_is_measured(
 ) -> None:
     url = make_store(planted=1, num_views=2)
     read: list[tuple[int, int]] = []
-    original = LayerReader.parts
+    original = LayerReader.read_into
 
-    def spy(self: LayerReader, rows: np.ndarray, view: int = 0) -> dict[str, np.ndarray]:
+    def spy(
+        self: LayerReader, into: dict[str, np.ndarray], places: np.ndarray, rows: np.ndarray, view: int = 0
+    ) -> None:
         read.extend((int(row), view) for row in rows)
-        return original(self, rows, view)
+        original(self, into, places, rows, view)
 
-    monkeypatch.setattr(LayerReader, "parts", spy)
+    monkeypatch.setattr(LayerReader, "read_into", spy)
     run, _ = trained(url, tmp_path / "r", layers="1", epochs=12)
     kept = set(run.kept().rows.tolist())
     assert {view for row, view in read if row in kept} == {0}

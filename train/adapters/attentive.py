@@ -33,11 +33,11 @@ from ..adapter import Adapter, Looks, Scope
 from ..batch_norm import moments
 from ..cross_attention import cross_attend
 from ..folded import fold
+from ..heads import default_heads
 from ..project import project
 from ..seen import Seen
 from ..span import unfit, windows
 
-HEAD_WIDTH = 64  # of the usual vision transformers
 EPS = 1e-6
 
 
@@ -72,7 +72,7 @@ class Attentive(Adapter):
     def settle(cls, config: Frozen, scope: Scope) -> Frozen:
         """Fill in the number of heads."""
         assert isinstance(config, AttentiveConfig)
-        return config.model_copy(update={"num_heads": config.num_heads or max(1, scope.spec.width // HEAD_WIDTH)})
+        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:

@@ -14,7 +14,6 @@ halves (the code trains each head for all steps); the head is drawn from N(0, 0.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -45,11 +44,15 @@ class Head2Toe(Adapter):
     config: Head2ToeConfig
     reads = frozenset({"tokens"})
     untrained = ("kept", "choosing")
-    axes: ClassVar = {"lr": (1e-2,), "weight_decay": (0.0,), "keep": (0.02, 0.1, 0.5)}
     weight: Tensor
     bias: Tensor
     kept: Tensor
     choosing: Tensor
+
+    @classmethod
+    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+        """Return its own rates."""
+        return {"lr": (1e-2,), "weight_decay": (0.0,), "keep": (0.02, 0.1, 0.5)}
 
     @classmethod
     def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:

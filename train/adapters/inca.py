@@ -22,11 +22,10 @@ from icecore.store import Frozen
 
 from ..adapter import Adapter, Looks, Scope
 from ..folded import attend, fold, project_values
+from ..heads import default_heads
 from ..project import project
 from ..seen import Seen
 from ..span import unfit
-
-HEAD_WIDTH = 64  # of the usual vision transformers
 
 
 class InCAConfig(Frozen):
@@ -61,7 +60,7 @@ class InCA(Adapter):
     def settle(cls, config: Frozen, scope: Scope) -> Frozen:
         """Fill in the number of heads."""
         assert isinstance(config, InCAConfig)
-        return config.model_copy(update={"num_heads": config.num_heads or max(1, scope.spec.width // HEAD_WIDTH)})
+        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:

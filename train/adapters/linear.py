@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icecore.store import Frozen
+from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Adapter, Scope
 from ..project import project
@@ -47,6 +47,12 @@ class Linear(Adapter):
     reads = frozenset({"features"})
     weight: Tensor
     bias: Tensor
+
+    @classmethod
+    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+        """Look at CLS and at the mean of the patches, where there are such."""
+        pooling = ("cls",) * (spec.num_prefix > 0) + ("mean",) * (spec.num_tokens > spec.num_prefix)
+        return {**super().axes(spec), "pooling": pooling}
 
     @classmethod
     def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -22,12 +22,12 @@ from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
+from ..heads import default_heads
 from ..project import project
 from ..seen import Seen
 from ..span import ladder, unfit
 
 TEMPERATURE = 0.1  # of the gates
-HEAD_WIDTH = 64
 EXPANSION = 4
 EPS = 1e-6
 
@@ -98,7 +98,7 @@ class LST(Adapter):
         return by_adapter + bias[:, None, None].to(tokens.dtype)
 
     def _attention(self, rung: int, u: Float[Tensor, "adapter row token inner"]) -> Tensor:
-        num_heads = max(1, u.shape[-1] // HEAD_WIDTH)
+        num_heads = default_heads(u.shape[-1])
         joint = self._linear("joint", rung, _normed(u)).unflatten(-1, (3, num_heads, -1))
         query, key, value = joint.flatten(0, 1).permute(2, 0, 3, 1, 4)  # adapter x row, head, token, inner
         gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)

@@ -29,10 +29,10 @@ from icecore.store import Frozen
 from ..adapter import Adapter, Looks, Scope
 from ..cross_attention import attend_keys, attend_projected, folds, project_tokens
 from ..folded import fold, project_values
+from ..heads import default_heads
 from ..project import project
 from ..seen import Seen
 
-HEAD_WIDTH = 64  # of the usual vision transformers
 TILE = 16  # classes computed at a time outside of training
 PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class
 SHARED = (*(f"{name}_weight" for name in ("query", "key", "value", "out")), "query_bias", "value_bias", "out_bias")
@@ -67,7 +67,7 @@ class OpenInCA(Adapter):
     def settle(cls, config: Frozen, scope: Scope) -> Frozen:
         """Fill in the number of heads."""
         assert isinstance(config, OpenInCAConfig)
-        return config.model_copy(update={"num_heads": config.num_heads or max(1, scope.spec.width // HEAD_WIDTH)})
+        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:

@@ -23,7 +23,6 @@ Inferred: that f_i is dropped whole, after its A; all of the weights' decay, as 
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -31,7 +30,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 
-from icecore.store import Frozen
+from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Scope
 from ..folded import attend, folding_pays
@@ -63,7 +62,6 @@ class SynQT(ThroughBlocks):
     Config = SynQTConfig
     config: SynQTConfig
     reads = frozenset({"attention"})
-    axes: ClassVar = {"lr": (1e-3, 3e-3), "weight_decay": (0.01,), "num_queries": (1, 4)}
     prompt: Tensor
     alpha: Tensor
     beta: Tensor
@@ -74,6 +72,11 @@ class SynQT(ThroughBlocks):
     final_norm_beta: Tensor
     weight: Tensor
     bias: Tensor
+
+    @classmethod
+    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+        """Return its own rates."""
+        return {"lr": (1e-3, 3e-3), "weight_decay": (0.01,), "num_queries": (1, 4)}
 
     @classmethod
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:

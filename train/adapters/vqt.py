@@ -21,7 +21,6 @@ Trains well at learning rates that others cannot bear, without weight decay: 0.1
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -29,7 +28,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from icecore.store import Frozen
+from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Scope
 from ..group_lasso import keep_top, lasso
@@ -56,13 +55,17 @@ class VQT(ThroughBlocks):
     config: VQTConfig
     reads = frozenset({"features", "attention"})
     untrained = ("phase", "frozen_query", "kept")
-    axes: ClassVar = {"lr": (0.025, 0.1), "weight_decay": (0.0,)}
     query: Tensor
     weight: Tensor
     bias: Tensor
     phase: Tensor
     frozen_query: Tensor
     kept: Tensor
+
+    @classmethod
+    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+        """Return its own rates."""
+        return {"lr": (0.025, 0.1), "weight_decay": (0.0,)}
 
     @classmethod
     def phases(cls, config: Frozen) -> tuple[float, ...]:
