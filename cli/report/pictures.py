@@ -20,8 +20,8 @@ def pictures(store: Store | None) -> Look | str:
         return "No pictures: the store was not there when this page was made."
     try:
         source = open_source(store.spec.source)
-    except (IcecoreError, OSError):
-        return f"No pictures: the source {store.spec.source} was not there when this page was made."
+    except (IcecoreError, OSError) as error:
+        return f"No pictures: the source {store.spec.source} could not be opened when this page was made ({error})."
     keys, digests = store.samples["key"].to_pylist(), store.samples["sha256"].to_pylist()
     places = {sample.key: place for place, sample in enumerate(source.samples)}
     return lambda row: _picture(source, places.get(keys[row]), digests[row])

@@ -227,7 +227,7 @@ def test_without_its_source_a_run_keeps_all_but_the_pictures(icecore, real: Path
     monkeypatch.delitem(sources.SOURCES, "sklearn")
     assert icecore("report", real, "--out", real / "bare.html").code == 0
     text = words((real / "bare.html").read_text())
-    assert "No pictures: the source sklearn:digits was not there when this page was made." in text
+    assert "No pictures: the source sklearn:digits could not be opened when this page was made" in text
     assert "Nothing to show without the store and its pictures." in text
     assert "Kendall’s tau over the layers: inca" in text
 
