@@ -11,6 +11,7 @@ from .kadaptation import KAdaptation
 from .layernorm import LayerNorm
 from .linear import Linear
 from .lora import LoRA
+from .subspace import Subspace
 from .vpt_deep import VPTDeep
 from .vpt_shallow import VPTShallow
 
@@ -25,6 +26,7 @@ METHODS: dict[str, type[Method]] = {
     "vpt_shallow": VPTShallow,
     "vpt_deep": VPTDeep,
     "kadaptation": KAdaptation,
+    "subspace": Subspace,
 }
 
 

@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vpt_shallow": {"num_prompts": 3},
     "vpt_deep": {"num_prompts": 3},
     "kadaptation": {"num_terms": 8},
+    "subspace": {"dimension": 6, "module": "value"},
 }
 # What each trains beside the classifier, by its formula.
 FORMULAS = {
@@ -36,6 +37,7 @@ FORMULAS = {
     "vpt_shallow": 3 * WIDTH,
     "vpt_deep": DEPTH * 3 * WIDTH,
     "kadaptation": DEPTH * 4 * WIDTH + 4 * 8**2,
+    "subspace": 6,
 }
 
 
@@ -208,3 +210,16 @@ def test_another_kind_of_model_or_method_is_refused() -> None:
         attach(get_method("full")(), timm.create_model("test_resnet"), CLASSES, 0)
     with pytest.raises(UsageError, match=r"unknown method 'lorra' \(did you mean 'lora'\?\); choices: full, linear"):
         get_method("lorra")
+
+
+def test_a_subspace_has_orthonormal_directions() -> None:
+    model = attached("subspace", dimension=6, module="fc1")
+    changes = [block.mlp.fc1.parametrizations.weight[0].change for block in model.blocks]
+    rows = torch.cat([torch.nn.functional.one_hot(one.places, 6) * one.scales[:, None] for one in changes])
+    assert torch.allclose(rows.T @ rows, torch.eye(6), atol=1e-5)
+    assert all(one.z is changes[0].z for one in changes)
+
+
+def test_a_subspace_of_dimension_0_is_all_of_the_submodule() -> None:
+    model = attached("subspace", dimension=0, module="value")
+    assert sum(p.numel() for p in trained(model).values()) == DEPTH * WIDTH**2 + CLASSIFIER

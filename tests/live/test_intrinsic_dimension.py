@@ -1,0 +1,37 @@
+"""The smallest subspace that is enough, submodule by submodule."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from icecore.live import CompareSettings
+from icecore.live.intrinsic_dimension import Curve, d90, intrinsic_dimension, most_compressible
+
+
+def test_d90_is_interpolated_in_log_d() -> None:
+    assert d90((4, 16, 64), (0.1, 0.5, 0.9), 0.8 / 0.9) == pytest.approx(16 * math.sqrt(64 / 16) ** 1.5)
+    assert d90((4, 16), (0.9, 1.0), 1.0) == 4
+    assert d90((4, 16), (0.1, 0.2), 1.0) is None
+
+
+def test_the_most_compressible_come_first() -> None:
+    shared = {"dimensions": (4,), "scores": (0.5,), "reference": 1.0}
+    found = [
+        Curve.model_validate(shared | {"module": m, "d90": d}) for m, d in (("key", 9), ("fc1", None), ("value", 4))
+    ]
+    assert most_compressible(found, 2) == ("value", "key")
+
+
+@pytest.mark.slow
+def test_it_is_measured_stored_and_plotted(make_trained, tmp_path: Path) -> None:
+    given = {"epochs": 1, "batch_size": 32, "lr": (3e-2,), "compute_dtype": "float32", "device": "cpu"}
+    settings, out = CompareSettings.model_validate(given), str(tmp_path / "out")
+    curves = intrinsic_dimension(make_trained().store, out, settings, ("query", "fc1"), (2, 32))
+    assert [curve.module for curve in curves] == ["query", "fc1"]
+    assert all(len(curve.scores) == 2 and 0 <= curve.reference <= 1 for curve in curves)
+    stored = json.loads((tmp_path / "out/intrinsic_dimension.json").read_text())
+    assert [Curve.model_validate(one) for one in stored] == curves
+    assert "<svg" in (tmp_path / "out/intrinsic_dimension.svg").read_text()
+    assert intrinsic_dimension(make_trained().store, out, settings, ("query", "fc1"), (2, 32)) == curves
