@@ -110,4 +110,4 @@ class Costs:
 
     def _embedding(self, width: int) -> int:
         size = self._store.identity.preprocessing.get("input_size")
-        return math.prod(size) * width if isinstance(size, list | tuple) else 0  # pyright: ignore[reportArgumentType]
+        return math.prod(size) * width if isinstance(size, list | tuple) else 0  # pyright: ignore

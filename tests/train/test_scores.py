@@ -237,13 +237,13 @@ def test_groups_are_read_from_the_store(make_store: MakeStore) -> None:
 def test_every_layer_is_read_once_and_no_test_row_ever(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(make_store(400, failed=(0, 7)))
     read: dict[int, list[int]] = {layer: [] for layer in LAYERS}
-    original = LayerReader.parts
+    original = LayerReader.read_into
 
-    def spy(self: LayerReader, rows: np.ndarray, *others: object) -> dict[str, np.ndarray]:
+    def spy(self: LayerReader, into: dict[str, np.ndarray], places: np.ndarray, rows: np.ndarray, *view: int) -> None:
         read[self._layer].extend(np.asarray(rows).tolist())
-        return original(self, rows, *others)  # type: ignore[arg-type]
+        original(self, into, places, rows, *view)
 
-    monkeypatch.setattr(LayerReader, "parts", spy)
+    monkeypatch.setattr(LayerReader, "read_into", spy)
     poolings = ("cls", "mean", "cls+mean")
     found = score(store.url, ALL.model_copy(update={"pooling": poolings}))
     assert len(found) == len(LAYERS) * len(poolings) * len(SCORES)

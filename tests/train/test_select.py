@@ -45,13 +45,13 @@ def test_where_nothing_is_planted_no_layer_is_better_than_chance(make_store: Mak
 def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every row whose tokens anybody read, in order."""
     seen: list[int] = []
-    original = LayerReader.parts
+    original = LayerReader.read_into
 
-    def spy(self: LayerReader, rows: np.ndarray, *others: object) -> dict[str, np.ndarray]:
+    def spy(self: LayerReader, into: dict[str, np.ndarray], places: np.ndarray, rows: np.ndarray, *view: int) -> None:
         seen.extend(np.asarray(rows).tolist())
-        return original(self, rows, *others)  # type: ignore[arg-type]
+        original(self, into, places, rows, *view)
 
-    monkeypatch.setattr(LayerReader, "parts", spy)
+    monkeypatch.setattr(LayerReader, "read_into", spy)
     return seen
 
 
