@@ -40,13 +40,13 @@ def test_help_shows_the_defaults_of_the_stages_own_settings(icecore, command: st
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["extarct"], "No such command 'extarct'. Did you mean 'extract'?; see icecore --help"),
+        (["extarct"], "No such command 'extarct'. Did you mean 'extract', 'export'?; see icecore --help"),
         (["inspect"], "Missing argument 'STORE'; see icecore inspect --help"),
         (["inspect", "a.ice", "--jsn"], "No such option: --jsn"),
         (["train", "a.ice", "--out", "r", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["train", "a.ice", "--out", "r", "--lr", "1e-3,fast"], "--lr: got 'fast': expected a valid number"),
         (["train", "a.ice", "--out", "r", "--epochs", "0"], "--epochs: got 0: expected greater than or equal to 1"),
-        (["report", "nowhere"], "no run at 'nowhere': expected a folder with run.json"),
+        (["report", "nowhere"], "nowhere: is not a run, it has no run.json; make one with icecore train"),
         (["run", "demo", "-f", "nowhere.yaml"], "no file 'nowhere.yaml': name one with -f"),
         (["extract", "nowhere", "a.ice", "--backbone", "test_vit"], "source 'nowhere': no such file or folder"),
         (["extract", "tape:x", "a.ice", "--backbone", "test_vit"], "unknown source kind 'tape'"),
