@@ -66,7 +66,7 @@ def make(family: str) -> tuple[Backbone, Any, Tensor]:
     model = builder().eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
-    transform = Preprocessing(model, size)
+    transform = Preprocessing(model, {"img_size": size})
     backbone = Backbone(family, copy.deepcopy(model), "0" * 64, transform, "cpu", torch.float32)
     return backbone, model, torch.randn(3, 3, size, size)
 
