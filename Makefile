@@ -13,8 +13,9 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# A process a core, one thread each: on tensors as small as the tests' threads only wait for each other.
 test: $(VENV)/.ready-dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python bench
