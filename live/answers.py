@@ -5,8 +5,8 @@ import csv
 import dataclasses
 import json
 from collections.abc import Iterator
+from io import TextIOBase
 from pathlib import Path
-from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +43,7 @@ class Answers:
 class JsonLines(Answers):
     """One object a line: key, label, probability; error, outputs and bundle where there are."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIOBase) -> None:
         self._file = file
 
     def add(self, prediction: Prediction) -> None:
@@ -57,7 +57,7 @@ class JsonLines(Answers):
 class Csv(Answers):
     """A header and a line each; outputs as JSON in one column."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIOBase) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
 

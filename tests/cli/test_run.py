@@ -129,7 +129,9 @@ def test_predict_names_images_in_order_and_reports_the_corrupt_one(
     (tmp_path / "1.png").write_bytes(b"torn")
     answer = icecore("predict", trained / "bundle", tmp_path, *(["--json"] if as_json else []))
     assert answer.code == 1
-    assert answer.err == "1 of 3 images could not be read\n"
+    speed, *rest = answer.err.splitlines()
+    assert re.fullmatch(r"3 images, \d+ a second; adapters [\d.]+ % of the forward", speed)
+    assert rest == ["1 of 3 images could not be read"]
     lines = answer.out.splitlines()
     assert [f"{number}.png" in line for number, line in enumerate(lines)] == [True, True, True]
     if as_json:
