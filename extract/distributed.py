@@ -56,7 +56,7 @@ def write_shard(source: str, url: str, token: str, settings: str, deepest: int, 
     with open_shard(Pass(url, token), shard) as writer:
         job = _job(source, url, token, settings, deepest)
         job.write(writer, writer.todo, lambda *batch: counted.append(batch))
-    return sum(rows for rows, _ in counted), sum(failed for _, failed in counted)
+    return float(sum(rows for rows, _ in counted)), sum(failed for _, failed in counted)
 
 
 @functools.lru_cache(maxsize=1)

@@ -79,7 +79,7 @@ def test_every_target_goes_from_store_to_bundle(make_store: MakeStore, tmp_path:
     listed = None if targets is None else [tuple(row) for row in targets.tolist()]
     url = make_store(300, planted=1, targets=listed, target=name)
     run = train(url, str(tmp_path / "r"), FAST.model_copy(update={"epochs": 20, "adapters": ("inca",)}))
-    selection = select(str(tmp_path / "r"), SelectSettings(num_resamples=100))
+    selection = select(str(tmp_path / "r"), SelectSettings(selector="best", num_resamples=100))
     assert [member.layer for member in selection.selected] == [1]
     assert selection.test is not None
     assert selection.test.score > (0.25 if name == "regression" else 0.8)
