@@ -225,7 +225,9 @@ def test_another_image_size_resamples_the_positions_as_timm_does(checkpoint: str
 
 @pytest.mark.parametrize("size", [64, 100])
 def test_a_convolution_takes_any_image_size(size: int, tmp_path: Path) -> None:
-    backbone = load_backbone("test_resnet", random_weights("test_resnet", tmp_path), "cpu", "float32", {"img_size": size})
+    backbone = load_backbone(
+        "test_resnet", random_weights("test_resnet", tmp_path), "cpu", "float32", {"img_size": size}
+    )
     assert backbone.layer_spec(0).grid == (size // 2, size // 2)
     assert backbone.forward(torch.zeros(2, 3, size, size), [4])[4].shape == (2, backbone.layer_spec(4).num_tokens, 96)
 
