@@ -5,8 +5,9 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
+from io import TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -63,7 +64,7 @@ def _show(out: Path | None, as_json: bool) -> Iterator[Show]:
         with open_answers(out) as answers:
             yield answers.add
     elif as_json:
-        yield JsonLines(sys.stdout).add
+        yield JsonLines(cast(TextIOBase, sys.stdout)).add
     else:
         yield lambda prediction: print_line(_line(prediction))
 

@@ -76,7 +76,7 @@ def fill_more(url: str, num_rows: int, tokens: dict[int, Tensor]) -> tuple[int, 
         assert [samples[place].key for place in writer.order[NUM_ROWS:]] == [
             f"a/{row}.png" for row in range(203, num_rows)
         ]
-        return writer.order
+        return tuple(writer.order)
 
 
 def test_rows_are_added_behind_the_old_ones(url: str, tokens: dict[int, Tensor]) -> None:
