@@ -51,12 +51,12 @@ class LayerReader:
         self, rows: slice | Int64[np.ndarray, " row"], view: int = 0, dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "row token width"]:
         """Return tokens of some rows, in the order asked for; IncompleteError for a row that is not there."""
-        return self.decode(self.parts(rows, view), dtype)
+        return self.decode({name: torch.from_numpy(part) for name, part in self.parts(rows, view).items()}, dtype)
 
     def decode(
-        self, parts: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float32
+        self, parts: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "row token width"]:
-        """Return the tokens that stored arrays stand for."""
+        """Return the tokens that stored arrays stand for, on the device where those are."""
         return self._codec.decode(parts, dtype, self._channel_scale)
 
     def empty(self, num_rows: int) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from icecore.store import LayerReader, Store
 
 from .order import window_rows
 from .seen import POOLINGS, Reads, Seen, make_seen
+from .transfer import Parts, moved
 from .window import Window, read_ahead
 
 BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
@@ -79,20 +80,24 @@ class StoreFeed:
 
     def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
         """Read windows of rows, one ahead, and hand them out in batches."""
+        return map(self.seen, moved(self._stored(places, batch_size, first), self.device))
+
+    def _stored(self, places: Int64[Tensor, " row"], batch_size: int, first: int) -> Iterator[Window]:
         size = self._window_rows(batch_size)
         skipped = first * batch_size
         windows = [places[max(start, skipped) : start + size] for start in range(0, len(places), size)]
         for window, count in read_ahead(self, [window.cpu().numpy() for window in windows if len(window)]):
             for start in range(0, count, batch_size):
-                yield self.seen(window.part(slice(start, min(start + batch_size, count))))
+                yield window.part(slice(start, min(start + batch_size, count)))
 
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Read some rows."""
-        return self.seen(self.read(places.cpu().numpy(), self.window(len(places))))
+        stored = self.read(places.cpu().numpy(), self.window(len(places)))
+        return self.seen(next(moved([stored], self.device)))
 
-    def seen(self, stored: Window) -> Seen:
+    def seen(self, stored: Parts) -> Seen:
         """Make of stored tokens what adapters see."""
-        tokens = {k: self._readers[k].decode(parts).to(self.device) for k, parts in stored.parts.items()}
+        tokens = {k: self._readers[k].decode(parts) for k, parts in stored.items()}
         return _cast(make_seen(tokens, self.store.spec.layers, self.eps, self.reads), self.dtype)
 
     def window(self, num_rows: int) -> Window:
@@ -172,8 +177,8 @@ class KeptFeed:
 
     def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
         """Gather batch after batch."""
-        for batch in places.split(batch_size)[first:]:
-            yield self._feed.seen(self._window.part(batch.cpu().numpy()))
+        stored = (self._window.part(batch.numpy()) for batch in places.cpu().split(batch_size)[first:])
+        return map(self._feed.seen, moved(stored, self._feed.device))
 
 
 def block_rows(store: Store, layers: tuple[int, ...]) -> int:

@@ -1,6 +1,12 @@
-"""How much memory the rows of a group take, and so in which form they are at hand: ready, as stored, or streamed."""
+"""How much memory the rows of a group take, and so in which form they are at hand: ready, as stored, or streamed.
+
+Ready rows lie on the device that trains; on CUDA that is memory of its own, of which they may take half of what is
+free. Stored and streamed rows lie in the memory of the process.
+"""
 
 from collections.abc import Iterable, Sequence
+
+import torch
 
 from icecore.store import UsageError
 
@@ -10,13 +16,18 @@ from .feed import BLOCK_ROWS, Feed, HeldFeed, KeptFeed, StoreFeed
 def hold(train: StoreFeed, validation: StoreFeed, batch_size: int, memory_bytes: int) -> tuple[Feed, Feed]:
     """Return the fastest form of both that fits. No form changes a result: the order is the same, and so are values."""
     ahead = least_bytes(train, validation, batch_size)
-    if train.num_bytes() + validation.num_bytes() + ahead <= memory_bytes:
+    if train.num_bytes() + validation.num_bytes() <= _resident_bytes(train.device, memory_bytes - ahead):
         return HeldFeed(train), HeldFeed(validation)
     if train.stored_bytes() + validation.stored_bytes() <= memory_bytes:
         return KeptFeed(train), KeptFeed(validation)
     if ahead + validation.stored_bytes() <= memory_bytes:
         return train, KeptFeed(validation)
     return train, validation
+
+
+def _resident_bytes(device: torch.device, left_bytes: int) -> int:
+    """Return what ready rows may take on a device, given what is left of the process's memory."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else left_bytes
 
 
 def least_bytes(train: StoreFeed, validation: StoreFeed, batch_size: int) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
@@ -71,7 +73,8 @@ def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
     spans = [outcome.results[0].candidate.layers for outcome in outcomes if outcome.results]
     num_rows = len(work.split.train) + 2 * len(work.split.validation)  # once to train by, once for what is kept
     num_read = sum(specs[layer].num_tokens * specs[layer].width for span in spans for layer in span) * num_rows
-    return {
+    on_cuda = {"peak_device_bytes": torch.cuda.max_memory_allocated(work.device)} if work.device.type == "cuda" else {}
+    return on_cuda | {
         "training_seconds": sum(outcome.training_seconds for outcome in outcomes) / work.num_workers,
         "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),

@@ -8,15 +8,18 @@ from .adapter import Scope, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate
 from .checkpoint import Clock, candidates_of, restore, snapshot
+from .data import Data
+from .device import deterministic
 from .entry import Entry
 from .feed import StoreFeed
-from .group import Data, EpochResult, Group
+from .group import EpochResult, Group
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
 from .memory import hold
 from .order import make_order
 from .predict import predict
 from .seen import Reads
+from .split import groups_of
 from .work import Work
 
 
@@ -95,7 +98,8 @@ def run_task(
             raise StoppedError
 
     order = make_order(work.store, work.split.train, task.batch_size, work.settings.shuffle_seed)
-    group.run(order, lambda count: progress(group.results[-count:]), after_batch)
+    with deterministic(work.device):
+        group.run(order, lambda count: progress(group.results[-count:]), after_batch)
     results, trained = group.results, group.trained
     del group, data  # predictions read the rows anew: what was held makes room
     finished = [candidate for candidate in task.candidates if candidate.adapter_id in trained]
@@ -110,14 +114,14 @@ def _data(work: Work, task: Task) -> tuple[Data, Data]:
     feeds = feeds_of(work, task)
     train, validation = hold(*feeds, task.batch_size, work.memory_bytes)
     labels = [work.target.labels(work.store, feed.rows).to(work.device) for feed in feeds]
-    return Data(train, labels[0]), Data(validation, labels[1])
+    return Data(train, labels[0], groups_of(work.store, work.split.train)), Data(validation, labels[1])
 
 
 def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
     """Return the group where it stands."""
     scopes = _scopes(work, task)
     halving = Halving(task.candidates, RUNGS if work.settings.halving else ())
-    group = Group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, work.target, halving)
+    group = work.group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, work.target, halving)
     if task.checkpoint is not None:
         restore(group, task.checkpoint)
     return group

@@ -42,11 +42,11 @@ class Codec(Protocol):
 
     def decode(
         self,
-        parts: Mapping[str, np.ndarray],
+        parts: Mapping[str, Tensor],
         dtype: torch.dtype,
         channel_scale: Float[Tensor, " width"] | None = None,
     ) -> Float[Tensor, "row token width"]:
-        """Return the tokens of a batch in the floating type asked for."""
+        """Return the tokens of a batch in the floating type asked for, on the device where the parts are."""
         ...
 
 

@@ -34,9 +34,9 @@ class BFloat16:
 
     def decode(
         self,
-        parts: Mapping[str, np.ndarray],
+        parts: Mapping[str, Tensor],
         dtype: torch.dtype,
         channel_scale: Float[Tensor, " width"] | None = None,
     ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
-        return torch.from_numpy(parts["values"]).view(torch.bfloat16).to(dtype)
+        return parts["values"].view(torch.bfloat16).to(dtype)

@@ -37,9 +37,9 @@ class Float16:
 
     def decode(
         self,
-        parts: Mapping[str, np.ndarray],
+        parts: Mapping[str, Tensor],
         dtype: torch.dtype,
         channel_scale: Float[Tensor, " width"] | None = None,
     ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
-        return torch.from_numpy(parts["values"]).to(dtype)
+        return parts["values"].to(dtype)

@@ -53,17 +53,17 @@ class Int4:
 
     def decode(
         self,
-        parts: Mapping[str, np.ndarray],
+        parts: Mapping[str, Tensor],
         dtype: torch.dtype,
         channel_scale: Float[Tensor, " width"] | None = None,
     ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
-        packed = torch.from_numpy(parts["values"])
+        packed = parts["values"]
         values = torch.stack([packed & 15, packed >> 4], -1).flatten(-2).to(torch.int8) - 8
-        scale = torch.from_numpy(parts["scale"]).float()
-        width = len(_given(channel_scale))
-        tokens = (values.unflatten(-1, (-1, GROUP)).float() * scale[..., None]).flatten(-2)[..., :width]
-        return tokens.mul_(_given(channel_scale)).to(dtype)
+        scale = parts["scale"].float()
+        channels = _given(channel_scale).to(packed.device)
+        tokens = (values.unflatten(-1, (-1, GROUP)).float() * scale[..., None]).flatten(-2)[..., : len(channels)]
+        return tokens.mul_(channels).to(dtype)
 
 
 def measure_channel_scale(tokens: Float[Tensor, "row token width"]) -> Float[Tensor, " width"]:

@@ -45,13 +45,13 @@ class Int8:
 
     def decode(
         self,
-        parts: Mapping[str, np.ndarray],
+        parts: Mapping[str, Tensor],
         dtype: torch.dtype,
         channel_scale: Float[Tensor, " width"] | None = None,
     ) -> Float[Tensor, "row token width"]:
         """Return the tokens of a batch."""
-        scale = torch.from_numpy(parts["scale"])
-        return torch.from_numpy(parts["values"]).float().mul_(scale[..., None]).to(dtype)
+        scale = parts["scale"]
+        return parts["values"].float().mul_(scale[..., None]).to(dtype)
 
 
 def _quantise(
