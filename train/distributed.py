@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
-from icecore.store import IcecoreError, UsageError, open_store
+from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
 from .ledger import Ledger
@@ -27,7 +27,8 @@ CONNECT_SECONDS = 10
 
 def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[Task], meter: Meter) -> None:
     """Train every task on some worker; returns when all are in the ledger."""
-    given = settings.model_dump(mode="json")
+    extended = settings.extend and _everywhere(settings.extend)
+    given = settings.model_copy(update={"extend": extended}).model_dump(mode="json")
     with _cluster(settings) as client:
         futures: dict[Future, Task] = {}
         for task in tasks:
@@ -44,9 +45,9 @@ def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[
 def train_group(store: str, out: str, settings: dict[str, Any], asked: list[dict[str, Any]]) -> int:
     """Train what is not in the ledger yet, on one thread; return the epochs of single adapters. Runs on a worker."""
     torch.set_num_threads(1)
-    source, parsed = open_store(store), TrainSettings.model_validate(settings)
+    parsed = TrainSettings.model_validate(settings)
     candidates = [Candidate.model_validate(one) for one in asked]
-    _, work = prepare(source, parsed)
+    _, work = prepare(store, parsed)
     ledger = Ledger(out, conditions(work.split, parsed, work.dtype), parsed.halving)
     ended = {result.candidate.adapter_id for known in ledger.outcomes(candidates) for result in known.results}
     pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from icecore.store import Store
+from icecore.store import UsageError, open_store
 
 from .candidate import Candidate
 from .device import resolve_device, resolve_dtype
+from .extend import prepare_extension
 from .memory import num_workers
 from .settings import TrainSettings
 from .split import hold_out
@@ -20,8 +21,13 @@ from .task import feeds_of, tasks_of
 from .work import Work
 
 
-def prepare(source: Store, settings: TrainSettings) -> tuple[list[Candidate], Work]:
+def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], Work]:
     """Settle what a sweep trains and how; UsageError or IcecoreError for what cannot be trained."""
+    if (settings.extend is None) != (settings.classes == "all"):
+        raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
+    if settings.extend is not None:
+        return prepare_extension(store, settings)
+    source = open_store(store)
     source.require_complete()
     candidates = sweep(source, settings)
     device = resolve_device(settings.device)

@@ -10,9 +10,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import torch
 
-from icecore.store import UsageError, open_store
-
-from .extend import extend
 from .group import EpochResult
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
@@ -28,14 +25,9 @@ from .work import Work, conditions
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
     """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost."""
     begin = time.perf_counter()
-    if (settings.extend is None) != (settings.classes == "all"):
-        raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
-    if settings.extend is not None:
-        return extend(store, out, settings, progress)
-    source = open_store(store)
-    candidates, work = prepare(source, settings)
+    candidates, work = prepare(store, settings)
     ledger = Ledger(out, conditions(work.split, settings, work.dtype), settings.halving)
-    with ledger.held(source):
+    with ledger.held(work.store):
         known = ledger.outcomes(candidates)
         ended = {result.candidate.adapter_id for outcome in known for result in outcome.results}
         pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]

@@ -1,5 +1,6 @@
 """What all groups of a sweep share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 
 from icecore.store import Store
 
+from .group import Group
 from .settings import TrainSettings
 from .split import Split
 from .target import Target
@@ -24,6 +26,7 @@ class Work:
     dtype: torch.dtype
     num_workers: int
     memory_bytes: int  # that one group may take
+    group: Callable[..., Group] = Group  # makes one
 
 
 def conditions(split: Split, settings: TrainSettings, dtype: torch.dtype) -> dict[str, Any]:

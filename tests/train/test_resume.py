@@ -1,9 +1,12 @@
 """A sweep that is really killed, anywhere, goes on where it stood and ends as if nothing had happened, to the bit."""
 
 import multiprocessing
+import os
 import random
 import shutil
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +15,7 @@ import torch
 
 from icecore.store import UsageError
 from icecore.train import TrainSettings, train
+from icecore.train.adapters import get_adapter
 from icecore.train.group import Group
 
 from .conftest import FAST, MakeStore
@@ -97,6 +101,88 @@ def test_stopped_after_any_batch_goes_on_from_there(make_store: MakeStore, tmp_p
         train(url, str(tmp_path / "r"), EVERY_BATCH)
     assert len(steps) == 2 * 4 * 3  # two layers, four epochs of three batches: none twice
     assert content(tmp_path / "r") == content(tmp_path / "whole")
+
+
+def dying(owner: type, name: str, calls: int) -> Callable[[], None]:
+    """Return what makes a process kill itself, without any farewell, at the end of the n-th call of a method."""
+
+    def prepare() -> None:
+        original, counted = getattr(owner, name), []
+
+        def last(*given: object) -> object:
+            found = original(*given)
+            counted.append(1)
+            if len(counted) == calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        setattr(owner, name, last)
+
+    return prepare
+
+
+def _train_until(url: str, out: str, settings: TrainSettings, prepare: Callable[[], None]) -> None:
+    prepare()  # of the child alone
+    _train(url, out, settings)
+
+
+def killed_and_resumed(url: str, out: Path, settings: TrainSettings, death: Callable[[], None]) -> Path:
+    process = FORK.Process(target=_train_until, args=(url, str(out), settings, death))
+    process.start()
+    process.join()
+    assert process.exitcode == -9
+    assert run(url, out, settings) == 0
+    return out
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "method", "calls"),
+    [
+        ("vqt", "enter", 1),  # queries are being frozen
+        ("vqt", "enter", 4),  # of two adapters both have chosen their dimensions; what they learn next is lost
+        ("vqt", "penalty", 8),
+        ("head2toe", "enter", 1),
+        ("head2toe", "penalty", 10),
+    ],
+)
+def test_killed_between_phases_ends_the_same(
+    make_store: MakeStore, tmp_path: Path, name: str, method: str, calls: int
+) -> None:
+    url = make_store(planted=1)
+    phased = {"adapters": (name,), "layers": "all", "epochs": 6, "lr": (1e-2, 3e-2), "heads": None}
+    settings = EVERY_BATCH.model_copy(update={**phased, "options": {name: {"keep": [0.4], "lasso": [0.1]}}})
+    assert run(url, tmp_path / "whole", settings) == 0
+    out = killed_and_resumed(url, tmp_path / "killed", settings, dying(get_adapter(name), method, calls))
+    assert content(out) == content(tmp_path / "whole")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("calls", [1, 4, 5])
+def test_an_extension_that_is_killed_ends_the_same(make_store: MakeStore, tmp_path: Path, calls: int) -> None:
+    first = make_store(labels=[row % 2 for row in range(131)], classes=("ant", "bee"), planted=1, name="a.ice")
+    second, base = make_store(planted=1), str(tmp_path / "base")
+    settings = EVERY_BATCH.model_copy(update={"adapters": ("open_inca",), "layers": "1", "batch_size": 8})
+    assert run(first, tmp_path / "base", settings) == 0
+    new = settings.model_copy(update={"extend": base, "classes": "new", "lr": (1e-2, 3e-2), "epochs": 2})
+    assert run(second, tmp_path / "whole", new) == 0
+    steps: list[int] = []
+    original = Group._step
+
+    def counted(self: Group, *others: object) -> object:
+        steps.append(1)
+        return original(self, *others)  # type: ignore[arg-type]
+
+    process_out = tmp_path / "killed"
+    process = FORK.Process(target=_train_until, args=(second, str(process_out), new, dying(Group, "_step", calls)))
+    process.start()
+    process.join()
+    assert process.exitcode == -9
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Group, "_step", counted)
+        train(second, str(process_out), new)
+    assert len(steps) == 2 * 4 - (calls - 1)  # two epochs of four batches: the one that was lost, and those to come
+    assert content(process_out) == content(tmp_path / "whole")
 
 
 def test_a_larger_grid_trains_only_what_is_new(make_store: MakeStore, tmp_path: Path) -> None:
