@@ -15,7 +15,7 @@ class Program(nn.Module):
     def __init__(self, backbone: Backbone, bundle: Bundle) -> None:
         super().__init__()
         self.model = backbone.model
-        self.adapters = nn.ModuleList(bundle.adapters)
+        self.adapters = nn.ModuleList(bundle.stacks)
         self.requires_grad_(False)
         self._backbone = backbone
         self._bundle = bundle

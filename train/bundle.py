@@ -4,8 +4,8 @@ Knows tokens, nothing of images: `icecore.live` brings the backbone and asks for
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .adapter import Adapter, Scope, make_scope
 from .adapters import get_adapter
 from .forward import predictions
 from .run import Run
-from .seen import make_seen
+from .seen import Reads, make_seen
 from .selection import Selected, Selection
 from .target import Target
 from .targets import fitted
@@ -48,10 +48,14 @@ class BundleFacts(Frozen):
 
 @dataclass(frozen=True)
 class Bundle:
-    """Trained adapters with their weights in the vote, ready for tokens."""
+    """Trained adapters with their weights in the vote, ready for tokens.
+
+    Members that are alike are one stack, as in training: `votes` has the weights of each stack's members.
+    """
 
     facts: BundleFacts
-    adapters: tuple[Adapter, ...]
+    stacks: tuple[Adapter, ...]
+    votes: tuple[tuple[float, ...], ...]
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -80,17 +84,23 @@ class Bundle:
 
     def to(self, device: torch.device | str) -> "Bundle":
         """Move to a device."""
-        return Bundle(self.facts, tuple(adapter.to(device) for adapter in self.adapters))
+        return replace(self, stacks=tuple(stack.to(device) for stack in self.stacks))
 
     @torch.no_grad()
     def predict(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
-        """Return the predictions for some rows, from the tokens of `layers`; probabilities of classes."""
-        votes: list[Tensor] = []
-        for adapter, member in zip(self.adapters, self.facts.members, strict=True):
-            mine = {layer: tokens[layer].float() for layer in member.layers}
-            seen = make_seen(mine, self.facts.specs, adapter.scope.eps, adapter.reads)
-            votes.append(predictions([adapter], seen, self.target)[0][0] * member.weight)
-        return torch.stack(votes).sum(0)
+        """Return the predictions for some rows, from the tokens of `layers`; probabilities of classes.
+
+        Members that read the same layers share their normalised tokens, and one product of all queries with them.
+        """
+        found: list[Tensor] = []
+        for layers in dict.fromkeys(stack.scope.layers for stack in self.stacks):
+            mine = [one for one in zip(self.stacks, self.votes, strict=True) if one[0].scope.layers == layers]
+            stacks = [stack for stack, _ in mine]
+            reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
+            seen = make_seen({k: tokens[k].float() for k in layers}, self.facts.specs, stacks[0].scope.eps, reads)
+            for table, (_, vote) in zip(predictions(stacks, seen, self.target), mine, strict=True):
+                found += [one * weight for one, weight in zip(table, vote, strict=True)]
+        return torch.stack(found).sum(0)
 
 
 def load_bundle(path: str) -> Bundle:
@@ -106,19 +116,28 @@ def load_bundle(path: str) -> Bundle:
         raise IcecoreError(f"{path}: cannot be read ({str(error).splitlines()[0]}); run icecore select again") from None
     if facts.format != FORMAT:
         raise IcecoreError(f"{path}: has bundle format {facts.format}, this icecore reads {FORMAT}; select again")
-    return Bundle(facts, tuple(_member(facts, member, tensors) for member in facts.members))
+    alike: dict[str, list[Selected]] = {}
+    for member in facts.members:
+        alike.setdefault(f"{member.adapter} {member.layers} {sorted(member.config.items())}", []).append(member)
+    return Bundle(
+        facts,
+        tuple(_stack(facts, members, tensors) for members in alike.values()),
+        tuple(tuple(member.weight for member in members) for members in alike.values()),
+    )
 
 
-def _member(facts: BundleFacts, member: Selected, tensors: Mapping[str, Tensor]) -> Adapter:
-    family = get_adapter(member.adapter)
+def _stack(facts: BundleFacts, members: Sequence[Selected], tensors: Mapping[str, Tensor]) -> Adapter:
+    first = members[0]
+    family = get_adapter(first.adapter)
     scope = Scope(
-        layers=member.layers,
-        specs={layer: facts.specs[layer] for layer in member.layers},
+        layers=first.layers,
+        specs={layer: facts.specs[layer] for layer in first.layers},
         num_outputs=len(facts.classes),
         backbone=FrozenBackbone(facts.backbone_config, _under(tensors, "frozen")),
     )
-    stacked = {name: tensor[None] for name, tensor in _under(tensors, member.adapter_id).items()}
-    return family(family.Config.model_validate(member.config), scope, stacked)
+    each = [_under(tensors, member.adapter_id) for member in members]
+    stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
+    return family(family.Config.model_validate(first.config), scope, stacked)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

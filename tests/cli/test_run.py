@@ -130,7 +130,10 @@ def test_predict_names_images_in_order_and_reports_the_corrupt_one(
     answer = icecore("predict", trained / "bundle", tmp_path, *(["--json"] if as_json else []))
     assert answer.code == 1
     speed, *rest = answer.err.splitlines()
-    assert re.fullmatch(r"3 images, \d+ a second; adapters [\d.]+ % of the forward", speed)
+    assert re.fullmatch(
+        r"3 images, \d+ a second; backbone [\d.]+ s, then \d+ adapters? [\d.]+ s, [\d.]+ % of the backbone's time",
+        speed,
+    )
     assert rest == ["1 of 3 images could not be read"]
     lines = answer.out.splitlines()
     assert [f"{number}.png" in line for number, line in enumerate(lines)] == [True, True, True]

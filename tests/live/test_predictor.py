@@ -2,6 +2,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import torch
 
 from icecore.live import Predictor
 from icecore.store import IdentityError, UsageError
+from icecore.train import SelectSettings, TrainSettings, load_bundle, select, train
 
 # What storing tokens costs: float32 keeps what the backbone gave, float16 and bfloat16 round it, int8 more so.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3}
@@ -110,6 +112,23 @@ def test_several_bundles_share_one_forward_pass(make_trained, digits, monkeypatc
         mine = [one for one in together if one.bundle == path]
         assert [one.label for one in mine] == [one.label for one in alone[place]]
         assert [one.probability for one in mine] == pytest.approx([one.probability for one in alone[place]], abs=1e-5)
+
+
+def test_members_that_are_alike_are_one_stack_and_vote_as_they_would_alone(make_trained, tmp_path: Path) -> None:
+    grid = {"adapters": ("inca",), "layers": "4", "lr": (1e-2, 3e-3), "weight_decay": (0.01, 0.1), "epochs": 2}
+    train(make_trained().store, str(tmp_path), TrainSettings.model_validate(grid))
+    select(str(tmp_path), SelectSettings(selector="average"))
+    bundle = load_bundle(f"{tmp_path}/bundle")
+    assert len(bundle.stacks) == 1 < len(bundle.facts.members)
+    spec = bundle.facts.specs[bundle.layers[0]]
+    tokens = {layer: torch.randn(3, spec.num_tokens, spec.width) for layer in bundle.layers}
+    alone = torch.zeros(3, len(bundle.classes))
+    for stack, votes in zip(bundle.stacks, bundle.votes, strict=True):
+        for place, weight in enumerate(votes):
+            single = replace(bundle, stacks=(stack.subset([place]),), votes=((1.0,),))
+            alone += weight * single.predict(tokens)
+    assert sum(map(len, bundle.votes)) == len(bundle.facts.members)
+    torch.testing.assert_close(bundle.predict(tokens), alone, atol=1e-6, rtol=0)
 
 
 def test_bundles_of_other_backbones_are_refused(make_trained, digits, tmp_path: Path) -> None:
