@@ -17,6 +17,7 @@ from synthetic import write_store
 
 from icecore.store import Store
 from icecore.train.feed import StoreFeed
+from icecore.train.seen import Reads
 from icecore.train.order import make_order, window_rows
 from icecore.train.window import read_ahead
 
@@ -53,7 +54,7 @@ def plain(folder: Path) -> float:
 
 def feed_of(store: Store) -> StoreFeed:
     """Return how training reads the layer."""
-    reads, device = frozenset({"attention"}), torch.device("cpu")
+    reads, device = frozenset[Reads]({"attention"}), torch.device("cpu")
     return StoreFeed(store, store.rows("train"), (0,), reads, 1e-6, device, torch.bfloat16)
 
 
@@ -96,7 +97,8 @@ def run(options: argparse.Namespace) -> list[Figure]:
             return plain(folder / "plain")
 
         a_cold, b_cold = alternate(cold_store, cold_plain, rounds)
-        shuffled(feed, 1), plain(folder / "plain")
+        shuffled(feed, 1)
+        plain(folder / "plain")
         a, b = alternate(lambda: shuffled(feed, 2), lambda: plain(folder / "plain"), 2 * rounds - 1)
         seen = ready(feed)
     return [

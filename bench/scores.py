@@ -47,7 +47,7 @@ def agreement(what: str, by_layer: dict[int, float], table: Iterable[TableRow]) 
     figures: list[Figure] = []
     for family in FAMILIES:
         rows = [row for row in table if row.adapter == family]
-        tau = kendalltau([by_layer[row.layer] for row in rows], [row.test_top1 for row in rows]).statistic
+        tau = kendalltau([by_layer[row.layer] for row in rows], [row.test_score for row in rows])[0]
         figures.append(Figure(f"{what}, tau with {family}", tau))
     ranked = sorted(by_layer, key=lambda layer: (-by_layer[layer], layer))
     whole = _selected(table, ranked)
@@ -60,7 +60,7 @@ def _selected(table: Iterable[TableRow], layers: Iterable[int]) -> float:
     """Return the test accuracy of the best adapter by validation among some layers."""
     there = set(layers)
     rows = [row for row in table if row.layer in there]
-    return min(rows, key=lambda row: (-row.validation_top1, row.validation_nll)).test_top1 or 0.0
+    return min(rows, key=lambda row: (-row.validation_score, row.validation_loss)).test_score or 0.0
 
 
 def run(options: argparse.Namespace) -> list[Figure]:
