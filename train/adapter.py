@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, StoreSpec
@@ -19,6 +19,7 @@ from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store
 from .frozen_block import FrozenBlock
 from .noise import Noise
 from .seen import Reads, Seen
+from .target import Labels, Target
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Adapter(nn.Module):
     Config: ClassVar[type[Frozen]]
     reads: ClassVar[frozenset[Reads]]
     untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
+    closed_form: ClassVar[bool] = False  # solved from all rows at once, in one epoch, and trained by no gradient
+    adds_up: ClassVar[bool] = False  # of its layers it needs the sum alone
     noise: Noise | None = None  # of the training step that is under way; None outside of training
 
     def __init__(self, config: Frozen, scope: Scope, tensors: dict[str, Tensor]) -> None:
@@ -155,6 +158,23 @@ class Adapter(nn.Module):
     def penalty(self) -> Float[Tensor, " adapter"] | None:
         """Return what is added to each adapter's loss in training; None adds nothing."""
         return None
+
+    def regressors(self, seen: Seen) -> Float[Tensor, "row feature"]:
+        """Return what a family in closed form needs of a batch."""
+        raise NotImplementedError
+
+    def solve(
+        self,
+        regressors: Float[Tensor, "row feature"],
+        labels: Labels,
+        groups: Int64[Tensor, " row"],
+        target: Target,
+    ) -> float:
+        """Set the parameters of a stack of one from all rows; return its loss on rows that it had not seen.
+
+        Rows of one group are not to be judged by each other. NaN where there is no solution.
+        """
+        raise NotImplementedError
 
     def drop(
         self, values: Float[Tensor, "adapter *shape"], rate: float | None = None

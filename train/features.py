@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-CONSTANT = 1e-6  # a column's standard deviation against its size, under which it is rounding and no signal
+from .standard import Standard
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,4 @@ class FeatureFitter:
         """Return what was gathered, standardised: mean zero and variance one; columns that never vary are left out."""
         features, labels, groups = (torch.cat(parts) for parts in zip(*self._batches, strict=True))
         values = features.double()
-        deviation = values.std(0, correction=0)
-        varies = deviation > CONSTANT * values.abs().amax(0)
-        standardised = (values - values.mean(0))[:, varies] / deviation[varies]
-        return Features(standardised, labels.unique(return_inverse=True)[1], groups)
+        return Features(Standard.of(values)(values), labels.unique(return_inverse=True)[1], groups)

@@ -16,13 +16,15 @@ from torch import Tensor
 from .adapter import Adapter, Scope
 from .adapters import get_adapter
 from .candidate import Candidate
-from .feed import BLOCK_ROWS, Feed
+from .closed_form import solve
+from .data import Data
+from .feed import BLOCK_ROWS
 from .forward import forward, predictions
 from .halving import Halving
 from .order import Order
 from .seen import Seen
-from .stack import Stack, gradients_of, start
-from .target import Emphasis, Labels, Scores, Target, emphasis_of
+from .stack import Stack, gradients_of, start, tensors_of
+from .target import Emphasis, Scores, Target, emphasis_of
 
 OK = "ok"
 
@@ -39,14 +41,6 @@ class EpochResult:
     seconds: float
     num_parameters: int
     status: str
-
-
-@dataclass(frozen=True)
-class Data:
-    """The rows of some layers, with their labels."""
-
-    feed: Feed
-    labels: Labels
 
 
 class Group:
@@ -69,16 +63,22 @@ class Group:
         self._scopes = scopes
         self.results: list[EpochResult] = []
         self.trained: dict[str, dict[str, Tensor]] = {}
-        self.stacks = [self.fresh(alike) for alike in _alike(candidates)]
+        solved = [get_adapter(candidate.adapter).closed_form for candidate in candidates]
+        self._closed_form = [one for one, is_solved in zip(candidates, solved, strict=True) if is_solved]
+        moved = [one for one, is_solved in zip(candidates, solved, strict=True) if not is_solved]
+        self.stacks = [self.fresh(alike) for alike in _alike(moved)]
         self.begin_epoch(1)
 
     def fresh(self, candidates: list[Candidate]) -> Stack:
         """Return a stack of candidates that are alike, as it is before its first step."""
-        scope, device = self._scopes(candidates[0]), self._train.labels.device
+        emphasis = self._emphasis(candidates, self._scopes(candidates[0]).num_outputs)
+        return start(candidates, self._drawn(candidates), emphasis)
+
+    def _drawn(self, candidates: list[Candidate]) -> Adapter:
         family = get_adapter(candidates[0].adapter)
         config = family.Config.model_validate(candidates[0].config)
-        adapter = family.start(config, scope, [candidate.init_seed for candidate in candidates]).to(device)
-        return start(candidates, adapter, self._emphasis(candidates, scope.num_outputs))
+        seeds = [candidate.init_seed for candidate in candidates]
+        return family.start(config, self._scopes(candidates[0]), seeds).to(self._train.labels.device)
 
     def _emphasis(self, candidates: list[Candidate], num_outputs: int) -> Emphasis:
         recipes, labels = [candidate.recipe for candidate in candidates], self._train.labels
@@ -96,10 +96,28 @@ class Group:
 
     def run(self, order: Order, progress: Callable[[int], None], after_batch: Callable[[], None] | None = None) -> None:
         """Train all to their end; `progress` hears how many adapters each epoch had."""
+        pending = [candidate for candidate in self._closed_form if candidate.adapter_id not in self.trained]
+        if pending:
+            self._solve(pending, order.num_views)
+            progress(len(pending))
         while self.stacks:
             num_adapters = sum(len(stack.candidates) for stack in self.stacks)
             self._run_epoch(order, num_adapters, after_batch or (lambda: None))
             progress(num_adapters)
+
+    def _solve(self, candidates: Sequence[Candidate], num_views: int) -> None:
+        """Solve what has a closed form, from one walk through the train rows in all their views."""
+        begin = time.perf_counter()
+        adapters = [self._drawn([candidate]) for candidate in candidates]
+        losses = solve(adapters, self._train, num_views, self._target)
+        measured = [scores for (scores,) in evaluate(adapters, self._validation, self._target)]
+        seconds = (time.perf_counter() - begin) / len(candidates)
+        for candidate, adapter, loss, scores in zip(candidates, adapters, losses, measured, strict=True):
+            status = _status(loss, scores.loss, 1)
+            figures = (loss, scores.score, scores.loss, seconds, adapter.num_parameters, status)
+            self.results.append(EpochResult(candidate, 1, *figures))
+            if status == OK:
+                self.trained[candidate.adapter_id] = tensors_of(adapter, 0)
 
     def _run_epoch(self, order: Order, num_adapters: int, after_batch: Callable[[], None]) -> None:
         begin, epoch = time.perf_counter(), self.epoch

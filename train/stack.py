@@ -68,7 +68,7 @@ class Stack:
 
     def tensors(self, index: int) -> dict[str, Tensor]:
         """Return a copy of the tensors of one adapter."""
-        return {name: tensor[index].detach().cpu().clone() for name, tensor in self.adapter.tensors().items()}
+        return tensors_of(self.adapter, index)
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that its next step depends on: the tensors themselves, to read or to write into."""
@@ -76,6 +76,11 @@ class Stack:
         kinds = {"parameter": [parameter.detach() for parameter in self.parameters], **self.optimizer.moments}
         untrained = {f"untrained/{name}": tensor for name, tensor in self.adapter.named_buffers()}
         return untrained | {f"{kind}/{names[place]}": one for kind, of in kinds.items() for place, one in enumerate(of)}
+
+
+def tensors_of(stack: Adapter, index: int) -> dict[str, Tensor]:
+    """Return a copy of the tensors of one adapter."""
+    return {name: tensor[index].detach().cpu().clone() for name, tensor in stack.tensors().items()}
 
 
 def start(candidates: Sequence[Candidate], adapter: Adapter, emphasis: Emphasis) -> Stack:

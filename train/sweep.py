@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from icecore.store import Frozen, LayerSpec, Store, UsageError
+from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name
 
 from .adapter import Adapter, Scope, make_scope
 from .adapters import get_adapter
@@ -14,6 +14,7 @@ from .candidate import Candidate, Recipe
 from .score import top_layers
 from .settings import TrainSettings
 
+SOLVED: dict[str, object] = {"lr": 0.0, "weight_decay": 0.0, "epochs": 1}  # the recipe of a family in closed form
 RECIPE_AXES = ("lr", "weight_decay", "epochs", "label_smoothing", "dropout", "class_weights")
 
 
@@ -34,7 +35,7 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
 
 
 def parse_layers(text: str, store: Store) -> tuple[int, ...]:
-    """Read `all`, `top:5` by score, or numbers and ranges such as `0,3,6-12`, among the layers that a store has."""
+    """Read `all`, `top:5` by score, or `sum`, numbers and ranges such as `0,3,6-12`, among what a store has."""
     if text == "all":
         return store.layers
     kind, _, count = text.partition(":")
@@ -42,14 +43,17 @@ def parse_layers(text: str, store: Store) -> tuple[int, ...]:
         return top_layers(store, int(count))
     chosen: set[int] = set()
     for part in text.split(","):
+        if part.strip() == "sum":
+            chosen.add(SUM)
+            continue
         low, _, high = part.strip().partition("-")
         if not low.isdecimal() or (high and not high.isdecimal()):
-            raise UsageError(f"layers {text!r}: expected all, or numbers and ranges such as 0,3,6-12, or top:5")
+            raise UsageError(f"layers {text!r}: expected all, sum, numbers and ranges such as 0,3,6-12, or top:5")
         chosen |= set(range(int(low), int(high or low) + 1))
     missing = sorted(chosen - set(store.layers))
     if missing or not chosen:
-        names = ", ".join(map(str, store.layers))
-        raise UsageError(f"layers {text!r}: {missing} not in the store, which has {names}; extract with --layers")
+        lacking, names = (", ".join(map(layer_name, some)) for some in (missing, store.layers))
+        raise UsageError(f"layers {text!r}: {lacking} not in the store, which has {names}; extract with --layers")
     return tuple(sorted(chosen))
 
 
@@ -59,9 +63,13 @@ def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSett
     recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
         "epochs": (settings.epochs,)
     }
+    recipe = {axis: (value,) for axis, value in SOLVED.items()} if family.closed_form else recipe
     asked = {axis: values for axis, values in shared.items() if axis in family.Config.model_fields} | recipe
     axes = {**Adapter.axes(spec), **family.axes(spec)} | {axis: values for axis, values in asked.items() if values}
-    axes |= {axis: tuple(values) for axis, values in settings.options.get(name, {}).items()}
+    own = settings.options.get(name, {})
+    if family.closed_form and (moot := sorted(set(own) & set(RECIPE_AXES))):
+        raise UsageError(f"options {moot} of adapter {name!r}: it is solved in closed form, which has no such")
+    axes |= {axis: tuple(values) for axis, values in own.items()}
     for point in itertools.product(*axes.values()):
         yield dict(zip(axes, point, strict=True))
 
@@ -76,21 +84,32 @@ def _candidates(
     """Yield the candidates of one point of the grid: one for each span of layers and seed."""
     family = get_adapter(name)
     config, recipe = _validated(family, name, values, settings)
-    for span in family.spans(config, layers):
+    for span in _spans(family, config, layers):
         settled = family.settle(config, scopes(span))
         refusal = family.refuse(settled, scopes(span))
         if refusal:
-            raise UsageError(f"adapter {name!r} at layer {max(span)}: {refusal}")
-        for seed in range(settings.seeds):
+            raise UsageError(f"adapter {name!r} at layer {layer_name(max(span))}: {refusal}")
+        for seed in range(1 if family.closed_form else settings.seeds):
             seeded = recipe.model_copy(update={"seed": seed})
             yield Candidate(adapter=name, layers=span, config=settled.model_dump(mode="json"), recipe=seeded)
+
+
+def _spans(family: type[Adapter], config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Let a family part the layers; their sum is for those that add them up, and for all where there is nothing else."""
+    single = tuple(layer for layer in layers if layer != SUM)
+    if len(single) < len(layers) and (family.adds_up or not single):
+        return [(SUM,)]
+    return family.spans(config, single)
 
 
 def _validated(
     family: type[Adapter], name: str, values: Mapping[str, object], settings: TrainSettings
 ) -> tuple[Frozen, Recipe]:
     config = {key: value for key, value in values.items() if key not in RECIPE_AXES}
-    recipe = {key: values[key] for key in RECIPE_AXES} | {"batch_size": settings.batch_size, "clip": settings.clip}
+    recipe = {key: values[key] for key in RECIPE_AXES if key in values} | {
+        "batch_size": settings.batch_size,
+        "clip": settings.clip,
+    }
     try:
         return family.Config.model_validate(config), Recipe.model_validate(recipe)
     except ValidationError as error:

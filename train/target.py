@@ -70,6 +70,10 @@ class Target(Frozen):
         """Return the mean loss of each adapter."""
 
     @abstractmethod
+    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+        """Return the numbers that least squares regresses on."""
+
+    @abstractmethod
     def predictions(self, outputs: Outputs) -> Outputs:
         """Return what is kept of outputs: probabilities, or the numbers themselves."""
 

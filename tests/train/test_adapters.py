@@ -18,6 +18,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("linear", {}),
     ("linear", {"pooling": "cls+mean", "norm": "none"}),
     ("linear", {"pooling": "cls+mean", "num_layers": 2}),
+    ("ridge", {"pooling": "mean"}),
     ("inca", {"num_heads": 4}),
     ("inca", {"num_heads": 2, "tokens": "patches"}),
     ("inca", {"num_queries": 3, "num_heads": 2, "input_affine": True}),

@@ -14,8 +14,9 @@ from torch import Tensor
 from icecore.store import Identity, Sample, StoreSpec, dataset_sha256, open_store, open_writer
 from icecore.train.adapters import get_adapter
 from icecore.train.candidate import Candidate, Recipe
+from icecore.train.data import Data
 from icecore.train.feed import Feed, StoreFeed
-from icecore.train.group import Data, Group
+from icecore.train.group import Group
 from icecore.train.halving import Halving
 from icecore.train.order import Order
 from icecore.train.seen import Reads, Seen, make_seen

@@ -15,11 +15,11 @@ from torch import Tensor
 from icecore.store import IcecoreError, IncompleteError, LayerReader, UsageError, open_store
 from icecore.train import ScoreSettings, score, train
 from icecore.train.features import FeatureFitter, Features
+from icecore.train.least_squares import PENALTIES, LeastSquares
 from icecore.train.score import top_layers
 from icecore.train.scores import SCORES
 from icecore.train.scores.gbc import NARROWEST
 from icecore.train.scores.nleep import REGULARISATION
-from icecore.train.scores.ridge import PENALTIES, held_out
 
 from .conftest import FAST, LAYERS, MakeStore
 
@@ -46,6 +46,10 @@ def drawn(num_rows: int, width: int, signal: float = 1.0, num_classes: int = 3, 
     )
 
 
+def squares(features: Features) -> LeastSquares:
+    return LeastSquares(*features.factors, features.targets, features.groups)
+
+
 @pytest.mark.parametrize(("num_rows", "width"), SHAPES)
 @pytest.mark.parametrize("penalty", [1e-3, 1.0, 30.0])
 def test_ridge_says_what_explicit_refits_without_the_group_say(num_rows: int, width: int, penalty: float) -> None:
@@ -57,12 +61,13 @@ def test_ridge_says_what_explicit_refits_without_the_group_say(num_rows: int, wi
     for group in features.groups.unique():
         out, rest = features.groups == group, columns[features.groups != group]
         weights = torch.linalg.solve(rest.T @ rest + penalties, rest.T @ features.targets[features.groups != group])
-        torch.testing.assert_close(held_out(features, penalty)[out], columns[out] @ weights, atol=1e-8, rtol=1e-6)
+        found = squares(features).held_out(penalty)[out]
+        torch.testing.assert_close(found, columns[out] @ weights, atol=1e-8, rtol=1e-6)
 
 
 def test_ridge_is_the_accuracy_at_the_penalty_of_least_error() -> None:
     features = drawn(60, 8)
-    tables = [held_out(features, penalty) for penalty in PENALTIES]
+    tables = [squares(features).held_out(penalty) for penalty in PENALTIES]
     best = tables[int(np.argmin([float((table - features.targets).square().sum()) for table in tables]))]
     assert SCORES["ridge"](features) == float((best.argmax(1) == features.labels).double().mean())
 

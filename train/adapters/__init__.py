@@ -12,12 +12,14 @@ from .losa import LoSA
 from .lst import LST
 from .mist import MIST
 from .open_inca import OpenInCA
+from .ridge import Ridge
 from .synqt import SynQT
 from .vqt import VQT
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "linear": Linear,
     "inca": InCA,
+    "ridge": Ridge,
     "losa": LoSA,
     "lst": LST,
     "mist": MIST,

@@ -51,6 +51,10 @@ class Multilabel(Target):
         each = binary_cross_entropy_with_logits(outputs, wanted, reduction="none", pos_weight=positive)
         return each.mean((1, 2))
 
+    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+        """Return the labels."""
+        return labels.float()
+
     def predictions(self, outputs: Outputs) -> Outputs:
         """Return the probability of every class."""
         return torch.sigmoid(outputs)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
 from icecore.store import Store
 
@@ -54,6 +54,10 @@ class OneClass(Target):
             return each.mean(1)
         weights = emphasis.weights[:, labels]
         return (each * weights).sum(1) / weights.sum(1)
+
+    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+        """Return one-hot classes."""
+        return one_hot(labels, num_outputs).float()
 
     def predictions(self, outputs: Outputs) -> Outputs:
         """Return probabilities."""

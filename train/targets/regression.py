@@ -51,15 +51,19 @@ class Regression(Target):
         """Return the mean squared error over rows and outputs, in units of variance."""
         if emphasis.smoothing is not None:
             raise UsageError("label smoothing: the target is regression, which has no classes; use 0")
-        shift, scale = self._unit(outputs)
-        return (outputs - (labels.to(outputs) - shift) / scale).square().mean((1, 2))
+        return (outputs - self.aims(labels.to(outputs), outputs.shape[2])).square().mean((1, 2))
+
+    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+        """Return the labels in units of deviation."""
+        shift, scale = self._unit(labels)
+        return (labels - shift) / scale
 
     def predictions(self, outputs: Outputs) -> Outputs:
         """Return the numbers in the unit of the data set."""
         shift, scale = self._unit(outputs)
         return outputs * scale + shift
 
-    def _unit(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+    def _unit(self, outputs: Float[Tensor, "*axes outputs"]) -> tuple[Tensor, Tensor]:
         return outputs.new_tensor(self.shift or (0.0,)), outputs.new_tensor(self.scale or (1.0,))
 
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
