@@ -17,8 +17,8 @@ from synthetic import write_store
 
 from icecore.store import Store
 from icecore.train.feed import StoreFeed
-from icecore.train.seen import Reads
 from icecore.train.order import make_order, window_rows
+from icecore.train.seen import Reads
 from icecore.train.window import read_ahead
 
 BATCH = 64

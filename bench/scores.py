@@ -47,8 +47,8 @@ def agreement(what: str, by_layer: dict[int, float], table: Iterable[TableRow]) 
     figures: list[Figure] = []
     for family in FAMILIES:
         rows = [row for row in table if row.adapter == family]
-        tau = kendalltau([by_layer[row.layer] for row in rows], [row.test_score for row in rows])[0]
-        figures.append(Figure(f"{what}, tau with {family}", tau))
+        tau, _ = kendalltau([by_layer[row.layer] for row in rows], [row.test_score for row in rows])
+        figures.append(Figure(f"{what}, tau with {family}", float(tau)))
     ranked = sorted(by_layer, key=lambda layer: (-by_layer[layer], layer))
     whole = _selected(table, ranked)
     for count in TOP:
