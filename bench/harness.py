@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from icecore.extract import ExtractSettings, extract
 
 SHARED = Path(os.environ.get("ICECORE_SHARED", Path(__file__).parents[2] / "shared"))
@@ -87,6 +89,8 @@ def main(run: Run, doc: str | None, more: Callable[[argparse.ArgumentParser], ob
         more(known)
     options = known.parse_args()
     figures = run(options)
+    if options.device.startswith("cuda"):
+        figures.insert(0, Figure("peak of the GPU's memory, MB", torch.cuda.max_memory_allocated() / 1e6))
     for figure in figures:
         print(figure)
     if options.json:

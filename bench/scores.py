@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from harness import SOURCES, Figure, main, scratch, store_of
 from scipy.stats import kendalltau
 
@@ -47,8 +48,8 @@ def agreement(what: str, by_layer: dict[int, float], table: Iterable[TableRow]) 
     figures: list[Figure] = []
     for family in FAMILIES:
         rows = [row for row in table if row.adapter == family]
-        tau, _ = kendalltau([by_layer[row.layer] for row in rows], [row.test_score for row in rows])
-        figures.append(Figure(f"{what}, tau with {family}", float(tau)))
+        found = kendalltau([by_layer[row.layer] for row in rows], [row.test_score for row in rows])
+        figures.append(Figure(f"{what}, tau with {family}", float(np.asarray(found)[0])))
     ranked = sorted(by_layer, key=lambda layer: (-by_layer[layer], layer))
     whole = _selected(table, ranked)
     for count in TOP:

@@ -54,9 +54,18 @@ def run(options: argparse.Namespace) -> list[Figure]:
         Figure(f"seconds of one pass over {num_rows} images", least["pass"]),
         Figure("seconds of the sweep, halving off", least["off"]),
         Figure("seconds of the sweep, halving on", least["on"]),
+        Figure(
+            "images a second, each once an epoch of an adapter, halving off",
+            _num_seen(options, num_rows) / least["off"],
+        ),
         Figure("halving off: sweep / pass", least["off"] / least["pass"], "<= 2.0"),
         Figure("halving on: sweep / pass", least["on"] / least["pass"], "<= 0.6"),
     ]
+
+
+def _num_seen(options: argparse.Namespace, num_rows: int) -> int:
+    settings, num_layers = settings_of(options, False), 2 if options.quick else 13
+    return num_rows * num_layers * len(LR) * len(WEIGHT_DECAY) * settings.epochs
 
 
 def _train(options: argparse.Namespace, store: str, out: Path, halving: bool) -> float:
