@@ -21,7 +21,9 @@ def extract(
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, where not from the hub.")] = None,
     img_size: Annotated[int | None, typer.Option(metavar="N", help="Pixels a side, where not as trained.")] = None,
     crop_pct: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the side kept; 1: all.")] = None,
-    layers: Annotated[str | None, typer.Option(metavar="all|0,3,6-12", help="The layers to keep.")] = None,
+    layers: Annotated[
+        str | None, typer.Option(metavar="all|0,3,6-12|sum", help="The layers to keep, or their sum.")
+    ] = None,
     tokens: Annotated[str | None, typer.Option(metavar="all|cls|pool:K", help="The tokens to keep.")] = None,
     dtype: Annotated[
         str | None, typer.Option(metavar="NAME", help="int8, float16, bfloat16, float32: on disk.")

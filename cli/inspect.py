@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .terminal import print_facts, print_json
-from .wording import size
+from .wording import layers_in_words, size
 
 if TYPE_CHECKING:
     from icecore.store import Store
@@ -29,6 +29,8 @@ def inspect(
 
 
 def _facts(store: "Store") -> dict[str, Any]:
+    from icecore.store import SUM
+
     specs, config = store.spec.layers, store.backbone_config()
     spec = specs[store.layers[-1]]
     return {
@@ -37,6 +39,7 @@ def _facts(store: "Store") -> dict[str, Any]:
         "weights_sha256": store.identity.weights_sha256,
         "source": store.spec.source,
         "layers": list(store.layers),
+        "sum": SUM in store.layers,
         "tokens": spec.num_tokens,
         "width": spec.width,
         "shapes": {layer: specs[layer].model_dump() for layer in store.layers},
@@ -97,4 +100,4 @@ def _ranges(numbers: tuple[int, ...]) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else layers_in_words(run) for run in runs)

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from .terminal import print_facts, print_json
-from .wording import duration, size
+from .wording import duration, layers_in_words, size
 
 if TYPE_CHECKING:
     from icecore.extract import Preflight
@@ -20,7 +20,7 @@ def print_preflight(cost: "Preflight", as_json: bool) -> None:
     print_facts(
         [
             ("rows", str(cost.num_rows)),
-            *((f"layer {layer}", size(num_bytes)) for layer, num_bytes in cost.layer_bytes.items()),
+            *((f"layer {layers_in_words([layer])}", size(num_bytes)) for layer, num_bytes in cost.layer_bytes.items()),
             ("total", f"{size(cost.total_bytes)}  ({size(cost.missing_bytes)} still to write)"),
             ("free", room + verdict),
             ("time", f"about {duration(cost.estimated_seconds)}  ({cost.rows_per_second:.0f} rows/s)"),

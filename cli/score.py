@@ -7,6 +7,7 @@ import typer
 
 from .settings import settings_of
 from .terminal import notes, print_json, print_line, print_table
+from .wording import layers_in_words
 
 if TYPE_CHECKING:
     from icecore.train import LayerScore
@@ -49,7 +50,7 @@ def _print(found: Sequence["LayerScore"]) -> None:
     layers = list(dict.fromkeys(one.layer for one in found))
     rows = [
         [
-            str(layer),
+            layers_in_words([layer]),
             *(f"{column[layer]:.4g}{' *' if best[name] == layer else '  '}" for name, column in columns.items()),
         ]
         for layer in layers

@@ -19,7 +19,9 @@ def train(
     store: Annotated[str, typer.Argument(metavar="STORE", help="A complete store: a path or any fsspec URL.")],
     out: Annotated[str, typer.Option(metavar="RUN", help="The folder of results to make.")],
     adapters: Annotated[str | None, typer.Option(metavar="A,B", help="Adapter families.")] = None,
-    layers: Annotated[str | None, typer.Option(metavar="0,3,6-12", help="all, numbers, or top:5 by score.")] = None,
+    layers: Annotated[
+        str | None, typer.Option(metavar="0,3,6-12", help="all, numbers, sum, or top:5 by score.")
+    ] = None,
     lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates, where not the families' own.")] = None,
     weight_decay: Annotated[str | None, typer.Option(metavar="X,Y", help="Weight decays, the same.")] = None,
     queries: Annotated[str | None, typer.Option(metavar="M,N", help="Numbers of learned queries.")] = None,

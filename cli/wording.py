@@ -67,6 +67,8 @@ def trained(cost: Mapping[str, Any]) -> str:
 
 
 def layers_in_words(layers: Sequence[int]) -> str:
-    """Write which layers are read: 5, 0–12, or 2, 4, 6."""
+    """Write which layers are read: 5, 0–12, or 2, 4, 6, or the sum of all."""
+    from icecore.store import layer_name
+
     is_run = len(layers) > 2 and list(layers) == list(range(min(layers), max(layers) + 1))
-    return f"{layers[0]}–{layers[-1]}" if is_run else ", ".join(map(str, layers))
+    return f"{layers[0]}–{layers[-1]}" if is_run else ", ".join(map(layer_name, layers))

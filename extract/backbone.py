@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from icecore.store import FrozenBackbone, LayerSpec, UsageError
+from icecore.store import SUM, FrozenBackbone, LayerSpec, UsageError
 
 from .backbone_blocks import Blocks, Images, Tokens, is_plain
 from .backbone_config import blocks_config, frozen_tensors
@@ -20,7 +20,7 @@ class Backbone:
     """A timm model in eval mode without its classifier; made by `load_backbone`.
 
     The layers of a plain vision transformer are those of `Blocks`, of any other model those of `Maps`. All tokens, the
-    prefix tokens first, in the compute type; never through a final norm.
+    prefix tokens first, in the compute type; never through a final norm. Their sum, SUM, is added up in float32.
     """
 
     def __init__(
@@ -57,10 +57,19 @@ class Backbone:
         return str(self.dtype).removeprefix("torch.")
 
     def layer_spec(self, layer: int) -> LayerSpec:
-        """Return the shape of one layer."""
+        """Return the shape of one layer, or of the sum of all."""
+        if layer == SUM:
+            return self._summand_spec()
         if not 0 <= layer <= self.num_layers:
             raise UsageError(f"layer {layer}: {self.name} has layers 0 to {self.num_layers}")
         return self._layers.specs[layer]
+
+    def _summand_spec(self) -> LayerSpec:
+        shapes = sorted({(spec.num_tokens, spec.width) for spec in self._layers.specs[1:]})
+        if len(shapes) != 1:
+            found = ", ".join(f"{num_tokens} x {width}" for num_tokens, width in shapes)
+            raise UsageError(f"layers 'sum': the layers of {self.name} differ in tokens x width ({found or 'none'})")
+        return self._layers.specs[-1]
 
     def frozen(self) -> FrozenBackbone:
         """Return the blocks in the compute type, as they run, and the final norm as loaded, whatever was cut since."""
@@ -81,8 +90,12 @@ class Backbone:
                 raise UsageError(
                     f"{self.name}: layer {layer} has tokens {tuple(tokens[layer].shape)}, expected {shape}"
                 )
-        return {layer: tokens[layer] for layer in layers}
+        return tokens
 
     def tokens(self, images: Images, layers: Sequence[int]) -> dict[int, Tokens]:
         """Return what `forward` does, unchecked, and with gradients where they are on."""
-        return self._layers.read(images.to(self.device, self.dtype), layers)
+        summands = range(1, self.num_layers + 1) if SUM in layers else ()
+        tokens = self._layers.read(images.to(self.device, self.dtype), {*layers, *summands} - {SUM})
+        if SUM in layers:
+            tokens[SUM] = torch.stack([tokens[layer].float() for layer in summands]).sum(0)
+        return {layer: tokens[layer] for layer in layers}

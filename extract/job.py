@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -44,8 +45,7 @@ class Job:
         self._settings = settings
         self._num_cores = num_cores or len(os.sched_getaffinity(0))
         self._num_threads = settings.num_threads or self._num_cores
-        layers = range(backbone.num_layers + 1)
-        self._reductions = {layer: reduction(settings.tokens, backbone.layer_spec(layer)) for layer in layers}
+        self._reduction = cache(lambda layer: reduction(settings.tokens, backbone.layer_spec(layer)))
 
     def tokens(self, rows: Sequence[int], layers: tuple[int, ...]) -> Generator[BatchTokens, None, None]:
         """Yield the tokens of some ascending rows of the source, a batch at a time, and write nothing."""
@@ -105,7 +105,7 @@ class Job:
         return [Batch(rows[start : start + size], layers) for start in range(0, len(rows), size)]
 
     def _tokens(self, images: Images, batches: Sequence[Batch]) -> Generator[BatchTokens, None, None]:
-        return run_batches(images, self._backbone, self._reductions, batches, self._num_threads, self._num_cores)
+        return run_batches(images, self._backbone, self._reduction, batches, self._num_threads, self._num_cores)
 
     def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
         for row, cause in result.failed.items():

@@ -1,6 +1,6 @@
 """From rows to tokens, a batch in each of several threads. Knows nothing of shards, or of who takes the tokens."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class BatchTokens:
 def run_batches(
     images: Images,
     backbone: Backbone,
-    reductions: Mapping[int, Reduction],
+    reduction: Callable[[int], Reduction],
     batches: Sequence[Batch],
     num_threads: int,
     num_cores: int,
@@ -49,7 +49,7 @@ def run_batches(
     wait for the slowest of them at every step (two cores, one of them a third busy with writing: 54 rows/s, not 81).
     """
     share = max(1, num_cores // num_threads)
-    run = partial(_run_batch, images, backbone, reductions)
+    run = partial(_run_batch, images, backbone, reduction)
     with (
         ThreadPoolExecutor(num_threads, "batch", torch.set_num_threads, (share,)) as pool,
         closing(map_ahead(pool, run, batches, num_threads + 1)) as results,
@@ -57,20 +57,20 @@ def run_batches(
         yield from results
 
 
-def _run_batch(images: Images, backbone: Backbone, reductions: Mapping[int, Reduction], batch: Batch) -> BatchTokens:
+def _run_batch(images: Images, backbone: Backbone, reduction: Callable[[int], Reduction], batch: Batch) -> BatchTokens:
     results = {row: images.pixels(row, batch.view) for row in batch.rows}
     pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
     failed = {row: x for row, x in results.items() if isinstance(x, str)}
-    tokens = _forward(backbone, reductions, batch.layers, list(pixels.values())) if pixels else {}
+    tokens = _forward(backbone, reduction, batch.layers, list(pixels.values())) if pixels else {}
     return BatchTokens(batch, list(pixels), tokens, failed)
 
 
 def _forward(
     backbone: Backbone,
-    reductions: Mapping[int, Reduction],
+    reduction: Callable[[int], Reduction],
     layers: Sequence[int],
     pixels: Sequence[UInt8[Tensor, "3 y x"]],
 ) -> dict[int, Float[Tensor, "row token width"]]:
     images = backbone.transform.normalise(torch.stack(list(pixels)).to(backbone.device))
     tokens = backbone.forward(images, layers)
-    return {layer: reductions[layer].reduce(tokens[layer]) for layer in layers}
+    return {layer: reduction(layer).reduce(tokens[layer]) for layer in layers}

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from icecore.store import Shard, ShardWriter, StoreWriter
+from icecore.store import SUM, Shard, ShardWriter, StoreWriter
 
 from .backbone_streaming import StreamedBackbone
 from .images import Images
@@ -44,15 +44,23 @@ class StreamedJob(Job):
         rows = [found for found, _, _ in entered if found]
         tokens = [found for _, found, _ in entered if found is not None]
         del entered
-        for layer in range(max(batches[0].layers) + 1):
+        layers, sums = batches[0].layers, []
+        for layer in range((self._streamed.num_layers if SUM in layers else max(layers)) + 1):
             if layer:
                 run = _without_gradient(self._streamed.blocks.block(layer))
                 for place, found in enumerate(pool.map(run, tokens)):
                     tokens[place] = found
-            if layer in batches[0].layers:
-                for some, found in zip(rows, tokens, strict=True):
-                    out.append(some, {layer: self._reductions[layer].reduce(found)}, view)
+            if layer and SUM in layers:
+                sums = [found + (sums[place] if sums else 0) for place, found in enumerate(map(Tensor.float, tokens))]
+            if layer in layers:
+                self._append(out, rows, layer, tokens, view)
+        if sums:
+            self._append(out, rows, SUM, sums, view)
         return len(failed)
+
+    def _append(self, out: ShardWriter, rows: list[list[int]], layer: int, tokens: list[Tensor], view: int) -> None:
+        for some, found in zip(rows, tokens, strict=True):
+            out.append(some, {layer: self._reduction(layer).reduce(found)}, view)
 
     def _enter(self, images: Images, batch: Batch) -> tuple[list[int], Tensor | None, dict[int, str]]:
         """Return the rows of a batch that can be decoded, what enters the first block, and why the others cannot."""

@@ -17,11 +17,12 @@ from .lock import only_writer
 from .reader import Store, open_store
 from .samples import Sample, dataset_sha256
 from .shard_writer import ShardWriter
-from .spec import Identity, LayerSpec, StoreSpec
+from .spec import SUM, Identity, LayerSpec, StoreSpec, layer_name
 from .verify import Problem, verify
 from .writer import Pass, StoreWriter, open_shard, open_writer
 
 __all__ = [
+    "SUM",
     "FrozenBackbone",
     "Frozen",
     "IcecoreError",
@@ -47,6 +48,7 @@ __all__ = [
     "dataset_sha256",
     "estimate_size",
     "free_bytes",
+    "layer_name",
     "missing_bytes",
     "only_writer",
     "open_shard",

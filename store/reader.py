@@ -18,7 +18,7 @@ from .location import open_location
 from .root import SAMPLES, load_file, load_root
 from .samples import Sample, from_parquet, to_samples
 from .small_files import load_channel_scales
-from .spec import Identity, StoreSpec
+from .spec import Identity, StoreSpec, layer_name
 
 
 class Store:
@@ -113,8 +113,10 @@ class Store:
     def layer(self, layer: int) -> LayerReader:
         """Return the reader of one layer."""
         if layer not in self.layers:
-            there = ", ".join(map(str, self.layers))
-            raise UsageError(f"layer {layer}: not in {self.url}, which has {there}; extract it with --layers")
+            there = ", ".join(map(layer_name, self.layers))
+            raise UsageError(
+                f"layer {layer_name(layer)}: not in {self.url}, which has {there}; extract it with --layers"
+            )
         return LayerReader(self._location, self._root, self.coverage, layer, self._channel_scales.get(layer))
 
     def backbone_config(self) -> dict[str, JsonValue]:

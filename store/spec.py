@@ -7,6 +7,13 @@ from pydantic import JsonValue
 from .checksum import canonical, sha256
 from .configuration import Frozen
 
+SUM = 999  # among the numbers of layers: not one of them, but layers 1 to the deepest, added up
+
+
+def layer_name(layer: int) -> str:
+    """Write a layer as users do: its number, or `sum`."""
+    return "sum" if layer == SUM else str(layer)
+
 
 class LayerSpec(Frozen):
     """The shape of one layer: tokens in order prefix (CLS, registers) then the `grid` (rows, columns) of patches."""

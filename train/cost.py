@@ -12,7 +12,7 @@ from functools import cache, cached_property
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from icecore.store import Frozen, FrozenBackbone, IcecoreError, Store
+from icecore.store import SUM, Frozen, FrozenBackbone, IcecoreError, Store
 
 from .adapter import make_scope
 from .adapters import get_adapter
@@ -45,6 +45,7 @@ class Costs:
     def of(self, members: Sequence[Candidate], num_parameters: int) -> Cost:
         """Return what a choice costs."""
         deepest, whole = max(one.layer for one in members), self._backbone(self._depth)
+        deepest = self._depth or deepest if deepest == SUM else deepest
         adapters, below = sum(map(self.adapter, members)), self._backbone(deepest)
         return Cost(
             deepest_layer=deepest,

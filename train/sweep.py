@@ -95,7 +95,7 @@ def _candidates(
 
 
 def _spans(family: type[Adapter], config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Let a family part the layers; their sum is for those that add them up, and for all where there is nothing else."""
+    """Let a family part the layers; their sum is for those that add up, and for all where there is nothing else."""
     single = tuple(layer for layer in layers if layer != SUM)
     if len(single) < len(layers) and (family.adds_up or not single):
         return [(SUM,)]

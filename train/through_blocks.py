@@ -5,7 +5,7 @@ Block l has layer l-1 as its input, so that such a family reads all layers from 
 
 from functools import cached_property
 
-from icecore.store import Frozen
+from icecore.store import SUM, Frozen
 
 from .adapter import Adapter, Scope
 from .frozen_block import FrozenBlock
@@ -27,6 +27,8 @@ class ThroughBlocks(Adapter):
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse layers with gaps, tokens that are not all, a backbone whose blocks or final norm are not there."""
+        if SUM in scope.layers:
+            return "it looks at the input of every block, not at their sum; extract again with --layers all"
         deepest, facts = max(scope.layers), scope.backbone.config
         if len(scope.layers) < 2 or scope.layers != tuple(range(deepest + 1)):
             return (

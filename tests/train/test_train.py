@@ -165,8 +165,8 @@ def test_another_stores_run_is_not_overwritten(make_store: MakeStore, tmp_path: 
     ("changes", "message"),
     [
         ({"adapters": ("incca",)}, r"unknown adapter 'incca' \(did you mean 'inca'"),
-        ({"layers": "0,9"}, r"layers '0,9': \[9\] not in the store, which has 0, 1, 2"),
-        ({"layers": "top"}, r"layers 'top': expected all, or numbers and ranges"),
+        ({"layers": "0,9"}, r"layers '0,9': 9 not in the store, which has 0, 1, 2"),
+        ({"layers": "top"}, r"layers 'top': expected all, sum, numbers and ranges"),
         ({"heads": (5,)}, r"adapter 'inca' at layer 0: 1 queries and 5 heads: expected .* divide the width 16"),
         ({"pooling": ("max",)}, r"option 'pooling' of adapter 'linear': .* got 'max'"),
         ({"options": {"inca": {"depth": [1]}}}, r"option 'depth' of adapter 'inca': .* it has num_queries, num_heads"),

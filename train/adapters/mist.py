@@ -4,8 +4,8 @@
     z <- z + U_a MHA(V_q LN(z), V_k LN(z), V_v LN(z));    z <- z + U_m GELU(V_m LN(z))        `depth` times
     logits = W pool(LN(z)) + b                  V: rank x width, U: width x rank
 
-6 rank width numbers a block, and the classifier. Of the store it
-needs the sum of the layers and nothing else, N width floats an image however deep the backbone.
+6 rank width numbers a block, and the classifier. It needs the sum of the layers and nothing else, token x width floats
+an image however deep the backbone: a store that holds the sum (`extract --layers sum`) is read in its place.
 
 Published: the sum (a weighted one), and a small low-rank attention network that it feeds. Inferred: equal weights, the
 blocks, one head, norms without affine, no biases, V from U(-1/sqrt(n), 1/sqrt(n)); U begins as zeros, so that the first
@@ -45,6 +45,7 @@ class MIST(Adapter):
     Config = MISTConfig
     config: MISTConfig
     reads = frozenset({"tokens"})
+    adds_up = True
     weight: Tensor
     bias: Tensor
 
