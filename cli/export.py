@@ -12,7 +12,6 @@ def export(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The file, or for hub the folder, to make.")],
     format: Annotated[str, typer.Option(metavar="NAME", help="onnx, torch (torch.export), or hub.")] = "torch",
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images that it takes at once.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
 ) -> None:
     """Write backbone and adapters of BUNDLE as one program, load it again, and see that it says the same.
@@ -22,9 +21,10 @@ def export(
     from icecore.live import export as run_export
 
     with notes().status(f"export: tracing {bundle}"):
-        made = run_export(bundle, out, format, checkpoint, batch_size)
+        made = run_export(bundle, out, format, checkpoint)
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:
-        shape = " x ".join(map(str, (made.batch_size, *made.input_size)))
-        print_line(f"{out}: {made.format}, images {shape}, at most {made.largest_difference:.1e} from the bundle")
+        shape = " x ".join(map(str, made.input_size))
+        facts = f"{made.format}, any number of images {shape}"
+        print_line(f"{out}: {facts}, at most {made.largest_difference:.1e} from the bundle")

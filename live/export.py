@@ -1,7 +1,8 @@
 """A bundle without this library: an ONNX file, a program of torch.export, or a folder to push to a model hub.
 
-Each holds the backbone up to the deepest layer that is needed and the adapters, in float32, and takes normalised images
-of a fixed batch size. What is written is loaded again and compared with the bundle before anybody may use it.
+Each holds the backbone up to the deepest layer that is needed and the adapters, in float32, and takes any number of
+normalised images. What is written is loaded again and compared with the bundle before anybody may use it, with other
+numbers of images than it was traced with.
 """
 
 import json
@@ -22,9 +23,11 @@ from .versions import versions
 
 TOLERANCE = 1e-3  # of a prediction
 PROGRAM = "model.pt2"
+NUM_TRACED, NUM_CHECKED = 2, (1, 3)  # images at once; a trace of one image would hold for one alone
 
 Images = Float[Tensor, "batch 3 y x"]
 Run = Callable[[Images], Float[Tensor, "batch outputs"]]
+Write = Callable[[Program, Images, Path, Path], Run]
 
 
 class Exported(Frozen):
@@ -32,16 +35,15 @@ class Exported(Frozen):
 
     path: str
     format: str
-    batch_size: int
     input_size: tuple[int, int, int]
     largest_difference: float
 
 
-def export(bundle: str, out: str, format: str, checkpoint: str | None = None, batch_size: int = 1) -> Exported:
+def export(bundle: str, out: str, format: str, checkpoint: str | None = None) -> Exported:
     """Write a bundle as `onnx` or `torch` (one file), or `hub` (a folder with a card, the bundle and the program).
 
     Raises:
-        IcecoreError: what was written does not say what the bundle says; it is removed.
+        IcecoreError: the backbone cannot be traced, or what was written does not say what the bundle says; it is gone.
         UsageError: an unknown format, a place that is taken, or a library that is missing.
     """
     write = choose(FORMATS, format, "export format")
@@ -50,14 +52,24 @@ def export(bundle: str, out: str, format: str, checkpoint: str | None = None, ba
     predictor = Predictor(bundle, checkpoint, device="cpu", compute_dtype="float32")
     size = predictor.backbone.transform.input_size
     program = Program(predictor.backbone, predictor.bundles[bundle]).eval()
-    images = torch.randn(batch_size, *size, generator=torch.Generator().manual_seed(0))
-    run = write(program, images, Path(out), Path(bundle))
-    with torch.no_grad():
-        difference = float((run(images) - program(images)).abs().max())
-    if not difference <= TOLERANCE:
+    try:
+        difference = _checked(write, program, Path(out), Path(bundle), size)
+    except BaseException:
         _remove(Path(out))
+        raise
+    return Exported(path=out, format=format, input_size=size, largest_difference=difference)
+
+
+@torch.no_grad()
+def _checked(write: Write, program: Program, out: Path, bundle: Path, size: tuple[int, int, int]) -> float:
+    """Write and load again; return the largest difference."""
+    generator = torch.Generator().manual_seed(0)
+    run = write(program, torch.randn(NUM_TRACED, *size, generator=generator), out, bundle)
+    some = [torch.randn(num, *size, generator=generator) for num in NUM_CHECKED]
+    difference = max(float((run(images) - program(images)).abs().max()) for images in some)
+    if not difference <= TOLERANCE:
         raise IcecoreError(f"{out}: differs from {bundle} by {difference:.3g}, more than {TOLERANCE}; not kept")
-    return Exported(path=out, format=format, batch_size=batch_size, input_size=size, largest_difference=difference)
+    return difference
 
 
 def _write_torch(program: Program, images: Images, out: Path, _: Path) -> Run:
@@ -71,8 +83,14 @@ def load_program(path: str) -> Run:
 
 
 def _traced(program: Program, images: Images) -> torch.export.ExportedProgram:
-    with torch.no_grad():
-        return torch.export.export(program, (images,), strict=False)
+    """Trace for any number of images."""
+    shapes = ({0: torch.export.Dim("batch")},)
+    try:
+        with torch.no_grad():
+            return torch.export.export(program, (images,), dynamic_shapes=shapes, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise IcecoreError(f"{program.name}: cannot be traced for any number of images ({reason})") from None
 
 
 def _write_onnx(program: Program, images: Images, out: Path, _: Path) -> Run:
@@ -104,7 +122,7 @@ def _write_hub(program: Program, images: Images, out: Path, bundle: Path) -> Run
         "preprocessing": facts["preprocessing"],
         "classes": facts["classes"],
         "target": facts["target"],
-        "program": {"file": PROGRAM, "batch_size": len(images), "input": "normalised images", "versions": versions()},
+        "program": {"file": PROGRAM, "input": "normalised images, any number", "versions": versions()},
     }
     write_atomic(f"{out}/config.json", json.dumps(config, indent=2).encode())
     card = (out / "README.md").read_text()
@@ -124,7 +142,7 @@ def _remove(out: Path) -> None:
         out.unlink(missing_ok=True)
 
 
-FORMATS: dict[str, Callable[[Program, Images, Path, Path], Run]] = {
+FORMATS: dict[str, Write] = {
     "onnx": _write_onnx,
     "torch": _write_torch,
     "hub": _write_hub,

@@ -86,7 +86,7 @@ def attend_keys(
 ) -> Float[Tensor, "adapter row query width"]:
     """Gather values by keys."""
     num_adapters, num_queries, _ = queries.shape
-    num_rows = len(keys) // num_adapters
+    num_rows = keys.shape[0] // num_adapters
     heads = queries.unflatten(2, (num_heads, -1)).transpose(1, 2)[:, None].expand(-1, num_rows, -1, -1, -1)
     gathered = scaled_dot_product_attention(heads.flatten(0, 1).to(keys.dtype), keys, values)
     return gathered.transpose(1, 2).reshape(num_adapters, num_rows, num_queries, -1)

@@ -45,7 +45,9 @@ def attend(
     Products run in the tokens' dtype; in bfloat16 the softmax still adds up in float32. Tokens get no gradient, so that
     autograd keeps the attention weights and nothing else of their size.
     """
-    queries = folded.to(tokens.dtype).expand(len(tokens), -1, -1)
+    queries = folded.to(tokens.dtype).expand(
+        tokens.shape[0], -1, -1
+    )  # a size, not len(): it may be symbolic, in a trace
     logits = torch.bmm(queries, tokens.transpose(1, 2))  # row, folded, token: the softmax runs along memory
     return torch.bmm(torch.softmax(logits, -1), tokens)
 

@@ -116,4 +116,4 @@ class Linear(Adapter):
         if self.noise is not None and self.noise.drops:
             return project(self.drop(features.expand(self.num_adapters, -1, -1)), self.weight) + self.bias[:, None]
         logits = features @ self.weight.flatten(0, 1).T  # row, adapter x classes
-        return logits.view(len(features), *self.bias.shape).transpose(0, 1) + self.bias[:, None]
+        return logits.view(features.shape[0], *self.bias.shape).transpose(0, 1) + self.bias[:, None]

@@ -120,7 +120,7 @@ class SynQT(ThroughBlocks):
         summary: Tensor | None = None
         for place, (layer, block) in enumerate(zip(self.inputs, self.blocks, strict=True)):
             tokens = seen.normalised[layer]
-            queries = self.prompt[:, place, None].expand(-1, len(tokens), -1, -1)
+            queries = self.prompt[:, place, None].expand(-1, tokens.shape[0], -1, -1)
             if summary is not None:
                 queries = queries + self.gamma[:, None, None, None] * summary[:, :, None]
             queries = self._synthesised(queries, place)
