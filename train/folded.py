@@ -45,9 +45,8 @@ def attend(
     Products run in the tokens' dtype; in bfloat16 the softmax still adds up in float32. Tokens get no gradient, so that
     autograd keeps the attention weights and nothing else of their size.
     """
-    queries = folded.to(tokens.dtype).expand(
-        tokens.shape[0], -1, -1
-    )  # a size, not len(): it may be symbolic, in a trace
+    num_rows = tokens.shape[0]  # not len(): where this is traced, it is a symbol and stays one
+    queries = folded.to(tokens.dtype).expand(num_rows, -1, -1)
     logits = torch.bmm(queries, tokens.transpose(1, 2))  # row, folded, token: the softmax runs along memory
     return torch.bmm(torch.softmax(logits, -1), tokens)
 
