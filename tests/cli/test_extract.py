@@ -60,3 +60,13 @@ def test_verify_says_when_the_backbone_is_another(icecore, tmp_path: Path, monke
     assert answer.code == 1
     assert "layer 9" in answer.out
     assert "WRONG: more than rounding explains" in answer.out
+
+
+def test_the_sum_over_layers_is_called_so(icecore, tmp_path: Path) -> None:
+    words = ("extract", "sklearn:digits", tmp_path / "a.ice", *WORDS[:-4], "--layers", "sum,2")
+    assert "layer sum" in icecore(*words, "--dry-run").out
+    assert icecore(*words).code == 0
+    assert "2, sum  (2)" in icecore("inspect", tmp_path / "a.ice").out
+    facts = json.loads(icecore("inspect", tmp_path / "a.ice", "--json").out)
+    assert (facts["layers"], facts["sum"]) == ([2, 999], True)
+    assert "sum" in icecore("score", tmp_path / "a.ice").out.split()
