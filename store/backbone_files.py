@@ -28,6 +28,17 @@ def frozen_files(frozen: FrozenBackbone) -> dict[str, bytes]:
     return {BACKBONE_CONFIG: canonical(frozen.config), BACKBONE_TENSORS: safetensors.torch.save(tensors)}
 
 
+def keep_known(location: Location, root: Root, frozen: FrozenBackbone) -> FrozenBackbone:
+    """Return what a store keeps of the same backbone already, where that is more than what is given."""
+    if BACKBONE_TENSORS not in root.files:
+        return frozen
+    try:
+        known = load_frozen(location, root)
+    except IntegrityError:  # damaged, so that what is given mends it
+        return frozen
+    return known if known.tensors.keys() > frozen.tensors.keys() else frozen
+
+
 def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
     """Read the facts about the frozen backbone of a store."""
     return json.loads(load_file(location, root, BACKBONE_CONFIG))

@@ -10,7 +10,7 @@ import safetensors.torch
 from torch import Tensor
 
 from .arrays import array_metadata, group_metadata
-from .backbone_files import FrozenBackbone, frozen_files
+from .backbone_files import FrozenBackbone, frozen_files, keep_known
 from .checksum import sha256
 from .codecs import get_codec
 from .codecs.int4 import measure_channel_scale
@@ -30,7 +30,11 @@ def write_small_files(
     """Bring every small file up to date; return the growth with its digests, and the channels' scales by layer."""
     root = growth.root
     scales = _channel_scales(location, root, measure)
-    files = {SAMPLES: to_parquet(growth.samples), **frozen_files(frozen), **_array_files(root)}
+    files = {
+        SAMPLES: to_parquet(growth.samples),
+        **frozen_files(keep_known(location, root, frozen)),
+        **_array_files(root),
+    }
     if scales:
         files[CHANNEL_SCALES] = safetensors.torch.save({f"{layer:02d}": scales[layer] for layer in sorted(scales)})
     for name, data in files.items():

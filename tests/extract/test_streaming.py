@@ -70,6 +70,17 @@ def test_streamed_is_whole(change: dict, settings: ExtractSettings, tmp_path: Pa
     assert preflight(source, str(tmp_path / "s.ice"), streamed).missing_bytes < 5000
 
 
+def test_a_layer_streamed_into_a_store_takes_no_blocks_from_it(settings: ExtractSettings, tmp_path: Path) -> None:
+    source, url = make_folder(tmp_path / "images"), str(tmp_path / "s.ice")
+    extract(source, url, settings.model_copy(update={"layers": "1"}))
+    before = open_store(url).frozen()
+    extract(source, url, settings.model_copy(update={"layers": "2", "stream_blocks": True}))
+    after = open_store(url)
+    assert after.layers == (1, 2)
+    assert after.frozen().config == before.config
+    assert after.frozen().tensors.keys() == before.tensors.keys()
+
+
 @pytest.mark.slow
 def test_weights_of_three_times_the_memory_are_enough(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "images", 8)
