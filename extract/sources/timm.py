@@ -133,8 +133,8 @@ def _classes(data: Any, largest: int) -> tuple[str, ...]:
 
 
 def _key(part: _Part, row: int) -> str:
-    name = part.data.filename(row, basename=True) if hasattr(part.data, "filename") else ""
-    return f"{part.split}/{row:06d}{'-' if name else ''}{PurePosixPath(str(name)).name}"
+    name = part.data.filename(row, basename=True) if hasattr(part.data, "filename") else None
+    return f"{part.split}/{row:06d}" + (f"-{PurePosixPath(str(name)).name}" if name else "")
 
 
 def _raw(image: Image.Image) -> bytes:

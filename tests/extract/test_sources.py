@@ -1,11 +1,14 @@
 """Every source: one fixed order, unique keys, splits, random access from threads, and clear errors."""
 
+import io
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
+from PIL import Image
 
 from icecore.extract import SOURCES, open_source
 from icecore.extract.scan import scan
@@ -126,6 +129,21 @@ def test_timm_reads_a_folder_and_torchvisions_sets(tmp_path: Path) -> None:
     assert [sample.label for sample in mnist.samples] == [*range(7), *range(3)]
     assert mnist.samples[9].key == "test/000002"
     assert np.array_equal(np.asarray(mnist.decode(mnist.read(9)))[..., 1], pixels[2])
+
+
+def test_timm_reads_what_hugging_face_wrote(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    images = [Image.open(io.BytesIO(image_bytes(row, "PNG"))) for row in range(7)]
+    for split, rows in (("train", range(5)), ("test", range(5, 7))):
+        columns = {"image": [images[row] for row in rows], "label": [row % len(CLASSES) for row in rows]}
+        table = datasets.Dataset.from_dict(columns, features=features)
+        table.to_parquet(tmp_path / "set" / f"{split}-00000-of-00001.parquet")
+    found = open_source(f"timm:hfds/{tmp_path / 'set'}:{tmp_path / 'cache'}")
+    assert found.classes == CLASSES
+    assert [sample.key for sample in found.samples][-2:] == ["test/000000", "test/000001"]
+    assert [sample.label for sample in found.samples] == [row % len(CLASSES) for row in range(7)]
+    for row, image in enumerate(images):
+        assert np.array_equal(np.asarray(found.decode(found.read(row))), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet", "wds"])
