@@ -40,7 +40,7 @@ def split(values: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("num_queries", [5, 6])  # folded and not: 6 x 2 = 12
 @pytest.mark.parametrize("training", [True, False])
 def test_aim_is_its_formula(num_queries: int, training: bool) -> None:
-    stack, seen = start(num_layers=2, num_queries=num_queries), see()
+    stack, seen = start(num_layers=2, num_queries=num_queries, norm="own"), see()
     norm = nn.BatchNorm1d(WIDTH, eps=1e-6, affine=False)
     mean = torch.stack([seen.tokens[layer] for layer in LAYERS]).mean(0)
     for _ in range(3):
@@ -60,8 +60,22 @@ def test_aim_is_its_formula(num_queries: int, training: bool) -> None:
 
 
 @pytest.mark.parametrize("num_queries", [1, 6])
-def test_vjepa_is_its_formula(num_queries: int) -> None:
-    stack, seen = start(form="vjepa", num_queries=num_queries), see()
+def test_aim_with_layer_norms_is_its_formula(num_queries: int) -> None:
+    stack, seen = start(num_queries=num_queries), see()
+    found, z = stack(seen), nn.functional.layer_norm(seen.tokens[4], (WIDTH,), eps=1e-6)
+    for index in range(2):
+        mine = {name: tensor[index] for name, tensor in stack.tensors().items()}
+        keys, values = split(z @ mine["key_weight"].T), split(z @ mine["value_weight"].T)
+        share = torch.softmax(split(mine["query"]) @ keys.transpose(-1, -2) / 2, -1)
+        gathered = (share @ values).transpose(-3, -2).flatten(-2)
+        gathered = nn.functional.layer_norm(gathered, (WIDTH,), eps=1e-6).mean(-2)
+        torch.testing.assert_close(found[index], gathered @ mine["weight"].T)
+
+
+@pytest.mark.parametrize("num_queries", [1, 6])
+@pytest.mark.parametrize("norm", ["own", "layer"])
+def test_vjepa_is_its_formula(num_queries: int, norm: str) -> None:
+    stack, seen = start(form="vjepa", num_queries=num_queries, norm=norm), see()
     found = stack(seen)
     for index in range(2):
         mine = {name: tensor[index].detach() for name, tensor in stack.tensors().items()}
@@ -75,7 +89,8 @@ def test_vjepa_is_its_formula(num_queries: int) -> None:
         out = queries + attention(queries, normed, normed, need_weights=False)[0]
         inner = nn.functional.layer_norm(out, (WIDTH,), mine["norm_gamma"], mine["norm_beta"], 1e-6)
         hidden = nn.functional.gelu(inner @ mine["expand_weight"].T + mine["expand_bias"])
-        out = (out + hidden @ mine["contract_weight"].T + mine["contract_bias"]).mean(1)
+        out = out + hidden @ mine["contract_weight"].T + mine["contract_bias"]
+        out = (nn.functional.layer_norm(out, (WIDTH,), eps=1e-6) if norm == "layer" else out).mean(1)
         torch.testing.assert_close(found[index], out @ mine["weight"].T + mine["bias"])
 
 

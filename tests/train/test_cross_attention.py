@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from icecore.train import cross_attention
-from icecore.train.cross_attention import attend_folded, attend_projected, cross_attend, folds
+from icecore.train.cross_attention import Projections, attend_folded, attend_projected, cross_attend, folds
 
 WIDTH, HEADS = 12, 3
 
@@ -22,7 +22,9 @@ def arguments(num_queries: int) -> Any:
 def test_both_ways_are_equal(num_queries: int, scaled: bool) -> None:
     gamma = torch.linspace(0.5, 2, 2 * WIDTH, dtype=torch.float64).view(2, WIDTH) if scaled else None
     given = [one.requires_grad_(place > 0) for place, one in enumerate(arguments(num_queries))]
-    found = [way(*given, num_heads=HEADS, gamma=gamma) for way in (attend_folded, attend_projected)]
+    tokens, queries, key, value, bias = given
+    to = Projections(key, value, bias, HEADS, gamma)
+    found = [way(tokens, queries, to) for way in (attend_folded, attend_projected)]
     torch.testing.assert_close(*found)
     gradients = [torch.autograd.grad(one.square().sum(), given[1:]) for one in found]
     for mine, theirs in zip(*gradients, strict=True):
@@ -39,5 +41,6 @@ def test_the_choice_at_its_border(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("attend_folded", "attend_projected"):
         monkeypatch.setattr(cross_attention, name, lambda *of, name=name: taken.append(name) or attend_folded(*of))
     for num_queries in (5, 6):
-        cross_attend(*arguments(num_queries), num_heads=HEADS)
+        tokens, queries, key, value, bias = arguments(num_queries)
+        cross_attend(tokens, queries, Projections(key, value, bias, HEADS))
     assert taken == ["attend_folded", "attend_projected"]

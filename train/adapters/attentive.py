@@ -10,6 +10,10 @@
     r = Q + W_O MHA(W_Q Q, W_K LN(x), W_V LN(x)) + b_O        the queries themselves are not normed
     e = r + MLP(LN(r));    logits = W mean_query(e) + b       MLP: width, 4 width, width, with GELU
 
+With `norm` "layer" instead of "own", aim has z = LN(x) without affine, and in both forms W sees LN of what each query
+gathered, as the attentional pooler of CoCa (Yu et al. 2022) and InCA do. On a thousand images that is worth more than
+anything else about these probes (docs/accuracy.md).
+
 Queries are drawn from N(0, 0.02^2), projections from a truncated N(0, 0.02^2) with W_O and the last of the MLP divided
 by sqrt(2), biases zero. Both papers probe the last layers; here every run of `num_layers` chosen layers is a candidate.
 A normalisation is a scale and a shift for each channel: it joins the projections, and no token is normalised twice.
@@ -25,32 +29,32 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import gelu
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Looks, Scope
+from ..adapter import Looks, Scope
 from ..batch_norm import moments
-from ..cross_attention import cross_attend
+from ..cross_attention import Projections, cross_attend
 from ..folded import fold
-from ..heads import default_heads
+from ..heads import HeadsConfig, WithHeads
+from ..initial import classifier, uniform
+from ..norm import EPS, norm
 from ..project import project
 from ..seen import Seen
 from ..span import unfit, windows
 
-EPS = 1e-6
 
-
-class AttentiveConfig(Frozen):
-    """The form of the probe; `num_heads` None: one for every 64 channels."""
+class AttentiveConfig(HeadsConfig):
+    """The form of the probe, and whose norms it has: those of the papers, or layer norms before and after."""
 
     form: Literal["aim", "vjepa"] = "aim"
+    norm: Literal["own", "layer"] = "layer"
     num_layers: int = Field(default=1, ge=1)
     num_queries: int = Field(default=1, ge=1)
-    num_heads: int | None = None
 
 
-class Attentive(Adapter):
+class Attentive(WithHeads):
     """A stack of attentive probes on the same layers."""
 
     Config = AttentiveConfig
@@ -69,18 +73,10 @@ class Attentive(Adapter):
         return windows(layers, config.num_layers)
 
     @classmethod
-    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
-        """Fill in the number of heads."""
-        assert isinstance(config, AttentiveConfig)
-        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
-
-    @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse too few layers, layers that differ, tokens without patches, and heads that do not divide the width."""
         assert isinstance(config, AttentiveConfig)
-        if not config.num_heads or scope.spec.width % config.num_heads:
-            return f"{config.num_heads} heads: expected a divisor of the width {scope.spec.width}; choose --heads"
-        return unfit(scope, config.num_layers)
+        return super().refuse(config, scope) or unfit(scope, config.num_layers)
 
     @classmethod
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
@@ -89,60 +85,63 @@ class Attentive(Adapter):
         width = scope.spec.width
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
         drawn |= _draw_aim(width, generator) if config.form == "aim" else _draw_vjepa(width, generator)
-        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
-        return drawn if config.form == "aim" else drawn | {"bias": torch.zeros(scope.num_outputs)}
+        if (config.form, config.norm) == ("aim", "own"):
+            drawn |= {"running_mean": torch.zeros(width), "running_variance": torch.ones(width)}
+        drawn |= classifier(generator, scope.num_outputs, width)
+        return {name: tensor for name, tensor in drawn.items() if config.form != "aim" or name != "bias"}
 
-    def _mean(self, seen: Seen) -> Float[Tensor, "row token width"]:
+    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+        """Attend, average over the queries, classify."""
+        gathered = cross_attend(*self._asked(seen)).float()
+        if self.config.form == "vjepa":
+            gathered = self._thought(gathered)
+        if self.config.norm == "layer":
+            gathered = norm(gathered)
+        outputs = project(self.drop(gathered.mean(2)), self.weight)
+        return outputs if self.config.form == "aim" else outputs + self.get_parameter("bias")[:, None]
+
+    def looks(self, seen: Seen) -> Looks:
+        """Return the mean of the layers and the queries, folded with the scale of the norm."""
+        tokens, queries, to = self._asked(seen)
+        return Looks(tokens, fold(queries, to.key_weight, to.num_heads, to.gamma), to.num_heads)
+
+    def _asked(
+        self, seen: Seen
+    ) -> tuple[Float[Tensor, "row token width"], Float[Tensor, "adapter query width"], Projections]:
+        """Return the tokens that are looked at, who looks, and how, the norm's scale and shift among the latter."""
         tokens = [seen.tokens[layer] for layer in self.scope.layers]
-        return tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
+        mean = tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
+        own, queries = (self.key_weight, self.value_weight), self.query
+        if self.config.form == "vjepa":
+            gamma, beta = self.get_parameter("input_gamma"), self.get_parameter("input_beta")
+            shift = self.get_parameter("value_bias") + _through(self.value_weight, beta)
+            return norm(mean), self._linear("query", queries), Projections(*own, shift, self.num_heads, gamma)
+        if self.config.norm == "layer":
+            return norm(mean), queries, Projections(*own, torch.zeros_like(queries[:, 0]), self.num_heads)
+        running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
+        centre, variance = moments(mean.flatten(0, 1)[None], *running, self.noise is not None)
+        gamma = (variance + EPS).rsqrt()
+        return mean, queries, Projections(*own, -_through(self.value_weight, centre * gamma), self.num_heads, gamma)
+
+    def _thought(self, values: Float[Tensor, "adapter row query width"]) -> Float[Tensor, "adapter row query width"]:
+        """Add what was gathered to the queries, and the MLP of that."""
+        out = self._linear("out", values.flatten(1, 2)).view(values.shape) + self.query[:, None]
+        gamma, beta = (self.get_parameter(f"norm_{name}")[:, None] for name in ("gamma", "beta"))
+        inner = norm(out).flatten(1, 2) * gamma + beta
+        return out + self._linear("contract", gelu(self._linear("expand", inner))).view(out.shape)
 
     def _linear(self, name: str, inputs: Float[Tensor, "adapter row inputs"]) -> Float[Tensor, "adapter row outputs"]:
         return project(inputs, self.get_parameter(f"{name}_weight")) + self.get_parameter(f"{name}_bias")[:, None]
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
-        """Attend, average over the queries, classify."""
-        tokens = self._mean(seen)
-        if self.config.form == "aim":
-            return project(self.drop(self._aim(tokens).mean(2)), self.weight)
-        return project(self.drop(self._vjepa(tokens).mean(2)), self.weight) + self.get_parameter("bias")[:, None]
 
-    def looks(self, seen: Seen) -> Looks:
-        """Return the mean of the layers and the queries, folded with the scale of the norm."""
-        assert self.config.num_heads is not None  # settled
-        tokens = self._mean(seen)
-        if self.config.form == "aim":
-            query, gamma = self.query, (self.get_buffer("running_variance") + EPS).rsqrt()
-        else:
-            tokens = layer_norm(tokens, tokens.shape[-1:], eps=EPS)
-            query, gamma = self._linear("query", self.query), self.get_parameter("input_gamma")
-        return Looks(tokens, fold(query, self.key_weight, self.config.num_heads, gamma), self.config.num_heads)
-
-    def _aim(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row query width"]:
-        assert self.config.num_heads is not None  # settled
-        running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
-        mean, variance = moments(tokens.flatten(0, 1)[None], *running, self.noise is not None)
-        gamma = (variance + EPS).rsqrt()
-        shift = -(self.value_weight @ (mean * gamma)[..., None])[..., 0]
-        weights = (self.key_weight, self.value_weight, shift, self.config.num_heads, gamma)
-        return cross_attend(tokens, self.query, *weights).float()
-
-    def _vjepa(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row query width"]:
-        assert self.config.num_heads is not None  # settled
-        normed = layer_norm(tokens, tokens.shape[-1:], eps=EPS)
-        gamma, beta = self.get_parameter("input_gamma"), self.get_parameter("input_beta")
-        shift = self.get_parameter("value_bias") + (self.value_weight @ beta[..., None])[..., 0]
-        weights = (self.key_weight, self.value_weight, shift, self.config.num_heads, gamma)
-        values = cross_attend(normed, self._linear("query", self.query), *weights)
-        out = self._linear("out", values.flatten(1, 2).float()).view(values.shape) + self.query[:, None]
-        gamma, beta = (self.get_parameter(f"norm_{name}")[:, None] for name in ("gamma", "beta"))
-        inner = layer_norm(out, out.shape[-1:], eps=EPS).flatten(1, 2) * gamma + beta
-        return out + self._linear("contract", gelu(self._linear("expand", inner))).view(out.shape)
+def _through(
+    weight: Float[Tensor, "adapter outputs inputs"], values: Float[Tensor, "adapter inputs"]
+) -> Float[Tensor, "adapter outputs"]:
+    return (weight @ values[..., None])[..., 0]
 
 
 def _draw_aim(width: int, generator: torch.Generator) -> dict[str, Tensor]:
-    names = ("key_weight", "value_weight")
-    drawn = {name: (torch.rand(width, width, generator=generator) * 2 - 1) / math.sqrt(width) for name in names}
-    return drawn | {"running_mean": torch.zeros(width), "running_variance": torch.ones(width)}
+    return {name: uniform(generator, width, width) for name in ("key_weight", "value_weight")}
 
 
 def _draw_vjepa(width: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -18,18 +18,17 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import layer_norm
 
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
 from ..batch_norm import moments
 from ..folded import attend
+from ..initial import classifier, uniform
+from ..norm import EPS, norm
 from ..project import project
 from ..seen import Seen
 from ..span import unfit
-
-EPS = 1e-6
 
 
 class EfficientConfig(Frozen):
@@ -72,18 +71,17 @@ class Efficient(Adapter):
         inner = width // config.divisor
         return {
             "query": torch.randn(config.num_slices, width, generator=generator) * 0.02,
-            "value_weight": (torch.rand(inner, width, generator=generator) * 2 - 1) / math.sqrt(width),
+            "value_weight": uniform(generator, inner, width),
             "running_mean": torch.zeros(inner),
             "running_variance": torch.ones(inner),
-            "weight": torch.randn(scope.num_outputs, inner, generator=generator) * 0.01,
-            "bias": torch.zeros(scope.num_outputs),
+            **classifier(generator, scope.num_outputs, inner),
         }
 
     def _gathered(self, seen: Seen) -> Float[Tensor, "adapter row inner"]:
         """Pool whole tokens with every query, then project each slice of the values from what its query pooled."""
         tokens = seen.tokens[self.scope.layers[0]]
         if self.config.norm:
-            tokens = layer_norm(tokens, tokens.shape[-1:], eps=EPS)
+            tokens = norm(tokens)
         num_adapters, num_slices, width = self.query.shape
         pooled = attend(tokens, self.query.flatten(0, 1) / math.sqrt(width))  # row, adapter x slice, width
         weights = self.value_weight.view(num_adapters * num_slices, -1, width)

@@ -24,6 +24,7 @@ from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Adapter, Scope
 from ..group_lasso import keep_top, lasso
+from ..initial import classifier
 from ..seen import Seen
 
 TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stays zero
@@ -69,17 +70,16 @@ class Head2Toe(Adapter):
         """Draw one head over all dimensions, all of them kept."""
         assert isinstance(config, Head2ToeConfig)
         num_features = sum(_sizes(config, scope))
-        weight = torch.randn(scope.num_outputs, num_features, generator=generator) * 0.01
         everything = {"kept": torch.ones(num_features), "choosing": torch.ones(())}
-        return {"weight": weight, "bias": torch.zeros(scope.num_outputs), **everything}
+        return classifier(generator, scope.num_outputs, num_features) | everything
 
     def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
         """Keep the best dimensions, and begin a new head on them."""
         with torch.no_grad():
             self.choosing[index] = 0
             self.kept[index] = keep_top(self.weight[index], self.config.keep)
-            self.weight[index] = torch.randn(self.weight.shape[1:], generator=generator) * 0.01
-            self.bias[index] = 0
+            for name, drawn in classifier(generator, *self.weight.shape[1:]).items():
+                self.get_parameter(name)[index] = drawn
 
     def penalty(self) -> Float[Tensor, " adapter"]:
         """Return the group lasso of those that still choose."""

@@ -10,34 +10,34 @@ W_V can absorb one. There is no key bias: it shifts all logits of a query alike,
 `tokens` "patches" the queries look at those alone.
 """
 
-import math
 from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Adapter, Looks, Scope
+from ..adapter import Looks, Scope
 from ..folded import attend, fold, project_values
-from ..heads import default_heads
+from ..heads import HeadsConfig, WithHeads
+from ..initial import classifier, xavier
 from ..project import project
 from ..seen import Seen
 from ..span import unfit
 
 
-class InCAConfig(Frozen):
-    """The shape of the attention; `num_heads` None: one for every 64 channels."""
+class InCAConfig(HeadsConfig):
+    """The shape of the attention."""
 
-    num_queries: int = 1
-    num_heads: int | None = None
+    num_queries: int = Field(default=1, ge=1)
     input_affine: bool = False
     tokens: Literal["all", "patches"] = "all"
 
 
-class InCA(Adapter):
+class InCA(WithHeads):
     """A stack of InCA adapters on one layer."""
 
     Config = InCAConfig
@@ -62,44 +62,26 @@ class InCA(Adapter):
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
-    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
-        """Fill in the number of heads."""
-        assert isinstance(config, InCAConfig)
-        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
-
-    @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse heads that do not divide the width, and tokens without patches where only those are looked at."""
         assert isinstance(config, InCAConfig)
-        if config.num_queries < 1 or not config.num_heads or scope.spec.width % config.num_heads:
-            return (
-                f"{config.num_queries} queries and {config.num_heads} heads: expected at least one query, and "
-                f"heads that divide the width {scope.spec.width}; choose --queries and --heads"
-            )
-        return unfit(scope, needs_patches=config.tokens == "patches")
+        return super().refuse(config, scope) or unfit(scope, needs_patches=config.tokens == "patches")
 
     @classmethod
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
         assert isinstance(config, InCAConfig)
-        width, bound = scope.spec.width, math.sqrt(3 / scope.spec.width)  # Xavier-uniform of a square matrix
+        width = scope.spec.width
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
-        for name in ("query", "key", "value", "out"):
-            drawn[f"{name}_weight"] = (torch.rand(width, width, generator=generator) * 2 - 1) * bound
+        drawn |= {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
         if config.input_affine:
             drawn |= {"input_gamma": torch.ones(width), "input_beta": torch.zeros(width)}
         drawn |= {f"{name}_bias": torch.zeros(width) for name in ("query", "value", "out")}
         drawn |= {"out_gamma": torch.ones(width), "out_beta": torch.zeros(width)}
-        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
-        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+        return drawn | classifier(generator, scope.num_outputs, width)
 
     def _affine(self, name: str) -> Tensor | None:
         return getattr(self, f"input_{name}") if self.config.input_affine else None
-
-    @property
-    def _num_heads(self) -> int:
-        assert self.config.num_heads is not None  # settled
-        return self.config.num_heads
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Return the folded queries, that meet all tokens together with everybody's."""
@@ -108,12 +90,12 @@ class InCA(Adapter):
     def _folded(self) -> Float[Tensor, "adapter folded width"]:
         """Project the queries and fold the keys into them."""
         projected = project(self.query, self.query_weight) + self.query_bias[:, None]
-        return fold(projected, self.key_weight, self._num_heads, self._affine("gamma"))
+        return fold(projected, self.key_weight, self.num_heads, self._affine("gamma"))
 
     def looks(self, seen: Seen) -> Looks:
         """Return the normalised tokens, or the patches alone, and the folded queries."""
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
-        return Looks(seen.normalised[self.scope.layers[0]][:, first:], self._folded(), self._num_heads)
+        return Looks(seen.normalised[self.scope.layers[0]][:, first:], self._folded(), self.num_heads)
 
     def _pooled(self, seen: Seen) -> Float[Tensor, "adapter row folded width"]:
         if self.config.tokens == "all":
@@ -124,7 +106,7 @@ class InCA(Adapter):
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Project what the queries pooled, normalise, average over queries, classify."""
         pooled = self._pooled(seen)
-        heads = (self._num_heads, self._affine("gamma"), self._affine("beta"))
+        heads = (self.num_heads, self._affine("gamma"), self._affine("beta"))
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)
         num_adapters, num_rows, num_queries, width = values.shape
         out = project(values.flatten(1, 2), self.out_weight).float() + self.out_bias[:, None]

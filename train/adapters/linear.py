@@ -20,6 +20,7 @@ from torch import Tensor
 from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Adapter, Scope
+from ..initial import classifier
 from ..project import project
 from ..seen import POOLINGS, Seen
 from ..span import unfit, windows
@@ -94,8 +95,7 @@ class Linear(Adapter):
         """Draw weights from N(0, 0.01^2), biases zero."""
         assert isinstance(config, LinearConfig)
         num_features = scope.spec.width * len(config.poolings)
-        weight = torch.randn(scope.num_outputs, num_features, generator=generator) * 0.01
-        return {"weight": weight, "bias": torch.zeros(scope.num_outputs)}
+        return classifier(generator, scope.num_outputs, num_features)
 
     def _features(self, seen: Seen) -> Float[Tensor, "row feature"]:
         suffix = "_normalised" if self.config.norm == "final" else ""

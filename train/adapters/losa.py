@@ -15,9 +15,6 @@ and what is left to choose: `accumulate` false makes y_l = c + t, `gate` scales 
 that begins at one, `norm` false leaves LN out. Published is the low-rank mixing of channels and tokens in turn.
 """
 
-import math
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -27,11 +24,12 @@ from torch.nn.functional import gelu, layer_norm
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
+from ..initial import classifier, uniform
+from ..norm import EPS, norm
 from ..project import project
 from ..seen import Seen
+from ..side_pooling import SidePooling, pooled_tokens, refuse_pooling
 from ..span import ladder, unfit
-
-EPS = 1e-6
 
 
 class LoSAConfig(Frozen):
@@ -42,7 +40,7 @@ class LoSAConfig(Frozen):
     gate: bool = False
     accumulate: bool = True
     norm: bool = True
-    side_pooling: Literal["cls", "mean"] = "cls"
+    side_pooling: SidePooling = "cls"
     frames: int = Field(default=1, ge=1)
 
 
@@ -77,8 +75,8 @@ class LoSA(Adapter):
             return f"frames {config.frames}: expected a divisor of the {scope.spec.num_tokens} tokens of a row"
         if config.side_pooling == "mean" and scope.spec.num_tokens // config.frames <= scope.spec.num_prefix:
             return f"frames {config.frames}: side_pooling 'mean' needs patches in each; use side_pooling: cls"
-        if config.side_pooling == "cls" and scope.spec.num_prefix == 0:
-            return "side_pooling 'cls' needs a CLS token, and the store has none; use side_pooling: mean"
+        if reason := refuse_pooling(config.side_pooling, scope):
+            return reason
         if "norm.weight" not in scope.frozen:
             return (
                 "it ends in the backbone's final norm, and the store has none; extract again with a backbone that has"
@@ -95,12 +93,11 @@ class LoSA(Adapter):
         )
         drawn: dict[str, Tensor] = {}
         for name, size in sizes.items():
-            down = torch.rand(num_taps, rank, size, generator=generator) * 2 - 1
-            drawn |= {f"{name}_down": down / math.sqrt(size), f"{name}_up": torch.zeros(num_taps, size, rank)}
+            down = uniform(generator, num_taps, rank, size)
+            drawn |= {f"{name}_down": down, f"{name}_up": torch.zeros(num_taps, size, rank)}
         if config.gate:
             drawn["gate"] = torch.ones(num_taps)
-        drawn["weight"] = torch.randn(scope.num_outputs, scope.spec.width, generator=generator) * 0.01
-        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+        return drawn | classifier(generator, scope.num_outputs, scope.spec.width)
 
     def _pair(self, name: str, tap: int) -> tuple[Tensor, Tensor]:
         """Return V and U of a tap."""
@@ -109,7 +106,7 @@ class LoSA(Adapter):
     def _step(self, z: Float[Tensor, "adapter row token width"], tap: int) -> Float[Tensor, "adapter row token width"]:
         """Return what a tap adds, c + t: one product of rank-wide factors, since both are of low rank."""
         down, up = self._pair("channel", tap)
-        normed = layer_norm(z, z.shape[-1:], eps=EPS) if self.config.norm else z
+        normed = norm(z) if self.config.norm else z
         inner = gelu(project(normed.flatten(1, 2), down)).view(*z.shape[:3], -1)
         token_down, token_up = (one.to(z.dtype)[:, None, None] for one in self._pair("token", tap))
         split, turned = (self.config.frames, z.shape[2] // self.config.frames), up.transpose(1, 2)[:, None, None]
@@ -140,14 +137,14 @@ class LoSA(Adapter):
     ) -> Float[Tensor, "adapter row frame token width"]:
         """Mix each place across the frames."""
         down, up = (one.to(values.dtype) for one in self._pair("frame", tap))
-        normed = layer_norm(values, values.shape[-1:], eps=EPS) if self.config.norm else values
+        normed = norm(values) if self.config.norm else values
         inner = gelu(torch.einsum("arf,abftw->abrtw", down, normed))
         return torch.einsum("afr,abrtw->abftw", up, inner)
 
     def _pooled(self, refined: Float[Tensor, "adapter row token width"]) -> Float[Tensor, "adapter row width"]:
         """Apply the final norm and pool; of a clip, the mean over its frames."""
         by_frame = refined.unflatten(2, (self.config.frames, -1))  # each with its own CLS first
-        chosen = slice(0, 1) if self.config.side_pooling == "cls" else slice(self.scope.spec.num_prefix, None)
+        chosen = pooled_tokens(self.config.side_pooling, self.scope.spec)
         values = by_frame[:, :, :, chosen].float()
         gamma, beta = (self.scope.frozen[f"norm.{name}"].to(values) for name in ("weight", "bias"))
         return layer_norm(values, gamma.shape, gamma, beta, self.scope.eps).mean((2, 3))

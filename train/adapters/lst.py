@@ -10,26 +10,27 @@ heads of 64 channels, weights from U(-1/sqrt(n), 1/sqrt(n)), no rung from the em
 joins the classifier. `block` "mlp" leaves the attention out: the tokens then meet in `side_pooling` alone.
 """
 
-import math
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
 from ..heads import default_heads
+from ..initial import classifier, uniform
+from ..norm import norm
 from ..project import project
 from ..seen import Seen
+from ..side_pooling import SidePooling, pooled_tokens, refuse_pooling
 from ..span import ladder, unfit
 
 TEMPERATURE = 0.1  # of the gates
 EXPANSION = 4
-EPS = 1e-6
 
 
 class LSTConfig(Frozen):
@@ -38,7 +39,7 @@ class LSTConfig(Frozen):
     reduction: int = Field(default=8, ge=1)
     block: Literal["attention", "mlp"] = "attention"
     every: int = Field(default=1, ge=1)
-    side_pooling: Literal["cls", "mean"] = "mean"
+    side_pooling: SidePooling = "mean"
 
 
 class LST(Adapter):
@@ -63,8 +64,8 @@ class LST(Adapter):
         assert isinstance(config, LSTConfig)
         if scope.spec.width % config.reduction:
             return f"reduction {config.reduction}: expected a divisor of the width {scope.spec.width}"
-        if config.side_pooling == "cls" and scope.spec.num_prefix == 0:
-            return "side_pooling 'cls' needs a CLS token, and the store has none; use side_pooling: mean"
+        if reason := refuse_pooling(config.side_pooling, scope):
+            return reason
         return unfit(scope)
 
     @classmethod
@@ -78,10 +79,9 @@ class LST(Adapter):
         shapes |= {"expand": (EXPANSION * width, width), "contract": (width, EXPANSION * width)}
         drawn: dict[str, Tensor] = {"gate": torch.zeros(num_rungs)}
         for name, (outputs, inputs) in shapes.items():
-            weight = torch.rand(num_rungs, outputs, inputs, generator=generator) * 2 - 1
-            drawn |= {f"{name}_weight": weight / math.sqrt(inputs), f"{name}_bias": torch.zeros(num_rungs, outputs)}
-        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
-        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+            weight = uniform(generator, num_rungs, outputs, inputs)
+            drawn |= {f"{name}_weight": weight, f"{name}_bias": torch.zeros(num_rungs, outputs)}
+        return drawn | classifier(generator, scope.num_outputs, width)
 
     def _linear(
         self, name: str, rung: int, inputs: Float[Tensor, "adapter row token inputs"]
@@ -99,7 +99,7 @@ class LST(Adapter):
 
     def _attention(self, rung: int, u: Float[Tensor, "adapter row token inner"]) -> Tensor:
         num_heads = default_heads(u.shape[-1])
-        joint = self._linear("joint", rung, _normed(u)).unflatten(-1, (3, num_heads, -1))
+        joint = self._linear("joint", rung, norm(u)).unflatten(-1, (3, num_heads, -1))
         query, key, value = joint.flatten(0, 1).permute(2, 0, 3, 1, 4)  # adapter x row, head, token, inner
         gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return self._linear("out", rung, gathered.unflatten(0, u.shape[:2]))
@@ -113,12 +113,8 @@ class LST(Adapter):
             side = gate * narrow if side is None else gate * narrow + (1 - gate) * side
             if self.config.block == "attention":
                 side = side + self._attention(rung, side)
-            side = side + self._linear("contract", rung, gelu(self._linear("expand", rung, _normed(side))))
+            side = side + self._linear("contract", rung, gelu(self._linear("expand", rung, norm(side))))
         assert side is not None
-        chosen = slice(0, 1) if self.config.side_pooling == "cls" else slice(self.scope.spec.num_prefix, None)
-        pooled = _normed(side[:, :, chosen].float()).mean(2)
+        chosen = pooled_tokens(self.config.side_pooling, self.scope.spec)
+        pooled = norm(side[:, :, chosen].float()).mean(2)
         return project(self.drop(pooled), self.weight) + self.bias[:, None]
-
-
-def _normed(values: Float[Tensor, "*stack inner"]) -> Float[Tensor, "*stack inner"]:
-    return layer_norm(values, values.shape[-1:], eps=EPS)

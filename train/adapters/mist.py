@@ -12,23 +12,21 @@ blocks, one head, norms without affine, no biases, V from U(-1/sqrt(n), 1/sqrt(n
 step is a linear probe's on the sum.
 """
 
-import math
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from icecore.store import Frozen
 
 from ..adapter import Adapter, Scope
+from ..initial import classifier, uniform
+from ..norm import norm
 from ..project import project
 from ..seen import Seen
+from ..side_pooling import SidePooling, pooled_tokens, refuse_pooling
 from ..span import ladder, unfit
-
-EPS = 1e-6
 
 
 class MISTConfig(Frozen):
@@ -36,7 +34,7 @@ class MISTConfig(Frozen):
 
     rank: int = Field(default=16, ge=1)
     depth: int = Field(default=2, ge=1)
-    side_pooling: Literal["cls", "mean"] = "cls"
+    side_pooling: SidePooling = "cls"
 
 
 class MIST(Adapter):
@@ -58,8 +56,8 @@ class MIST(Adapter):
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse layers that differ, and tokens without patches or CLS."""
         assert isinstance(config, MISTConfig)
-        if config.side_pooling == "cls" and scope.spec.num_prefix == 0:
-            return "side_pooling 'cls' needs a CLS token, and the store has none; use side_pooling: mean"
+        if reason := refuse_pooling(config.side_pooling, scope):
+            return reason
         return unfit(scope)
 
     @classmethod
@@ -68,18 +66,17 @@ class MIST(Adapter):
         assert isinstance(config, MISTConfig)
         width, rank, depth = scope.spec.width, config.rank, config.depth
         drawn = {
-            f"{name}_down": (torch.rand(depth, count * rank, width, generator=generator) * 2 - 1) / math.sqrt(width)
+            f"{name}_down": uniform(generator, depth, count * rank, width)
             for name, count in (("attention", 3), ("mlp", 1))
         }
         drawn |= {f"{name}_up": torch.zeros(depth, width, rank) for name in ("attention", "mlp")}
-        drawn["weight"] = torch.randn(scope.num_outputs, width, generator=generator) * 0.01
-        return drawn | {"bias": torch.zeros(scope.num_outputs)}
+        return drawn | classifier(generator, scope.num_outputs, width)
 
     def _low_rank(
         self, name: str, block: int, z: Float[Tensor, "adapter row token width"]
     ) -> Float[Tensor, "adapter row token width"]:
         """Return what an attention or an MLP adds."""
-        inner = project(_normed(z).flatten(1, 2), self.get_parameter(f"{name}_down")[:, block])
+        inner = project(norm(z).flatten(1, 2), self.get_parameter(f"{name}_down")[:, block])
         if name == "attention":
             query, key, value = inner.unflatten(1, z.shape[1:3]).flatten(0, 1).chunk(3, -1)
             inner = scaled_dot_product_attention(query, key, value).unflatten(0, z.shape[:2]).flatten(1, 2)
@@ -90,14 +87,10 @@ class MIST(Adapter):
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Sum, refine, norm, pool and classify."""
         total = torch.stack([seen.tokens[layer] for layer in self.scope.layers]).sum(0)
-        z = _normed(total).expand(self.num_adapters, *total.shape)
+        z = norm(total).expand(self.num_adapters, *total.shape)
         for block in range(self.config.depth):
             z = z + self._low_rank("attention", block, z)
             z = z + self._low_rank("mlp", block, z)
-        chosen = slice(0, 1) if self.config.side_pooling == "cls" else slice(self.scope.spec.num_prefix, None)
-        pooled = _normed(z[:, :, chosen].float()).mean(2)
+        chosen = pooled_tokens(self.config.side_pooling, self.scope.spec)
+        pooled = norm(z[:, :, chosen].float()).mean(2)
         return project(self.drop(pooled), self.weight) + self.bias[:, None]
-
-
-def _normed(values: Float[Tensor, "*stack width"]) -> Float[Tensor, "*stack width"]:
-    return layer_norm(values, values.shape[-1:], eps=EPS)

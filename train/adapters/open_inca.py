@@ -26,10 +26,11 @@ from torch.nn.functional import layer_norm, normalize, pad
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Looks, Scope
-from ..cross_attention import attend_keys, attend_projected, folds, project_tokens
+from ..adapter import Looks, Scope
+from ..cross_attention import Projections, attend_keys, attend_projected, folds, project_tokens
 from ..folded import fold, project_values
-from ..heads import default_heads
+from ..heads import HeadsConfig, WithHeads
+from ..initial import classifier, xavier
 from ..project import project
 from ..seen import Seen
 
@@ -38,15 +39,14 @@ PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class
 SHARED = (*(f"{name}_weight" for name in ("query", "key", "value", "out")), "query_bias", "value_bias", "out_bias")
 
 
-class OpenInCAConfig(Frozen):
-    """The shape of the attention, and the head; `num_heads` None: one for every 64 channels."""
+class OpenInCAConfig(HeadsConfig):
+    """The shape of the attention, and the head."""
 
-    num_heads: int | None = None
     scale: float | None = Field(default=None, gt=0)
     extends: str | None = None  # the adapter whose classes were there before
 
 
-class OpenInCA(Adapter):
+class OpenInCA(WithHeads):
     """A stack of Open-InCA adapters on one layer."""
 
     Config = OpenInCAConfig
@@ -64,72 +64,53 @@ class OpenInCA(Adapter):
     bias: Tensor
 
     @classmethod
-    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
-        """Fill in the number of heads."""
-        assert isinstance(config, OpenInCAConfig)
-        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
-
-    @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
-        """Refuse heads that do not divide the width."""
-        assert isinstance(config, OpenInCAConfig)
-        if not config.num_heads or scope.spec.width % config.num_heads:
-            return f"{config.num_heads} heads: expected a divisor of the width {scope.spec.width}; choose --heads"
-        return None
-
-    @classmethod
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
-        width, bound = scope.spec.width, math.sqrt(3 / scope.spec.width)  # Xavier-uniform of a square matrix
-        drawn = {
-            f"{name}_weight": (torch.rand(width, width, generator=generator) * 2 - 1) * bound
-            for name in ("query", "key", "value", "out")
-        }
+        width = scope.spec.width
+        drawn = {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
         drawn |= {f"{name}_bias": torch.zeros(width) for name in ("query", "value", "out")}
         return drawn | draw_classes(scope.num_outputs, width, generator)
 
     @property
-    def _num_heads(self) -> int:
-        assert self.config.num_heads is not None  # settled
-        return self.config.num_heads
-
-    @property
     def _folds(self) -> bool:
-        return self.noise is not None and folds(self.scope.num_outputs, self._num_heads, self.scope.spec.width)
+        return self.noise is not None and folds(self.scope.num_outputs, self.num_heads, self.scope.spec.width)
 
     def _projected(self, queries: Float[Tensor, "adapter query width"]) -> Float[Tensor, "adapter query width"]:
         return project(queries, self.query_weight) + self.query_bias[:, None]
+
+    @property
+    def _projections(self) -> Projections:
+        return Projections(self.key_weight, self.value_weight, self.value_bias, self.num_heads)
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Fold the keys into the classes' queries, in training and where that costs less."""
         if not self._folds:
             return {}
-        return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self._num_heads)}
+        return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self.num_heads)}
 
     def looks(self, seen: Seen) -> Looks:
         """Return the normalised tokens and every class's query, folded."""
-        folded = fold(self._projected(self.query), self.key_weight, self._num_heads)
-        return Looks(seen.normalised[self.scope.layers[0]], folded, self._num_heads)
+        folded = fold(self._projected(self.query), self.key_weight, self.num_heads)
+        return Looks(seen.normalised[self.scope.layers[0]], folded, self.num_heads)
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Return every class's logit, of its own query alone."""
         layer = self.scope.layers[0]
         if self._folds:
-            values = project_values(seen.pooled[layer], self.value_weight, self.value_bias, self._num_heads)
+            values = project_values(seen.pooled[layer], self.value_weight, self.value_bias, self.num_heads)
             return self._logits(values, self.weight, self.bias)
         if self.noise is None:
             return self._tiled(seen.normalised[layer])
-        weights = (self.key_weight, self.value_weight, self.value_bias, self._num_heads)
-        values = attend_projected(seen.normalised[layer], self._projected(self.query), *weights)
+        values = attend_projected(seen.normalised[layer], self._projected(self.query), self._projections)
         return self._logits(values, self.weight, self.bias)
 
     def _tiled(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row classes"]:
         """Return the logits of all classes, so many at a time, the last tile padded: no shape depends on the others."""
-        keys, values = project_tokens(tokens, self.key_weight, self.value_weight, self._num_heads)
+        keys, values = project_tokens(tokens, self._projections)
         logits: list[Tensor] = []
         for start in range(0, self.scope.num_outputs, TILE):
             query, weight, bias = (self._tile(name, start) for name in PER_CLASS)
-            gathered = attend_keys(keys, values, self._projected(query), self._num_heads)
+            gathered = attend_keys(keys, values, self._projected(query), self.num_heads)
             gathered = gathered + self.value_bias[:, None, None].to(gathered.dtype)
             logits.append(self._logits(gathered, weight, bias))
         return torch.cat(logits, -1)[..., : self.scope.num_outputs]
@@ -156,6 +137,5 @@ def draw_classes(num_classes: int, width: int, generator: torch.Generator) -> di
     """Draw what belongs to some classes alone."""
     return {
         "query": torch.randn(num_classes, width, generator=generator) * 0.02,
-        "weight": torch.randn(num_classes, width, generator=generator) * 0.01,
-        "bias": torch.zeros(num_classes),
+        **classifier(generator, num_classes, width),
     }

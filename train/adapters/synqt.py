@@ -35,6 +35,7 @@ from icecore.store import Frozen, LayerSpec
 from ..adapter import Scope
 from ..folded import attend, folding_pays
 from ..frozen_block import FrozenBlock
+from ..initial import uniform
 from ..project import project
 from ..seen import Seen
 from ..through_blocks import ThroughBlocks
@@ -180,8 +181,7 @@ def _linear(
 ) -> dict[str, Tensor]:
     """Draw a linear layer for every block as PyTorch does."""
     shapes = {f"{prefix}weight": (*blocks, outputs, inputs), f"{prefix}bias": (*blocks, outputs)}
-    bound = 1 / math.sqrt(inputs)
-    return {name: (torch.rand(shape, generator=generator) * 2 - 1) * bound for name, shape in shapes.items()}
+    return {name: uniform(generator, *shape, bound=1 / math.sqrt(inputs)) for name, shape in shapes.items()}
 
 
 def _bottleneck(
