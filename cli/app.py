@@ -15,6 +15,7 @@ from .export import export
 from .extract import extract
 from .inspect import inspect
 from .interrupt import INTERRUPTED
+from .intrinsic import intrinsic
 from .predict import predict
 from .report import report
 from .run import run
@@ -37,6 +38,7 @@ app.command()(report)
 app.command()(predict)
 app.command()(export)
 app.command(cls=stage_command("icecore.live", "CompareSettings"))(compare)
+app.command(cls=stage_command("icecore.live", "IntrinsicSettings"))(intrinsic)
 app.command()(run)
 
 

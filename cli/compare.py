@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .interrupt import interruptible
+from .method_options import method_options
 from .settings import settings_of
 from .terminal import notes, print_facts, print_json, print_line, print_table
 from .wording import duration, percent, size
@@ -32,6 +33,9 @@ def compare(
     img_size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the images, for a SOURCE.")] = None,
     crop_pct: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the image, for a SOURCE.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="At most N images of a SOURCE.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one method: lora.rank=8; repeatable.")
+    ] = None,
     lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates, where not the methods' own.")] = None,
     weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the train rows.")] = None,
@@ -61,7 +65,7 @@ def compare(
         from icecore.live import CompareSettings
         from icecore.live import compare as run_compare
 
-        settings = settings_of(CompareSettings, given)
+        settings = settings_of(CompareSettings, given | {"options": method_options(option)})
         with _progress() as progress:
             found = run_compare(where, out, settings, run, progress)
     if as_json:

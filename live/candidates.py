@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from icecore.store import UsageError
-from icecore.train.candidate import Candidate, Recipe
+from icecore.train.candidate import Candidate
 
 from .methods import Method, get_method
 from .settings import CompareSettings
@@ -18,13 +18,7 @@ def candidates(settings: CompareSettings, depth: int) -> list[Candidate]:
     for name in settings.methods:
         method = _configured(name, settings)
         for lr in settings.lr or method.lrs:
-            recipe = Recipe(
-                lr=lr,
-                weight_decay=settings.weight_decay,
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                seed=settings.seed,
-            )
+            recipe = settings.recipe(lr, settings.seed)
             config = method.model_dump(mode="json")
             found.append(Candidate(adapter=name, layers=(depth,), config=config, recipe=recipe))
     return found

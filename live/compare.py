@@ -13,12 +13,12 @@ from icecore.store import UsageError, write_atomic
 from icecore.train import Run, open_run
 from icecore.train.candidate import Candidate
 from icecore.train.ledger import Ledger, Outcome
+from icecore.train.peak import measure_peak
 from icecore.train.run import results_bytes
 
 from .candidates import candidates
 from .comparison import Comparison, cached_rows
 from .finetune import finetune
-from .peak import measure_peak
 from .settings import CompareSettings
 from .standing import standing
 from .study import Study, open_study

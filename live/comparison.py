@@ -1,6 +1,6 @@
 """The table of a comparison, as comparison.json holds it, and the rows that a RUN of cached adapters adds to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +23,9 @@ class Interval(Frozen):
 class Compared(Frozen):
     """One way to adapt the backbone; scores are None where there is no row, or where training diverged.
 
-    `seconds` are those of the chosen configuration, `search_seconds` of all that were tried; None where nobody counted.
-    Of cached adapters they do not hold the extraction, which all of them share. `multiply_adds` are of one image.
+    `seconds` are those of the chosen configuration and `search_seconds` of all that were tried, without the extraction
+    that cached adapters share; `peak_bytes` is the most memory that its training took, of cached adapters all their
+    training together. None where nobody counted. `multiply_adds` are of one image.
     """
 
     name: str
@@ -64,41 +65,42 @@ def cached_rows(run: Run) -> list[Compared]:
     except FileNotFoundError:
         raise UsageError(f"{run.path}: nothing is selected yet; run icecore select {run.path} first") from None
     best, costs = selection.winner, Costs(open_store(run.facts["store"]))
-    chosen = [run.candidates[one.adapter_id] for one in selection.selected]
-    several = f"{selection.selector} of {len(chosen)}"
-    alone = costs.of([run.candidates[best.adapter_id]], best.num_parameters)
-    validation, test = (_interval(best.model_dump(), f"{split}_") for split in ("validation", "test"))
-    ensemble = [
-        None if one is None else _interval(one.model_dump(), "") for one in (selection.validation, selection.test)
-    ]
-    return [
-        _cached(run, f"{best.adapter}, layer {best.layer}", best.config, best.lr, (validation, test), alone),
-        _cached(run, several, selection.settings, None, (ensemble[0], ensemble[1]), selection.cost),
-    ]
+    single = _cached(
+        run,
+        [best.adapter_id],
+        costs.of([run.candidates[best.adapter_id]], best.num_parameters),
+        name=f"{best.adapter}, layer {best.layer}",
+        config=best.config,
+        lr=best.lr,
+        validation=_interval(best.model_dump(), "validation_"),
+        test=_interval(best.model_dump(), "test_"),
+    )
+    several = _cached(
+        run,
+        [one.adapter_id for one in selection.selected],
+        selection.cost,
+        name=f"{selection.selector} of {len(selection.selected)}",
+        config=selection.settings,
+        lr=None,
+        validation=_interval(selection.validation.model_dump(), ""),
+        test=None if selection.test is None else _interval(selection.test.model_dump(), ""),
+    )
+    return [single, several]
 
 
-def _cached(
-    run: Run,
-    name: str,
-    config: dict[str, JsonValue],
-    lr: float | None,
-    scores: tuple[Interval | None, Interval | None],
-    cost: Cost,
-) -> Compared:
-    below = cost.backbone_multiply_adds
+def _cached(run: Run, members: Sequence[str], cost: Cost, **known: Any) -> Compared:
+    """Add to what is known what it cost."""
+    below, spent = cost.backbone_multiply_adds, run.facts["cost"]
+    mine = [row["seconds"] for row in run.results.to_pylist() if row["adapter_id"] in members]
     return Compared(
-        name=name,
         kind="cached",
-        config=config,
-        lr=lr,
         status=OK,
-        validation=scores[0],
-        test=scores[1],
         num_parameters=cost.num_parameters,
-        seconds=None,
-        search_seconds=run.facts["cost"]["elapsed_seconds"],
-        peak_bytes=None,
+        seconds=sum(mine),
+        search_seconds=spent["elapsed_seconds"],
+        peak_bytes=spent.get("peak_bytes"),
         multiply_adds=None if below is None else below + cost.adapter_multiply_adds,
+        **known,
     )
 
 

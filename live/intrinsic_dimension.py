@@ -5,134 +5,71 @@ z in R^d and the classifier alone are trained. d90 is the smallest d that reache
 submodule in full, interpolated in log d. The submodule of lowest d90 is the most compressible, and the one to adapt.
 """
 
-import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
-from matplotlib.figure import Figure
-
-from icecore.store import Frozen, write_atomic
-from icecore.train.candidate import Candidate, Recipe
+from icecore.store import choose
+from icecore.train.candidate import Candidate
 from icecore.train.ledger import Ledger
 
+from .curve import Curve, make_curve
+from .curve_files import write_curves
 from .finetune import finetune
 from .methods import get_method
-from .settings import CompareSettings
+from .settings import IntrinsicSettings
 from .study import Study, open_study
 from .subject import open_rows
 from .submodules import SUBMODULES
 
-REACHED = 0.9  # of the reference
-
-
-DIMENSIONS = (4, 16, 64, 256, 1024)
-
-
-class Curve(Frozen):
-    """Of one submodule: its score by dimension, the mean over seeds; `d90` is None where no dimension is enough."""
-
-    module: str
-    dimensions: tuple[int, ...]
-    scores: tuple[float, ...]
-    reference: float
-    d90: float | None
+METHOD = "subspace"
+WHOLE = 0  # the dimension that means all of a submodule
 
 
 def intrinsic_dimension(
-    where: str,
-    out: str,
-    settings: CompareSettings,
-    modules: Sequence[str] = tuple(SUBMODULES),
-    dimensions: Sequence[int] = DIMENSIONS,
-    num_seeds: int = 1,
-    progress: Callable[[str, int], None] | None = None,
+    where: str, out: str, settings: IntrinsicSettings, progress: Callable[[str, int], None] | None = None
 ) -> list[Curve]:
     """Measure the curve of every submodule on the rows of a store or a source; write the folder `out`.
 
-    Each point is the best of the learning rates, by validation. Resumes as `compare` does.
+    Each point is the best of the learning rates, by validation; no test row is looked at. Resumes as `compare` does.
+    `progress` hears which submodule and dimension begins, 0 for all of it.
+
+    Raises:
+        IcecoreError: before any work is lost.
     """
+    for module in settings.modules:
+        choose(SUBMODULES, module, "submodule")
     Path(out).mkdir(parents=True, exist_ok=True)
     store = open_rows(where, out, settings)
     study = open_study(store, settings, out)
     ledger = Ledger(f"{out}/training", study.conditions, halving=False)
     curves: list[Curve] = []
     with ledger.held(store):
-        for module in modules:
+        for module in settings.modules:
             scores: list[float] = []
-            for dimension in (*dimensions, 0):
-                seeds = range(settings.seed, settings.seed + num_seeds)
-                points = [_point(study, ledger, settings, module, dimension, seed) for seed in seeds]
-                scores.append(sum(points) / num_seeds)
+            for dimension in (WHOLE, *settings.dimensions):
                 (progress or (lambda *_: None))(module, dimension)
-            *below, reference = scores
-            reached = d90(dimensions, below, reference)
-            curve = {
-                "module": module,
-                "dimensions": dimensions,
-                "scores": below,
-                "reference": reference,
-                "d90": reached,
-            }
-            curves.append(Curve.model_validate(curve))
-    write_curves(out, curves)
+                scores.append(_score(study, ledger, settings, {"module": module, "dimension": dimension}))
+            curves.append(make_curve(module, settings.dimensions, scores[1:], scores[0]))
+            write_curves(out, curves)
     return curves
 
 
-def _point(study: Study, ledger: Ledger, settings: CompareSettings, module: str, dimension: int, seed: int) -> float:
-    """Return the best validation score of one dimension over the learning rates."""
-    scores: list[float] = []
-    for lr in settings.lr or get_method("subspace").lrs:
-        recipe = Recipe(
-            lr=lr,
-            weight_decay=settings.weight_decay,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            seed=seed,
-        )
-        config = {"module": module, "dimension": dimension}
-        layers = (len(study.loaded.model.blocks),)
-        candidate = Candidate.model_validate(
-            {"adapter": "subspace", "layers": layers, "config": config, "recipe": recipe}
-        )
-        known = ledger.outcomes([candidate])
-        outcome = known[0] if known else finetune(study, candidate, ledger, settings.checkpoint_seconds, lambda _: None)
-        if not known:
-            ledger.finish([candidate], outcome)
-        scores.append(outcome.results[-1].validation_score)
-    return max(scores)
+def _score(study: Study, ledger: Ledger, settings: IntrinsicSettings, config: dict[str, str | int]) -> float:
+    """Return the validation score of one submodule in one dimension: of its best learning rate, the mean over seeds."""
+    rates = settings.lr or get_method(METHOD).lrs
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return mean(max(_trained(study, ledger, settings, config, lr, seed) for lr in rates) for seed in seeds)
 
 
-def d90(dimensions: Sequence[int], scores: Sequence[float], reference: float) -> float | None:
-    """Return where a curve first reaches 90 % of the reference, interpolated in log d."""
-    wanted = REACHED * reference
-    for place, (dimension, score) in enumerate(zip(dimensions, scores, strict=True)):
-        if score < wanted:
-            continue
-        if place == 0:
-            return float(dimension)
-        before, low = dimensions[place - 1], scores[place - 1]
-        share = (wanted - low) / (score - low)
-        return math.exp(math.log(before) + share * (math.log(dimension) - math.log(before)))
-    return None
-
-
-def most_compressible(curves: Sequence[Curve], num: int) -> tuple[str, ...]:
-    """Return the submodules to adapt: those of lowest d90, the lowest first."""
-    known = [(curve.d90, curve.module) for curve in curves if curve.d90 is not None]
-    return tuple(module for _, module in sorted(known)[:num])
-
-
-def write_curves(out: str, curves: Sequence[Curve]) -> None:
-    """Write intrinsic_dimension.json and .svg into a folder."""
-    text = json.dumps([curve.model_dump(mode="json") for curve in curves], indent=2)
-    write_atomic(f"{out}/intrinsic_dimension.json", text.encode())
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for curve in curves:
-        name = f"{curve.module} (d90 {'–' if curve.d90 is None else f'{curve.d90:.0f}'})"
-        (line,) = axes.plot(curve.dimensions, curve.scores, marker="o", label=name)
-        axes.axhline(REACHED * curve.reference, color=line.get_color(), linestyle=":", linewidth=1)
-    axes.set(xscale="log", xlabel="dimension of the subspace", ylabel="validation score")
-    axes.legend()
-    figure.savefig(f"{out}/intrinsic_dimension.svg")
+def _trained(
+    study: Study, ledger: Ledger, settings: IntrinsicSettings, config: dict[str, str | int], lr: float, seed: int
+) -> float:
+    layers = (len(study.loaded.model.blocks),)
+    point = {"adapter": METHOD, "layers": layers, "config": config, "recipe": settings.recipe(lr, seed)}
+    candidate = Candidate.model_validate(point)
+    if known := ledger.outcomes([candidate]):
+        return known[0].results[-1].validation_score
+    outcome = finetune(study, candidate, ledger, settings.checkpoint_seconds, lambda _: None)
+    ledger.finish([candidate], outcome)
+    return outcome.results[-1].validation_score

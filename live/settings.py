@@ -1,21 +1,24 @@
-"""What a user may ask of a comparison with in-backbone methods. Knows no method's own options."""
+"""What a user may ask where methods train inside the backbone. Knows no method's own options."""
 
+import itertools
 import math
 from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
 
 from icecore.store import Frozen
+from icecore.train.candidate import Recipe
+
+from .submodules import SUBMODULES
 
 
-class CompareSettings(Frozen):
-    """The methods, how each is trained, and on which rows; learning rates are chosen on validation.
+class StudySettings(Frozen):
+    """How each candidate is trained, and on which rows.
 
     `backbone`, `checkpoint`, `img_size`, `crop_pct` and `limit` are for a source; a store knows its own. `lr` that is
-    None is each method's own. `options` holds the configuration of one method alone: `{"lora": {"rank": 8}}`.
+    None is each method's own.
     """
 
-    methods: tuple[str, ...] = ("full", "linear", "lora", "kadaptation")
     backbone: str | None = None
     checkpoint: str | None = None
     img_size: int | None = Field(default=None, ge=1)
@@ -26,7 +29,6 @@ class CompareSettings(Frozen):
     epochs: int = Field(default=15, ge=1)
     batch_size: int = Field(default=32, ge=1)
     seed: int = 0
-    options: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     validation: float = Field(default=0.2, gt=0, lt=1)
     shuffle_seed: int = 0
     device: str = "auto"
@@ -38,4 +40,31 @@ class CompareSettings(Frozen):
     def _are_rates(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if values is not None and not (values and all(math.isfinite(value) and value > 0 for value in values)):
             raise ValueError(f"{list(values)}: expected one or more positive numbers")
+        return values
+
+    def recipe(self, lr: float, seed: int) -> Recipe:
+        """Return how a candidate of some learning rate and seed is trained."""
+        same = {"weight_decay": self.weight_decay, "epochs": self.epochs, "batch_size": self.batch_size}
+        return Recipe.model_validate({"lr": lr, "seed": seed, **same})
+
+
+class CompareSettings(StudySettings):
+    """The methods to compare; `options` holds the configuration of one method alone: `{"lora": {"rank": 8}}`."""
+
+    methods: tuple[str, ...] = ("full", "linear", "lora", "kadaptation")
+    options: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+
+
+class IntrinsicSettings(StudySettings):
+    """The submodules whose intrinsic dimension is measured, the dimensions that are tried, and seeds of each."""
+
+    modules: tuple[str, ...] = tuple(SUBMODULES)
+    dimensions: tuple[int, ...] = (4, 16, 64, 256, 1024)
+    seeds: int = Field(default=1, ge=1)
+
+    @field_validator("dimensions")
+    @classmethod
+    def _grow(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if not values or values[0] < 1 or any(one >= other for one, other in itertools.pairwise(values)):
+            raise ValueError(f"{list(values)}: expected whole numbers from 1 that grow")
         return values

@@ -21,7 +21,7 @@ from icecore.train.targets import get_target
 from .attach import attach
 from .methods import get_method
 from .pixels import Pixels
-from .settings import CompareSettings
+from .settings import StudySettings
 from .subject import open_model
 
 Rows = Int64[np.ndarray, " row"]
@@ -78,7 +78,7 @@ class Study:
         return self.target.labels(self.store, rows)
 
 
-def open_study(store: Store, settings: CompareSettings, folder: str) -> Study:
+def open_study(store: Store, settings: StudySettings, folder: str) -> Study:
     """Part the rows as a sweep does, decode all that will be needed, and load the model."""
     split = hold_out(store, settings.validation, settings.shuffle_seed)
     unfitted = get_target(store.spec.target)

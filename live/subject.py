@@ -6,7 +6,7 @@ from icecore.extract import ExtractSettings, extract
 from icecore.extract.backbone_loading import LoadedModel, load_model
 from icecore.store import IdentityError, Store, UsageError, open_store
 
-from .settings import CompareSettings
+from .settings import StudySettings
 from .weights import require_weights
 
 
@@ -15,7 +15,7 @@ def is_store(where: str) -> bool:
     return "://" in where or (Path(where) / "zarr.json").exists()
 
 
-def open_rows(where: str, folder: str, settings: CompareSettings) -> Store:
+def open_rows(where: str, folder: str, settings: StudySettings) -> Store:
     """Return a store that has the rows, splits and labels.
 
     For a source one is made in `folder`, of next to nothing: what enters the first block, pooled to one vector. So its

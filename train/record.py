@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
@@ -16,9 +14,17 @@ from .work import Work
 
 
 def record(
-    out: str, work: Work, candidates: Sequence[Candidate], outcomes: list[Outcome], elapsed_seconds: float
+    out: str,
+    work: Work,
+    candidates: Sequence[Candidate],
+    outcomes: list[Outcome],
+    elapsed_seconds: float,
+    peak_bytes: int | None,
 ) -> Run:
-    """Write the RUN folder of a finished sweep, in the order of its candidates, whatever order they were trained in."""
+    """Write the RUN folder of a finished sweep, in the order of its candidates, whatever order they were trained in.
+
+    Seconds and peak are those of the last call, and of this process: None where the system does not tell.
+    """
     validation, source = work.split.validation, work.store
     place = {candidate.adapter_id: place for place, candidate in enumerate(candidates)}
     results = [result for outcome in outcomes for result in outcome.results]
@@ -34,7 +40,7 @@ def record(
             {key: work.target.metrics(table.float(), labels) for key, table in predictions.items()}
         ),
     }
-    cost = _cost(work, outcomes) | {"elapsed_seconds": elapsed_seconds}
+    cost = _cost(work, outcomes) | {"elapsed_seconds": elapsed_seconds, "peak_bytes": peak_bytes}
     return write_run(out, files, _facts(work, results) | {"cost": cost})
 
 
@@ -73,8 +79,7 @@ def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
     spans = [outcome.results[0].candidate.layers for outcome in outcomes if outcome.results]
     num_rows = len(work.split.train) + 2 * len(work.split.validation)  # once to train by, once for what is kept
     num_read = sum(specs[layer].num_tokens * specs[layer].width for span in spans for layer in span) * num_rows
-    on_cuda = {"peak_device_bytes": torch.cuda.max_memory_allocated(work.device)} if work.device.type == "cuda" else {}
-    return on_cuda | {
+    return {
         "training_seconds": sum(outcome.training_seconds for outcome in outcomes) / work.num_workers,
         "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),

@@ -13,6 +13,7 @@ import torch
 from .group import EpochResult
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
+from .peak import measure_peak
 from .preparation import prepare
 from .progress import Meter, Progress
 from .record import record
@@ -33,14 +34,15 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
         pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]
         tasks = tasks_of(pending, ledger.checkpoints(pending))
         meter = Meter(begin, progress, *_epochs(known, tasks, settings))
-        if settings.workers or settings.scheduler:
-            from .distributed import train_on_workers
+        with measure_peak(work.device) as peak:
+            if settings.workers or settings.scheduler:
+                from .distributed import train_on_workers
 
-            train_on_workers(store, out, settings, tasks, meter)
-            outcomes = ledger.outcomes(candidates)
-        else:
-            outcomes = known + _train_all(work, tasks, ledger, meter)
-        return record(out, work, candidates, outcomes, time.perf_counter() - begin)
+                train_on_workers(store, out, settings, tasks, meter)
+                outcomes = ledger.outcomes(candidates)
+            else:
+                outcomes = known + _train_all(work, tasks, ledger, meter)
+        return record(out, work, candidates, outcomes, time.perf_counter() - begin, peak.num_bytes)
 
 
 def _epochs(known: list[Outcome], tasks: list[Task], settings: TrainSettings) -> tuple[int, int]:

@@ -9,7 +9,9 @@ from ..terminal import print_line
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders made by `icecore train`.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders made by `icecore train` or `icecore compare`.")
+    ],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in the first RUN.")
     ] = None,

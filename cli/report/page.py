@@ -12,6 +12,7 @@ from ..wording import configuration, layers_in_words, percent, short
 from .article import article
 from .comparison import comparison
 from .findings import read_findings
+from .methods import FILE, methods
 
 FOLDER = files("icecore.cli.report")
 
@@ -24,8 +25,9 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
 
 
 def render_report(runs: Sequence[Path]) -> str:
-    """Return the page of some run folders; raises UsageError where one is none."""
-    found = [read_findings(run) for run in runs]
+    """Return the page of some folders of `train` or `compare`; raises UsageError where one is neither."""
+    compared = [run for run in runs if (run / FILE).exists()]
+    found = [read_findings(run) for run in runs if run not in compared]
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -42,4 +44,5 @@ def render_report(runs: Sequence[Path]) -> str:
     articles = [article(findings, f"run {place}") for place, findings in enumerate(found, start=1)]
     several = comparison(found) if len(found) > 1 else None
     css = (FOLDER / "page.css").read_text()
-    return environment.get_template("page.html").render(css=css, articles=articles, comparison=several)
+    beside = [methods(path, f"methods {place}") for place, path in enumerate(compared, start=1)]
+    return environment.get_template("page.html").render(css=css, articles=articles, comparison=several, compared=beside)

@@ -10,7 +10,10 @@ import pytest
 from icecore.cli import main
 from icecore.store import IcecoreError
 
-COMMANDS = ("extract", "inspect", "verify", "score", "train", "select", "report", "predict", "export", "compare", "run")
+COMMANDS = (
+    *("extract", "inspect", "verify", "score", "train", "select", "report", "predict", "export", "compare"),
+    *("intrinsic", "run"),
+)
 DIGITS = ("extract", "sklearn:digits", "a.ice", "--backbone")
 
 

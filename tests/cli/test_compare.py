@@ -47,6 +47,45 @@ def test_methods_beside_a_run(store: Path, capsys: pytest.CaptureFixture[str]) -
     found = json.loads(capsys.readouterr().out)
     assert [row["kind"] for row in found["rows"]] == ["in-backbone"] * 2 + ["cached"] * 2
     assert json.loads((store / "live/comparison.json").read_text()) == found
+    assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in found["rows"])
+
+
+@pytest.mark.parametrize("with_run", [False, True])
+def test_a_report_shows_methods_beside_cached_adapters(store: Path, with_run: bool) -> None:
+    words = ["compare", f"{store}/d.ice", "--methods", "linear,layernorm", "--out", f"{store}/live"]
+    assert run(*words, "--run", f"{store}/run", "--epochs", "1", "--lr", "1e-3", "--batch-size", "16") == 0
+    runs = [f"{store}/run"] if with_run else []
+    assert run("report", *runs, f"{store}/live", "--out", f"{store}/page.html") == 0
+    page = (store / "page.html").read_text()
+    assert page.count("<h1>Inside the backbone and from the cache: ") == 1
+    assert page.count("<article id=") == 1 + with_run
+    for name in ("linear", "layernorm", "linear, layer", "bagged of"):
+        assert f'<td class="text">{name}' in page
+    for axis in ("trained parameters", "training seconds", "peak memory, GB", "multiply-adds, G"):
+        assert axis in page
+
+
+def test_options_of_one_method(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compare", f"{store}/d.ice", "--methods", "lora", "--out", f"{store}/lora", "--lr", "1e-3", "--json"]
+    words += ["--epochs", "1", "--option", "lora.rank=2", "--option", "lora.modules=key,fc1"]
+    capsys.readouterr()
+    assert run(*words) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["config"] == {"rank": 2, "alpha": 16.0, "modules": ["key", "fc1"]}
+    assert row["num_parameters"] == 6 * 2 * (64 + 64 + 64 + 3 * 64) + 10 * 65
+
+
+def test_the_submodules_of_least_intrinsic_dimension(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["intrinsic", f"{store}/d.ice", "--out", f"{store}/intrinsic", "--modules", "query,fc1", "--epochs", "1"]
+    words += ["--dimensions", "1,2", "--lr", "1e-4"]
+    capsys.readouterr()
+    assert run(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["validation", "d90", "1", "2", "all", "of", "it"]
+    assert [line.split()[0] for line in lines[1:3]] == ["query", "fc1"]
+    assert lines[3].endswith("intrinsic_dimension.svg shows it")
+    assert lines[4].startswith("to adapt the most compressible: --option kadaptation.modules=")
+    assert run("intrinsic", f"{store}/d.ice", "--out", f"{store}/intrinsic", "--dimensions", "0") == 2
 
 
 def test_rows_run_live(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +110,11 @@ def test_rows_run_live(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--methods", "full"], "expected --out DIR, a folder for what is trained"),
         (["--methods", "fulll", "--out", "x"], "unknown method 'fulll' (did you mean 'full'?)"),
         (["--methods", "full", "--out", "x", "--lr", "0"], "expected one or more positive numbers"),
+        (["--methods", "lora", "--out", "x", "--option", "rank"], "expected METHOD.NAME=VALUE, such as lora.rank=8"),
+        (
+            ["--methods", "lora", "--out", "x", "--option", "lora.rang=2"],
+            "--option lora.rang: unknown key (did you mean 'rank'?); known: rank, alpha, modules",
+        ),
     ],
 )
 def test_wrong_words(store: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

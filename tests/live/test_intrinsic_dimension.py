@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from icecore.live import CompareSettings
-from icecore.live.intrinsic_dimension import Curve, d90, intrinsic_dimension, most_compressible
+from icecore.live import Curve, IntrinsicSettings, most_compressible
+from icecore.live.curve import d90
+from icecore.live.intrinsic_dimension import intrinsic_dimension
+from icecore.store import UsageError
 
 
 def test_d90_is_interpolated_in_log_d() -> None:
@@ -24,14 +26,23 @@ def test_the_most_compressible_come_first() -> None:
     assert most_compressible(found, 2) == ("value", "key")
 
 
+def test_wrong_words_are_found_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[16, 4\]: expected whole numbers from 1 that grow"):
+        IntrinsicSettings(dimensions=(16, 4))
+    with pytest.raises(UsageError, match=r"unknown submodule 'quary' \(did you mean 'query'\?\)"):
+        intrinsic_dimension("nowhere", str(tmp_path / "out"), IntrinsicSettings(modules=("quary",)))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_it_is_measured_stored_and_plotted(make_trained, tmp_path: Path) -> None:
     given = {"epochs": 1, "batch_size": 32, "lr": (3e-2,), "compute_dtype": "float32", "device": "cpu"}
-    settings, out = CompareSettings.model_validate(given), str(tmp_path / "out")
-    curves = intrinsic_dimension(make_trained().store, out, settings, ("query", "fc1"), (2, 32))
+    asked = IntrinsicSettings.model_validate(given | {"modules": ("query", "fc1"), "dimensions": (2, 32)})
+    store, out = make_trained().store, str(tmp_path / "out")
+    curves = intrinsic_dimension(store, out, asked)
     assert [curve.module for curve in curves] == ["query", "fc1"]
     assert all(len(curve.scores) == 2 and 0 <= curve.reference <= 1 for curve in curves)
     stored = json.loads((tmp_path / "out/intrinsic_dimension.json").read_text())
     assert [Curve.model_validate(one) for one in stored] == curves
     assert "<svg" in (tmp_path / "out/intrinsic_dimension.svg").read_text()
-    assert intrinsic_dimension(make_trained().store, out, settings, ("query", "fc1"), (2, 32)) == curves
+    assert intrinsic_dimension(store, out, asked) == curves

@@ -42,7 +42,7 @@ def run_of(url: str, out: Path, **changes: object) -> Run:
 def test_a_sweep_repeats_to_the_bit_and_agrees_with_the_cpu(make_store: MakeStore, tmp_path: Path) -> None:
     url = make_store(700)
     first, again = (run_of(url, tmp_path / name, device="cuda") for name in ("first", "again"))
-    assert first.facts["cost"]["peak_device_bytes"] > 0
+    assert first.facts["cost"]["peak_bytes"] > 0
     for key, tensor in first.tensors().items():
         for name, values in tensor.items():
             assert torch.equal(values, again.tensors()[key][name])
