@@ -45,7 +45,7 @@ METHODS: dict[str, dict[str, object]] = {
     "lst": {"lr": (3e-3,), "weight_decay": (0.01,), "epochs": 30},
     "mist": {"lr": (3e-3,), "weight_decay": (0.01,), "epochs": 30},
     "head2toe": {},
-    "synqt": {"lr": (1e-3,), "queries": (1,), "epochs": 30},
+    "synqt": {"lr": (1e-3,), "epochs": 50},
 }
 
 

@@ -49,12 +49,15 @@ Queries = Float[Tensor, "adapter row query width"]
 
 
 class SynQTConfig(Frozen):
-    """How many queries a block has, and what the gates are at first."""
+    """How many queries a block has, and what the gates are at first: 0.1 or 1 in the paper, by data set.
 
-    num_queries: int = Field(default=1, ge=1)
+    With gamma 1 the queries of a block go on from what the last ones found: 85 against 67 % on traffic signs.
+    """
+
+    num_queries: int = Field(default=4, ge=1)
     alpha: float = 0.1
     beta: float = 0.1
-    gamma: float = 0.1
+    gamma: float = 1.0
 
 
 class SynQT(ThroughBlocks):
@@ -77,7 +80,7 @@ class SynQT(ThroughBlocks):
     @classmethod
     def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Return its own rates."""
-        return {"lr": (1e-3, 3e-3), "weight_decay": (0.01,), "num_queries": (1, 4)}
+        return {"lr": (1e-3, 3e-3), "weight_decay": (0.01,)}
 
     @classmethod
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
