@@ -10,6 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from icecore.cli.app import main
+from icecore.extract import open_source
+from icecore.store import open_store
+from icecore.train import load_bundle
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,35 @@ def test_the_submodules_of_least_intrinsic_dimension(store: Path, capsys: pytest
     assert lines[3].endswith("intrinsic_dimension.svg shows it")
     assert lines[4].startswith("to adapt the most compressible: --option kadaptation.modules=")
     assert run("intrinsic", f"{store}/d.ice", "--out", f"{store}/intrinsic", "--dimensions", "0") == 2
+
+
+IN_SMALL = {  # what the commands of the document become here
+    "photos.ice": "d.ice",
+    "folder:photos": "sklearn:digits --limit 80 --dtype float32",
+    "deit_tiny_patch16_224": "test_vit",
+    "kadaptation": "kadaptation --epochs 1 --lr 1e-2",
+    "vqt": "vqt --epochs 2 --lr 0.1",
+    "holiday/": "digit.png",
+}
+
+
+def test_adapters_on_an_adapted_backbone_by_the_commands_of_the_document(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = (Path(__file__).parents[2] / "docs/live.md").read_text()
+    section = document.split("## An adapted backbone\n")[1].split("\n## ")[0]
+    commands = [line.split()[1:] for line in section.splitlines() if line.startswith("    icecore ")]
+    assert [words[0] for words in commands] == ["compare", "extract", "train", "select", "predict"]
+    monkeypatch.chdir(store)
+    source = open_source("sklearn:digits")
+    source.decode(source.read(0)).save("digit.png")
+    for words in commands:
+        assert run(*" ".join(IN_SMALL.get(word, word) for word in words).split()) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("digit.png\t")
+    before, after = open_store("d.ice").identity, open_store("adapted.ice").identity
+    assert (before.backbone, before.dataset_sha256) == (after.backbone, after.dataset_sha256)
+    assert before.weights_sha256 != after.weights_sha256
+    assert load_bundle("runs/adapted/bundle").backbone["weights_sha256"] == after.weights_sha256
 
 
 def test_rows_run_live(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
