@@ -25,6 +25,7 @@ CASES = [
     ("open_inca", {"num_heads": 3}),
     ("attentive", {"num_heads": 2, "num_queries": 3}),
     ("attentive", {"num_heads": 3, "form": "vjepa"}),
+    ("attentive", {"num_heads": 3, "norm": "own"}),
 ]
 
 

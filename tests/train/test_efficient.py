@@ -20,9 +20,10 @@ SCOPE = Scope((2,), {2: SPEC}, 5, FROZEN)
 
 
 def start(**options: Any) -> Efficient:
-    stack = Efficient.start(EfficientConfig(**options), SCOPE, [1, 2])
+    config = EfficientConfig(**options)
+    stack = Efficient.start(config, SCOPE, [1, 2])
     assert isinstance(stack, Efficient)
-    stack.query.data *= 20
+    stack.query.data *= 20 if config.scaled else 5
     return stack
 
 
@@ -31,15 +32,19 @@ def see() -> Seen:
 
 
 @pytest.mark.parametrize(("num_slices", "divisor"), [(1, 1), (3, 1), (12, 1), (3, 2), (6, 2)])
-def test_it_is_its_formula(num_slices: int, divisor: int) -> None:
-    stack, seen = start(num_slices=num_slices, divisor=divisor), see()
+@pytest.mark.parametrize("published", [True, False])
+def test_it_is_its_formula(num_slices: int, divisor: int, published: bool) -> None:
+    ways = {"norm": not published, "scaled": published}
+    stack, seen = start(num_slices=num_slices, divisor=divisor, **ways), see()
     norms = [nn.BatchNorm1d(WIDTH // divisor, eps=1e-6, affine=False) for _ in range(2)]
     for training in (True, True, False):
         stack.noise = Noise([1, 2], 0, [0.0, 0.0]) if training else None
         found, tokens = stack(seen), seen.tokens[2]
+        tokens = tokens if published else nn.functional.layer_norm(tokens, (WIDTH,), eps=1e-6)
         for index, norm in enumerate(norms):
             mine = {name: tensor[index] for name, tensor in stack.tensors().items()}
-            share = torch.softmax(mine["query"] @ tokens.transpose(1, 2) / WIDTH**0.5, -1)
+            logits = mine["query"] @ tokens.transpose(1, 2)
+            share = torch.softmax(logits / WIDTH**0.5 if published else logits, -1)
             slices = (tokens @ mine["value_weight"].T).unflatten(2, (num_slices, -1))
             gathered = torch.einsum("rsn,rnsi->rsi", share, slices).flatten(1)
             torch.testing.assert_close(found[index], norm.train(training)(gathered) @ mine["weight"].T + mine["bias"])
