@@ -125,7 +125,8 @@ def test_the_head_sees_three_vectors_a_block_and_the_last_summary() -> None:
     norms, wide, narrow = 4 * 2 * WIDTH, 2 * 48 * WIDTH + 48 + WIDTH, 2 * 8 * WIDTH + 8 + WIDTH
     block = WIDTH + 2 + norms + 2 * wide + 4 * narrow
     head = wide + 2 * 2 * WIDTH + 3 * NUM_BLOCKS * (WIDTH + 1) + NUM_CLASSES * (WIDTH + 1)
-    assert SynQT.start(SynQTConfig(), LiveViT().scope(), [0]).num_parameters == NUM_BLOCKS * block + 1 + head
+    one_query = SynQTConfig(num_queries=1)
+    assert SynQT.start(one_query, LiveViT().scope(), [0]).num_parameters == NUM_BLOCKS * block + 1 + head
 
 
 def test_it_begins_with_the_backbones_final_norm() -> None:
