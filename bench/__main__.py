@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import Figure, parser
 
 HERE = Path(__file__).parent
-NOT_SCRIPTS = {"__main__", "backbone_pass", "harness", "synthetic"}
+NOT_SCRIPTS = {"__main__", "against_full", "backbone_pass", "harness", "synthetic"}
 
 
 def measure(name: str, options: list[str]) -> list[Figure] | None:

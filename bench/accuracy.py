@@ -5,7 +5,8 @@ of best validation score is chosen, layer included, and only then the test split
 of the test accuracy over seeds, the layer that was chosen, numbers trained, and seconds of training an adapter.
 `ensemble` is what `select` makes of all methods together. Families that read one layer and cost most (attentive,
 efficient, Open-InCA) train on the three layers that rank best by ridge. `--methods` and `--seeds` do less; `--runs
-DIR` keeps what is trained, so that a second call goes on. `--table FILE` writes the lines as Markdown.
+DIR` keeps what is trained, so that a second call goes on. `--table FILE` writes the lines as Markdown. `--full` adds
+full fine-tuning (`against_full.py`): it takes longer than all else together.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from against_full import against_full
 from harness import SOURCES, Figure, main, scratch, store_of
 
 from icecore.store import open_store
@@ -141,6 +143,7 @@ def run(options: argparse.Namespace) -> list[Figure]:
     names = ("rsscn7",) if options.quick else tuple(options.data.split(","))
     with scratch() as folder:
         lines = [line for name in names for line in measure(name, folder, options)]
+        beside = against_full(options.runs or folder, options) if options.full else []
     if options.table:
         head = "| method | data | test accuracy, % | layers | trained numbers | seconds |\n|---|---|---|---|---|---|\n"
         options.table.write_text(head + "\n".join(map(str, lines)) + "\n")
@@ -149,7 +152,7 @@ def run(options: argparse.Namespace) -> list[Figure]:
         least = LEAST.get((line.data, line.method))
         figures.append(Figure(f"{line.data}: {line.method}", line.mean, f">= {least}" if least else ""))
     means = {key: statistics.mean(line.mean for line in lines if line.method == key) for key in names_of(lines)}
-    return figures + [Figure(f"mean: {key}", value) for key, value in means.items()]
+    return [*figures, *(Figure(f"mean: {key}", value) for key, value in means.items()), *beside]
 
 
 def names_of(lines: list[Line]) -> list[str]:
@@ -163,6 +166,7 @@ def more(options: argparse.ArgumentParser) -> None:
     options.add_argument("--data", default=",".join(SOURCES))
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--runs", type=Path, help="a folder that keeps what is trained")
+    options.add_argument("--full", action="store_true", help="full fine-tuning as well")
     options.add_argument("--table", type=Path, help="a Markdown file to write")
 
 

@@ -4,13 +4,15 @@ A = `train` and `select` from a finished store, 16 configurations of InCA a laye
 paper does: every step decodes and forwards its images once, and steps every adapter of every layer on the tokens. B is
 measured twice: with adapters on torch's own attention (`fold.py`), and with this project's own stacked adapters, so
 that only the backbone differs. Both on one core, in CPU seconds. B is extrapolated: images from some batches; adapters
-from some steps of one torch probe, and from A's own time, which also counts A's reading in B's favour.
+from some steps of one torch probe, and from A's own time, which also counts A's reading in B's favour. `--full` adds
+full fine-tuning, accuracy and memory included (`against_full.py`).
 """
 
 import argparse
 import statistics
 
 import torch
+from against_full import against_full
 from backbone_pass import BackbonePass, make_store, seconds_of
 from fold import BATCH_SIZE, NUM_ADAPTERS, probe_step
 from harness import Figure, main, scratch
@@ -43,12 +45,14 @@ def run(options: argparse.Namespace) -> list[Figure]:
             out = str(folder / f"{halving}.run")
             took = seconds_of(lambda: train(url, out, settings[halving]), options.device)  # noqa: B023
             ours[halving] = took + seconds_of(lambda: select(out, SelectSettings()), options.device)  # noqa: B023
+        beside = against_full(folder, options) if options.full else []
     layers = 2 if options.quick else len(store.layers)
     epochs = settings[False].epochs
     num_steps = epochs * -(-round(0.8 * num_rows) // BATCH_SIZE)
     forwards = epochs * num_rows * image  # training and validation rows, every epoch
     as_written = forwards + num_steps * layers * NUM_ADAPTERS * min(steps)
     return [
+        *beside,
         Figure("seconds from the store, halving off", ours[False]),
         Figure("seconds from the store, halving on", ours[True]),
         Figure("seconds of the backbone in every step, without adapters", forwards),
@@ -60,5 +64,10 @@ def run(options: argparse.Namespace) -> list[Figure]:
     ]
 
 
+def more(options: argparse.ArgumentParser) -> None:
+    """Add what this script alone is asked."""
+    options.add_argument("--full", action="store_true", help="full fine-tuning as well: it takes longer than the rest")
+
+
 if __name__ == "__main__":
-    main(run, __doc__)
+    main(run, __doc__, more)
