@@ -61,7 +61,7 @@ def test_aim_is_its_formula(num_queries: int, training: bool) -> None:
 
 @pytest.mark.parametrize("num_queries", [1, 6])
 def test_aim_with_layer_norms_is_its_formula(num_queries: int) -> None:
-    stack, seen = start(num_queries=num_queries), see()
+    stack, seen = start(num_queries=num_queries, norm="layer"), see()
     found, z = stack(seen), nn.functional.layer_norm(seen.tokens[4], (WIDTH,), eps=1e-6)
     for index in range(2):
         mine = {name: tensor[index] for name, tensor in stack.tensors().items()}

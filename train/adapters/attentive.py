@@ -10,9 +10,9 @@
     r = Q + W_O MHA(W_Q Q, W_K LN(x), W_V LN(x)) + b_O        the queries themselves are not normed
     e = r + MLP(LN(r));    logits = W mean_query(e) + b       MLP: width, 4 width, width, with GELU
 
-With `norm` "layer" instead of "own", aim has z = LN(x) without affine, and in both forms W sees LN of what each query
-gathered, as the attentional pooler of CoCa (Yu et al. 2022) and InCA do. On a thousand images that is worth more than
-anything else about these probes (docs/accuracy.md).
+A sweep trains another form unless it is told: with `norm` "layer" instead of "own" aim has z = LN(x), without affine,
+and in both forms W sees LN of what each query gathered, as in the attentional pooler of CoCa (Yu et al. 2022) and in
+InCA. On a thousand images that is worth more than all else about these probes (docs/accuracy.md).
 
 Queries are drawn from N(0, 0.02^2), projections from a truncated N(0, 0.02^2) with W_O and the last of the MLP divided
 by sqrt(2), biases zero. Both papers probe the last layers; here every run of `num_layers` chosen layers is a candidate.
@@ -31,7 +31,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from icecore.store import Frozen
+from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Looks, Scope
 from ..batch_norm import moments
@@ -49,7 +49,7 @@ class AttentiveConfig(HeadsConfig):
     """The form of the probe, and whose norms it has: those of the papers, or layer norms before and after."""
 
     form: Literal["aim", "vjepa"] = "aim"
-    norm: Literal["own", "layer"] = "layer"
+    norm: Literal["own", "layer"] = "own"
     num_layers: int = Field(default=1, ge=1)
     num_queries: int = Field(default=1, ge=1)
 
@@ -65,6 +65,11 @@ class Attentive(WithHeads):
     key_weight: Tensor
     value_weight: Tensor
     weight: Tensor
+
+    @classmethod
+    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+        """Take layer norms, and decay as InCA does."""
+        return {"lr": (3e-3, 1e-2), "weight_decay": (0.3, 3.0), "norm": ("layer",)}
 
     @classmethod
     def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
