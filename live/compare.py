@@ -56,22 +56,36 @@ def compare(
     candidates(settings, depth=0)  # a wrong word is found before anything is read
     Path(out).mkdir(parents=True, exist_ok=True)
     cached = None if run is None else open_run(run)
-    store = open_rows(where, out, settings)
-    study = open_study(store, _as_in(cached, settings), out)
+    study = open_study(open_rows(where, out, settings), _as_in(cached, settings), out)
     _require_same_rows(cached, study)
     asked = candidates(settings, len(study.loaded.model.blocks))
     outcomes = _train_all(study, asked, settings, out, progress or (lambda _: None))
+    found = _comparison(study, asked, outcomes, settings, out, cached)
+    results = [result for one in asked for result in outcomes[one.adapter_id].results]
+    write_atomic(f"{out}/results.parquet", results_bytes(results))
+    write_atomic(f"{out}/comparison.json", found.model_dump_json(indent=2).encode())
+    return found
+
+
+def _comparison(
+    study: Study,
+    asked: Sequence[Candidate],
+    outcomes: dict[str, Outcome],
+    settings: CompareSettings,
+    out: str,
+    cached: Run | None,
+) -> Comparison:
+    """Choose of every method, and put all rows into one table."""
     peaks = json.loads((Path(out) / PEAKS).read_text())
     rows = [
         standing(study, [one for one in asked if one.adapter == name], outcomes, peaks, out)
         for name in dict.fromkeys(settings.methods)
     ]
-    results = [result for one in asked for result in outcomes[one.adapter_id].results]
-    found = Comparison(
+    return Comparison(
         score_name=study.target.score_name,
-        backbone=store.identity.backbone,
+        backbone=study.store.identity.backbone,
         weights_sha256=study.loaded.weights_sha256,
-        source=store.spec.source,
+        source=study.store.spec.source,
         how=study.split.how,
         num_train_rows=len(study.split.train),
         device=str(study.device),
@@ -80,9 +94,6 @@ def compare(
         settings=settings.model_dump(mode="json"),
         rows=(*rows, *(cached_rows(cached) if cached is not None else ())),
     )
-    write_atomic(f"{out}/results.parquet", results_bytes(results))
-    write_atomic(f"{out}/comparison.json", found.model_dump_json(indent=2).encode())
-    return found
 
 
 def _as_in(run: Run | None, settings: CompareSettings) -> CompareSettings:

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.extract import LayerDifference, load_backbone
-from icecore.extract.images import Images
+from icecore.extract import Backbone, LayerDifference, load_backbone
 from icecore.extract.job import Job
 from icecore.extract.recompute import images_of, worse
 from icecore.extract.settings import parse_command
@@ -69,18 +68,8 @@ def parity(
     """
     opened = open_store(store)
     rows, identity = _spread(opened, num_rows), opened.identity
-    _, settings = parse_command(opened.spec.command)
-    backbone = load_backbone(
-        identity.backbone,
-        checkpoint or opened.spec.checkpoint,
-        device,
-        compute_dtype or identity.compute_dtype,
-        identity.preprocessing,
-    )
-    require_weights(store, identity.backbone, identity.weights_sha256, backbone.weights_sha256)
-    images = images_of(opened, rows, backbone.transform.pixels)
-    job = Job(images, backbone, settings.model_copy(update={"batch_size": batch_size}))
-    live = _live(job, opened.layers, images, len(rows))
+    backbone = _backbone_of(opened, checkpoint, device, compute_dtype)
+    live = _live(opened, backbone, rows, batch_size)
     cached = {layer: opened.layer(layer).rows(rows).float() for layer in opened.layers}
     zero = {layer: LayerDifference(layer, 0.0, 0.0) for layer in opened.layers}
     return Parity(
@@ -98,6 +87,20 @@ def parity(
     )
 
 
+def _backbone_of(store: Store, checkpoint: str | None, device: str, compute_dtype: str | None) -> Backbone:
+    """Load the backbone that a store was made with."""
+    identity = store.identity
+    backbone = load_backbone(
+        identity.backbone,
+        checkpoint or store.spec.checkpoint,
+        device,
+        compute_dtype or identity.compute_dtype,
+        identity.preprocessing,
+    )
+    require_weights(store.url, identity.backbone, identity.weights_sha256, backbone.weights_sha256)
+    return backbone
+
+
 def _spread(store: Store, num_rows: int) -> Rows:
     good = np.flatnonzero(store.coverage.good())
     if not len(good):
@@ -106,11 +109,14 @@ def _spread(store: Store, num_rows: int) -> Rows:
     return good[np.arange(num) * len(good) // num]
 
 
-def _live(job: Job, layers: tuple[int, ...], images: Images, num_rows: int) -> Layers:
-    """Return what a store would hold if it lost nothing, in float32."""
+def _live(store: Store, backbone: Backbone, rows: Rows, batch_size: int) -> Layers:
+    """Return what a store would hold of some rows if it lost nothing, in float32."""
+    images, layers = images_of(store, rows, backbone.transform.pixels), store.layers
+    _, settings = parse_command(store.spec.command)
+    job = Job(images, backbone, settings.model_copy(update={"batch_size": batch_size}))
     job.cut(max(layers))
     parts: list[Layers] = []
-    for batch in job.tokens(range(num_rows), layers):
+    for batch in job.tokens(range(len(rows)), layers):
         for row, cause in batch.failed.items():
             raise IcecoreError(f"{images.samples[row].key!r}: {cause}; the store has tokens of it")
         parts.append({layer: batch.tokens[layer].float().cpu() for layer in layers})

@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from icecore.extract.ahead import map_ahead
 from icecore.extract.backbone_transform import Preprocessing
 from icecore.extract.recompute import images_of
 from icecore.store import IcecoreError, Store
+
+NUM_AHEAD = 64  # images that may be decoded and not yet in the file
 
 
 class Pixels:
@@ -23,7 +26,7 @@ class Pixels:
         with tempfile.TemporaryFile(dir=folder) as file:
             self._pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), *transform.input_size))
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-            for place, pixels in enumerate(pool.map(images.pixels, range(len(rows)))):
+            for place, pixels in enumerate(map_ahead(pool, images.pixels, range(len(rows)), NUM_AHEAD)):
                 if isinstance(pixels, str):
                     key = images.samples[place].key
                     raise IcecoreError(
