@@ -84,10 +84,10 @@ def test_vjepa_is_its_formula(num_queries: int, norm: str) -> None:
         bias = torch.cat([mine["query_bias"], torch.zeros(WIDTH), mine["value_bias"]])
         state = {"in_proj_weight": joint, "in_proj_bias": bias}
         attention.load_state_dict(state | {"out_proj.weight": mine["out_weight"], "out_proj.bias": mine["out_bias"]})
-        normed = nn.functional.layer_norm(seen.tokens[4], (WIDTH,), mine["input_gamma"], mine["input_beta"], 1e-6)
+        normed = nn.functional.layer_norm(seen.tokens[4], (WIDTH,), 1 + mine["input_gain"], mine["input_beta"], 1e-6)
         queries = mine["query"].expand(6, -1, -1)
         out = queries + attention(queries, normed, normed, need_weights=False)[0]
-        inner = nn.functional.layer_norm(out, (WIDTH,), mine["norm_gamma"], mine["norm_beta"], 1e-6)
+        inner = nn.functional.layer_norm(out, (WIDTH,), 1 + mine["norm_gain"], mine["norm_beta"], 1e-6)
         hidden = nn.functional.gelu(inner @ mine["expand_weight"].T + mine["expand_bias"])
         out = out + hidden @ mine["contract_weight"].T + mine["contract_bias"]
         out = (nn.functional.layer_norm(out, (WIDTH,), eps=1e-6) if norm == "layer" else out).mean(1)

@@ -15,8 +15,10 @@ and in both forms W sees LN of what each query gathered, as in the attentional p
 InCA. On a thousand images that is worth more than all else about these probes (docs/accuracy.md).
 
 Queries are drawn from N(0, 0.02^2), projections from a truncated N(0, 0.02^2) with W_O and the last of the MLP divided
-by sqrt(2), biases zero. Both papers probe the last layers; here every run of `num_layers` chosen layers is a candidate.
-A normalisation is a scale and a shift for each channel: it joins the projections, and no token is normalised twice.
+by sqrt(2), biases zero. What is trained of vjepa's gammas is the distance from one, so that weight decay, from which
+the original excepts them, does not take them away. Both papers probe the last layers; here every run of `num_layers`
+chosen layers is a candidate. A normalisation is a scale and a shift for each channel: it joins the projections, and no
+token is normalised twice.
 
 Inferred: the initialisation of aim's projections (U(-1/sqrt(n), 1/sqrt(n)), torch's default) and of its classifier
 (N(0, 0.01^2)), and no key bias in vjepa, which the softmax removes.
@@ -118,7 +120,7 @@ class Attentive(WithHeads):
         mean = tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
         own, queries = (self.key_weight, self.value_weight), self.query
         if self.config.form == "vjepa":
-            gamma, beta = self.get_parameter("input_gamma"), self.get_parameter("input_beta")
+            gamma, beta = self._affine("input")
             shift = self.get_parameter("value_bias") + _through(self.value_weight, beta)
             return norm(mean), self._linear("query", queries), Projections(*own, shift, self.num_heads, gamma)
         if self.config.norm == "layer":
@@ -131,9 +133,13 @@ class Attentive(WithHeads):
     def _thought(self, values: Float[Tensor, "adapter row query width"]) -> Float[Tensor, "adapter row query width"]:
         """Add what was gathered to the queries, and the MLP of that."""
         out = self._linear("out", values.flatten(1, 2)).view(values.shape) + self.query[:, None]
-        gamma, beta = (self.get_parameter(f"norm_{name}")[:, None] for name in ("gamma", "beta"))
-        inner = norm(out).flatten(1, 2) * gamma + beta
+        gamma, beta = self._affine("norm")
+        inner = norm(out).flatten(1, 2) * gamma[:, None] + beta[:, None]
         return out + self._linear("contract", gelu(self._linear("expand", inner))).view(out.shape)
+
+    def _affine(self, where: str) -> tuple[Float[Tensor, "adapter width"], Float[Tensor, "adapter width"]]:
+        """Return gamma and beta of a norm; what is trained of gamma is its distance from one."""
+        return 1 + self.get_parameter(f"{where}_gain"), self.get_parameter(f"{where}_beta")
 
     def _linear(self, name: str, inputs: Float[Tensor, "adapter row inputs"]) -> Float[Tensor, "adapter row outputs"]:
         return project(inputs, self.get_parameter(f"{name}_weight")) + self.get_parameter(f"{name}_bias")[:, None]
@@ -159,5 +165,4 @@ def _draw_vjepa(width: int, generator: torch.Generator) -> dict[str, Tensor]:
     for name in ("out_weight", "contract_weight"):
         drawn[name] /= math.sqrt(2)
     drawn |= {f"{name}_bias": torch.zeros(shape[0]) for name, shape in shapes.items() if name != "key"}
-    affine = {"gamma": torch.ones(width), "beta": torch.zeros(width)}
-    return drawn | {f"{where}_{name}": values for where in ("input", "norm") for name, values in affine.items()}
+    return drawn | {f"{where}_{name}": torch.zeros(width) for where in ("input", "norm") for name in ("gain", "beta")}
