@@ -20,7 +20,9 @@ def write_curves(out: str, curves: Sequence[Curve]) -> None:
     axes = figure.subplots()
     for curve in curves:
         _draw(axes, curve)
-    axes.set_xscale("log", base=2)
+    axes.set_xscale("log")
+    axes.set_xticks(curves[0].dimensions, list(map(str, curves[0].dimensions)))
+    axes.minorticks_off()
     axes.set(xlabel="dimension of the subspace", ylabel="validation score")
     axes.set_title(
         f"dotted: {REACHED:.0%} of training the submodule in full; vertical: d90", fontsize="small", loc="left"
