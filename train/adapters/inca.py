@@ -6,8 +6,8 @@
 
 Inferred, for want of public code: the norms' place, the mean over queries, the initialisation (queries N(0, 0.02^2),
 projections Xavier-uniform, classifier N(0, 0.01^2), biases zero). LN_in has no affine unless `input_affine`: W_K and
-W_V can absorb one. There is no key bias: it shifts all logits of a query alike, and the softmax removes it. With
-`tokens` "patches" the queries look at those alone.
+W_V can absorb one; its gamma is trained as the distance from one, which may decay. There is no key bias: it shifts all
+logits of a query alike, and the softmax removes it. With `tokens` "patches" the queries look at those alone.
 """
 
 from typing import Literal
@@ -75,13 +75,18 @@ class InCA(WithHeads):
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
         drawn |= {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
         if config.input_affine:
-            drawn |= {"input_gamma": torch.ones(width), "input_beta": torch.zeros(width)}
+            drawn |= {"input_gain": torch.zeros(width), "input_beta": torch.zeros(width)}
         drawn |= {f"{name}_bias": torch.zeros(width) for name in ("query", "value", "out")}
         drawn |= {"out_gamma": torch.ones(width), "out_beta": torch.zeros(width)}
         return drawn | classifier(generator, scope.num_outputs, width)
 
-    def _affine(self, name: str) -> Tensor | None:
-        return getattr(self, f"input_{name}") if self.config.input_affine else None
+    @property
+    def _gamma(self) -> Tensor | None:
+        return 1 + self.get_parameter("input_gain") if self.config.input_affine else None
+
+    @property
+    def _beta(self) -> Tensor | None:
+        return self.get_parameter("input_beta") if self.config.input_affine else None
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Return the folded queries, that meet all tokens together with everybody's."""
@@ -90,7 +95,7 @@ class InCA(WithHeads):
     def _folded(self) -> Float[Tensor, "adapter folded width"]:
         """Project the queries and fold the keys into them."""
         projected = project(self.query, self.query_weight) + self.query_bias[:, None]
-        return fold(projected, self.key_weight, self.num_heads, self._affine("gamma"))
+        return fold(projected, self.key_weight, self.num_heads, self._gamma)
 
     def looks(self, seen: Seen) -> Looks:
         """Return the normalised tokens, or the patches alone, and the folded queries."""
@@ -106,7 +111,7 @@ class InCA(WithHeads):
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Project what the queries pooled, normalise, average over queries, classify."""
         pooled = self._pooled(seen)
-        heads = (self.num_heads, self._affine("gamma"), self._affine("beta"))
+        heads = (self.num_heads, self._gamma, self._beta)
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)
         num_adapters, num_rows, num_queries, width = values.shape
         out = project(values.flatten(1, 2), self.out_weight).float() + self.out_bias[:, None]
