@@ -20,18 +20,7 @@ COSTS: dict[str, tuple[str, float, str]] = {  # key of a row: its panel's name, 
     "peak_bytes": ("peak memory, GB", 1e9, "linear"),
     "multiply_adds": ("multiply-adds, G", 1e9, "linear"),
 }
-HEADERS = (
-    "method",
-    "validation",
-    "test",
-    "95 %",
-    "parameters",
-    "training",
-    "search",
-    "peak memory",
-    "multiply-adds",
-    "rate",
-)
+HEADERS = ("method", "validation", "test", "95 %", "parameters", "training", "search", "memory", "multiply-adds")
 
 
 @dataclass(frozen=True, slots=True)

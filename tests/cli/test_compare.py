@@ -1,6 +1,7 @@
 """`icecore compare`, as a user meets it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def test_a_report_shows_methods_beside_cached_adapters(store: Path, with_run: bo
     assert page.count("<article id=") == 1 + with_run
     for name in ("linear", "layernorm", "linear, layer", "bagged of"):
         assert f'<td class="text">{name}' in page
+    (row,) = re.findall(r"<tr><td class=\"text\">linear</td>.*</tr>", page)
+    assert row.count("<td") == page.split("<h1>Inside")[1].split("</thead>")[0].count("<th ")
     for axis in ("trained parameters", "training seconds", "peak memory, GB", "multiply-adds, G"):
         assert axis in page
 
