@@ -65,8 +65,9 @@ def test_a_report_shows_methods_beside_cached_adapters(store: Path, with_run: bo
     assert page.count("<article id=") == 1 + with_run
     for name in ("linear", "layernorm", "linear, layer", "bagged of"):
         assert f'<td class="text">{name}' in page
-    (row,) = re.findall(r"<tr><td class=\"text\">linear</td>.*</tr>", page)
-    assert row.count("<td") == page.split("<h1>Inside")[1].split("</thead>")[0].count("<th ")
+    section = page.split("<h1>Inside")[1].split("</article>")[0]
+    (row,) = re.findall(r'<tr><td class="text">linear</td>.*</tr>', section)
+    assert row.count("<td") == section.count("<th ")
     for axis in ("trained parameters", "training seconds", "peak memory, GB", "multiply-adds, G"):
         assert axis in page
 
