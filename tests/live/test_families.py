@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from icecore.cli.inspect import inspect
 from icecore.extract import ExtractSettings, extract
-from icecore.live import Predictor
+from icecore.live import Predictor, export
 from icecore.store import IdentityError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
 
@@ -29,6 +29,14 @@ def extracted(folder: Path, name: str, img_size: int) -> str:
 def trained(store: str, run: str, **settings: Any) -> None:
     grid = {"lr": (1e-2,), "weight_decay": (0.01,), "pooling": ("mean",), "epochs": 2}
     train(store, run, TrainSettings.model_validate(grid | settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext"])
+def test_a_program_of_feature_maps_takes_any_number_of_images(name: str, tmp_path: Path) -> None:
+    trained(extracted(tmp_path, name, 64), str(tmp_path / "run"))
+    select(str(tmp_path / "run"), SelectSettings())
+    assert export(f"{tmp_path}/run/bundle", str(tmp_path / "m.pt2"), "torch").largest_difference <= 1e-3
 
 
 @pytest.mark.parametrize(
