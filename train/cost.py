@@ -45,7 +45,7 @@ class Costs:
     def of(self, members: Sequence[Candidate], num_parameters: int) -> Cost:
         """Return what a choice costs."""
         deepest, whole = max(one.layer for one in members), self._backbone(self._depth)
-        deepest = self._depth or deepest if deepest == SUM else deepest
+        deepest = (self._depth or deepest) if deepest == SUM else deepest
         adapters, below = sum(map(self.adapter, members)), self._backbone(deepest)
         return Cost(
             deepest_layer=deepest,

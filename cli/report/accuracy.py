@@ -38,7 +38,8 @@ def _draw_family(axes: Axes, findings: Findings, family: str) -> None:
     if not best:
         return
     if findings.spans(family):
-        _draw_across(axes, best[-1], {"color": style["color"], "label": family})
+        ends = findings.reach(best[-1].layers)
+        _draw_across(axes, ends, best[-1], {"color": style["color"], "label": family})
         return
     layers = [one.layer for one in best]
     axes.plot(layers, [100 * one.shown for one in best], label=family, **style)
@@ -51,9 +52,8 @@ def _draw_family(axes: Axes, findings: Findings, family: str) -> None:
         axes.plot(layers, [100 * one.validation for one in best], color=style["color"], **thin)
 
 
-def _draw_across(axes: Axes, one: Standing, style: dict[str, Any]) -> None:
+def _draw_across(axes: Axes, ends: tuple[int, int], one: Standing, style: dict[str, Any]) -> None:
     """Draw a family that reads all its layers together."""
-    ends = [min(one.layers), max(one.layers)]
     axes.plot(ends, [100 * one.shown] * 2, **style)
     if one.interval:
         low, high = one.interval

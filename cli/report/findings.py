@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from icecore.store import SUM
+
 Interval = tuple[float, float]
 
 
@@ -120,7 +122,13 @@ class Findings:
     def spans(self, family: str) -> bool:
         """Say whether a family has but one span, of several layers: it is at no layer in particular."""
         spans = {each.layers for each in self.of(family)}
-        return len(spans) == 1 and len(next(iter(spans))) > 1
+        return len(spans) == 1 and (len(span := next(iter(spans))) > 1 or span == (SUM,))
+
+    def reach(self, layers: tuple[int, ...]) -> tuple[int, int]:
+        """Return the first and the last of some layers; where their sum is read, of all that are read beside it."""
+        known = {layer for one in self.standings for layer in one.layers} - {SUM}
+        shown = known if SUM in layers and known else layers
+        return min(shown), max(shown)
 
     @cached_property
     def leader(self) -> Trained:

@@ -16,7 +16,7 @@ from .svg import INK, Drawing, drawing, style_of
 def tradeoff(findings: Findings, store: Store | None, prefix: str) -> Drawing:
     """Draw a point for the best of each family and span, and a star for the selection."""
     panels: list[tuple[str, bool, Callable[[tuple[int, ...], int], float]]] = [
-        ("deepest layer read", False, lambda layers, _: max(layers)),
+        ("deepest layer read", False, lambda layers, _: findings.reach(layers)[1]),
         ("trained parameters", True, lambda _, num_parameters: num_parameters),
     ]
     if store is not None:
