@@ -66,11 +66,13 @@ def _print(out: str, curves: Sequence["Curve"]) -> None:
         [
             curve.module,
             "–" if curve.d90 is None else f"{curve.d90:.0f}",
-            *(percent(score) for score in (*curve.scores, curve.reference)),
+            *(percent(score) for score in (curve.floor, *curve.scores, curve.reference)),
         ]
         for curve in curves
     ]
-    print_table(["validation", "d90", *dimensions, "all of it"], rows)
+    print_table(["validation", "d90", "none of it", *dimensions, "all of it"], rows)
     print_line(f"{out}/intrinsic_dimension.svg shows it")
+    if silent := [curve.module for curve in curves if curve.d90 is None]:
+        print_line(f"no d90, as no dimension is enough or the classifier alone is: {', '.join(silent)}")
     if chosen := most_compressible(curves, NUM_ADAPTED):
         print_line(f"to adapt the most compressible: --option kadaptation.modules={','.join(chosen)}")

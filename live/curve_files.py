@@ -20,6 +20,7 @@ def write_curves(out: str, curves: Sequence[Curve]) -> None:
     axes = figure.subplots()
     for curve in curves:
         _draw(axes, curve)
+    axes.axhline(curves[0].floor, color="grey", linewidth=1, label="the classifier alone")
     axes.set_xscale("log")
     axes.set_xticks(curves[0].dimensions, list(map(str, curves[0].dimensions)))
     axes.minorticks_off()
@@ -34,9 +35,9 @@ def write_curves(out: str, curves: Sequence[Curve]) -> None:
 
 
 def _draw(axes: Any, curve: Curve) -> None:
-    reached = "not reached" if curve.d90 is None else f"d90 {curve.d90:.0f}"
+    reached = "no d90" if curve.d90 is None else f"d90 {curve.d90:.0f}"
     (line,) = axes.plot(curve.dimensions, curve.scores, marker="o", label=f"{curve.module}, {reached}")
     wanted, style = REACHED * curve.reference, {"color": line.get_color(), "linestyle": ":", "linewidth": 1}
     axes.axhline(wanted, **style)
     if curve.d90 is not None:
-        axes.plot([curve.d90, curve.d90], [0, wanted], **style)
+        axes.plot([curve.d90, curve.d90], [curve.floor, wanted], **style)

@@ -2,7 +2,8 @@
 
 After Li et al. 2018, restricted to one submodule: its weights in all blocks are theta0 + P z with a fixed random P, and
 z in R^d and the classifier alone are trained. d90 is the smallest d that reaches 90 % of the score of training the
-submodule in full, interpolated in log d. The submodule of lowest d90 is the most compressible, and the one to adapt.
+submodule in full, interpolated in log d, where the classifier alone does not. The submodule of lowest d90 is the most
+compressible, and the one to adapt.
 """
 
 from collections.abc import Callable
@@ -22,8 +23,9 @@ from .study import Study, open_study
 from .subject import open_rows
 from .submodules import SUBMODULES
 
-METHOD = "subspace"
+FLOOR, METHOD = "linear", "subspace"
 WHOLE = 0  # the dimension that means all of a submodule
+Config = dict[str, str | int]
 
 
 def intrinsic_dimension(
@@ -32,7 +34,7 @@ def intrinsic_dimension(
     """Measure the curve of every submodule on the rows of a store or a source; write the folder `out`.
 
     Each point is the best of the learning rates, by validation; no test row is looked at. Resumes as `compare` does.
-    `progress` hears which submodule and dimension begins, 0 for all of it.
+    `progress` hears which submodule and dimension begins, 0 for all of it; first the classifier alone.
 
     Raises:
         IcecoreError: before any work is lost.
@@ -44,32 +46,36 @@ def intrinsic_dimension(
     study = open_study(store, settings, out)
     ledger = Ledger(f"{out}/training", study.conditions, halving=False)
     curves: list[Curve] = []
+    say = progress or (lambda *_: None)
     with ledger.held(store):
+        say("classifier", WHOLE)
+        floor = _score(study, ledger, settings, FLOOR, {})
         for module in settings.modules:
             scores: list[float] = []
             for dimension in (WHOLE, *settings.dimensions):
-                (progress or (lambda *_: None))(module, dimension)
-                scores.append(_score(study, ledger, settings, {"module": module, "dimension": dimension}))
-            curves.append(make_curve(module, settings.dimensions, scores[1:], scores[0]))
+                say(module, dimension)
+                scores.append(_score(study, ledger, settings, METHOD, {"module": module, "dimension": dimension}))
+            curves.append(make_curve(module, settings.dimensions, scores[1:], floor, scores[0]))
             write_curves(out, curves)
     return curves
 
 
-def _score(study: Study, ledger: Ledger, settings: IntrinsicSettings, config: dict[str, str | int]) -> float:
-    """Return the validation score of one submodule in one dimension: of its best learning rate, the mean over seeds."""
-    rates = settings.lr or get_method(METHOD).lrs
+def _score(study: Study, ledger: Ledger, settings: IntrinsicSettings, method: str, config: Config) -> float:
+    """Return the validation score of a configuration: of its best learning rate, the mean over seeds."""
+    layers, rates = (len(study.loaded.model.blocks),), settings.lr or get_method(method).lrs
+
+    def trained(lr: float, seed: int) -> float:
+        point = {"adapter": method, "layers": layers, "config": config, "recipe": settings.recipe(lr, seed)}
+        return _trained(study, ledger, Candidate.model_validate(point), settings.checkpoint_seconds)
+
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    return mean(max(_trained(study, ledger, settings, config, lr, seed) for lr in rates) for seed in seeds)
+    return mean(max(trained(lr, seed) for lr in rates) for seed in seeds)
 
 
-def _trained(
-    study: Study, ledger: Ledger, settings: IntrinsicSettings, config: dict[str, str | int], lr: float, seed: int
-) -> float:
-    layers = (len(study.loaded.model.blocks),)
-    point = {"adapter": METHOD, "layers": layers, "config": config, "recipe": settings.recipe(lr, seed)}
-    candidate = Candidate.model_validate(point)
+def _trained(study: Study, ledger: Ledger, candidate: Candidate, checkpoint_seconds: float) -> float:
+    """Train one candidate, where the ledger does not know it yet."""
     if known := ledger.outcomes([candidate]):
         return known[0].results[-1].validation_score
-    outcome = finetune(study, candidate, ledger, settings.checkpoint_seconds, lambda _: None)
+    outcome = finetune(study, candidate, ledger, checkpoint_seconds, lambda _: None)
     ledger.finish([candidate], outcome)
     return outcome.results[-1].validation_score

@@ -88,10 +88,10 @@ def test_the_submodules_of_least_intrinsic_dimension(store: Path, capsys: pytest
     capsys.readouterr()
     assert run(*words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["validation", "d90", "1", "2", "all", "of", "it"]
+    assert lines[0].split() == ["validation", "d90", "none", "of", "it", "1", "2", "all", "of", "it"]
     assert [line.split()[0] for line in lines[1:3]] == ["query", "fc1"]
     assert lines[3].endswith("intrinsic_dimension.svg shows it")
-    assert lines[4].startswith("to adapt the most compressible: --option kadaptation.modules=")
+    assert lines[4:] == ["no d90, as no dimension is enough or the classifier alone is: query, fc1"]
     assert run("intrinsic", f"{store}/d.ice", "--out", f"{store}/intrinsic", "--dimensions", "0") == 2
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icecore.live import Curve, IntrinsicSettings, most_compressible
-from icecore.live.curve import d90
+from icecore.live.curve import d90, make_curve
 from icecore.live.intrinsic_dimension import intrinsic_dimension
 from icecore.store import UsageError
 
@@ -18,8 +18,14 @@ def test_d90_is_interpolated_in_log_d() -> None:
     assert d90((4, 16), (0.1, 0.2), 1.0) is None
 
 
+def test_where_the_classifier_alone_is_enough_no_dimension_is_told() -> None:
+    assert make_curve("query", (4, 16), (0.9, 1.0), 0.5, 1.0).d90 == 4
+    assert make_curve("query", (4, 16), (0.9, 1.0), 0.9, 1.0).d90 is None
+    assert make_curve("query", (4, 16), (0.5, 0.5), 0.5, 0.1).d90 is None, "all of it did worse than none of it"
+
+
 def test_the_most_compressible_come_first() -> None:
-    shared = {"dimensions": (4,), "scores": (0.5,), "reference": 1.0}
+    shared = {"dimensions": (4,), "scores": (0.5,), "floor": 0.1, "reference": 1.0}
     found = [
         Curve.model_validate(shared | {"module": m, "d90": d}) for m, d in (("key", 9), ("fc1", None), ("value", 4))
     ]
