@@ -79,3 +79,16 @@ def test_a_cluster_without_workers_is_not_waited_for(make_store: MakeStore, tmp_
 def test_a_run_has_one_writer(make_store: MakeStore, tmp_path: Path) -> None:
     with only_writer(str(tmp_path / "r" / "ledger")), pytest.raises(LockedError, match=f"process {os.getpid()} on"):
         train(make_store(), str(tmp_path / "r"), FAST)
+
+
+def test_an_extension_on_workers_is_the_same(make_store: MakeStore, tmp_path: Path, cluster: LocalCluster) -> None:
+    first = make_store(labels=[row % 2 for row in range(131)], classes=("ant", "bee"), planted=1, name="a.ice")
+    second, base = make_store(planted=1), str(tmp_path / "base")
+    settings = SETTINGS.model_copy(update={"adapters": ("open_inca",), "layers": "1"})
+    train(first, base, settings)
+    new = settings.model_copy(update={"extend": base, "classes": "new"})
+    alone = train(second, str(tmp_path / "alone"), new)
+    many = train(second, str(tmp_path / "many"), new.model_copy(update={"scheduler": cluster.scheduler_address}))
+    assert many.tensors().keys() == alone.tensors().keys()
+    for name in ("adapters.safetensors", "validation.parquet"):
+        assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
