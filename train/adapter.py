@@ -155,6 +155,10 @@ class Adapter(nn.Module):
     def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
         """Make one adapter of the stack ready for a phase after the first; its optimiser starts anew."""
 
+    def kept_by_layer(self) -> dict[int, Float[Tensor, " adapter"]]:
+        """Return which share of each layer's features every adapter kept; empty for a family that keeps them all."""
+        return {}
+
     def penalty(self) -> Float[Tensor, " adapter"] | None:
         """Return what is added to each adapter's loss in training; None adds nothing."""
         return None

@@ -9,10 +9,11 @@ from torch.nn.functional import avg_pool1d, normalize
 
 from icecore.store import LayerSpec, open_store
 from icecore.train import train
-from icecore.train.adapter import Scope, make_scope
-from icecore.train.adapters.head2toe import Head2Toe, Head2ToeConfig, kept_by_layer
+from icecore.train.adapter import Scope
+from icecore.train.adapters.head2toe import Head2Toe, Head2ToeConfig
 from icecore.train.forward import forward
 from icecore.train.group_lasso import keep_top, lasso
+from icecore.train.predict import restore
 from icecore.train.seen import Seen
 
 from .conftest import FAST, FROZEN, LAYERS, SPEC, WIDTH, MakeStore
@@ -86,7 +87,8 @@ def test_it_keeps_most_of_the_layer_that_shows_the_label(planted: int, make_stor
     assert len(run.candidates) == 2
     for adapter_id, tensors in run.tensors().items():
         config = Head2ToeConfig.model_validate(run.candidates[adapter_id].config)
-        shares = kept_by_layer(config, make_scope(store.spec, store.frozen(), LAYERS, Head2Toe), tensors)
+        adapter = restore(store, store.frozen(), run.candidates[adapter_id], tensors, torch.device("cpu"))
+        shares = {layer: float(share) for layer, share in adapter.kept_by_layer().items()}
         assert max(shares, key=shares.__getitem__) == planted
         assert sum(shares.values()) / len(LAYERS) == pytest.approx(config.keep, abs=0.01)
         last = [row for row in run.results.to_pylist() if row["adapter_id"] == adapter_id][-1]
@@ -99,8 +101,7 @@ def test_layers_of_different_shape_are_read_together() -> None:
     stack = start(Head2ToeConfig(num_features=4 * WIDTH), [1], scope)
     seen = Seen(tokens={0: torch.randn(2, SPEC.num_tokens, WIDTH), 1: torch.randn(2, 3, 2 * WIDTH)})
     assert forward([stack], seen)[0].shape == (1, 2, 5)
-    shares = kept_by_layer(Head2ToeConfig(num_features=4 * WIDTH), scope, {"kept": stack.kept[0]})
-    assert shares == {0: 1.0, 1: 1.0}
+    assert stack.kept_by_layer() == {0: torch.ones(1), 1: torch.ones(1)}
 
 
 def test_the_lasso_pulls_at_what_is_zero_with_nothing() -> None:

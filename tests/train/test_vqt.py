@@ -129,6 +129,21 @@ def test_selection_freezes_the_queries_and_keeps_a_share_of_the_dimensions(
     )  # decay goes on, and nobody reads what it moves
 
 
+def test_the_share_kept_of_each_layer_is_that_of_its_own_dimensions() -> None:
+    model = LiveViT()
+    stack = start(VQTConfig(keep=0.5, num_queries=2), model.scope(), [1, 2])
+    width = model.spec.width
+    stack.kept[0, : width // 2] = 0  # of the backbone's output
+    stack.kept[1, width : 3 * width] = 0  # of what the queries bring of the first layer
+    shares = stack.kept_by_layer()
+    assert list(shares) == list(model.layers)
+    rest = list(model.layers)[1:-1]
+    assert shares[max(model.layers)].tolist() == [0.5, 1.0]
+    assert shares[0].tolist() == [1.0, 0.0]
+    assert all(shares[layer].tolist() == [1.0, 1.0] for layer in rest)
+    assert start(VQTConfig(), model.scope(), [1]).kept_by_layer() == {}
+
+
 def test_what_is_not_kept_says_nothing() -> None:
     model, generator = LiveViT(), torch.Generator().manual_seed(0)
     stack, seen = start(VQTConfig(keep=0.5), model.scope(), [1, 2]), see(model, images_of(NUM_ROWS))

@@ -13,7 +13,7 @@ MLP. A store has block outputs alone, sums of those, so that a hidden MLP unit c
 halves (the code trains each head for all steps); the head is drawn from N(0, 0.01^2).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -81,6 +81,11 @@ class Head2Toe(Adapter):
             for name, drawn in classifier(generator, *self.weight.shape[1:]).items():
                 self.get_parameter(name)[index] = drawn
 
+    def kept_by_layer(self) -> dict[int, Float[Tensor, " adapter"]]:
+        """Return which share of each layer's dimensions every adapter kept."""
+        parts = self.kept.split(_sizes(self.config, self.scope), -1)
+        return {layer: part.mean(1) for layer, part in zip(self.scope.layers, parts, strict=True)}
+
     def penalty(self) -> Float[Tensor, " adapter"]:
         """Return the group lasso of those that still choose."""
         return self.choosing * lasso(self.weight) * self.config.lasso
@@ -102,12 +107,6 @@ class Head2Toe(Adapter):
                     (features @ (weight * kept[:, None]).flatten(0, 1).T).unflatten(1, weight.shape[:2]).transpose(0, 1)
                 )
             yield said / lengths[..., None]
-
-
-def kept_by_layer(config: Head2ToeConfig, scope: Scope, tensors: Mapping[str, Tensor]) -> dict[int, float]:
-    """Return which share of each layer's dimensions one trained adapter kept."""
-    parts = tensors["kept"].split(_sizes(config, scope))
-    return {layer: float(part.mean()) for layer, part in zip(scope.layers, parts, strict=True)}
 
 
 def _num_windows(config: Head2ToeConfig, spec: LayerSpec) -> int:

@@ -105,6 +105,14 @@ class VQT(ThroughBlocks):
             for name, drawn in _head(self.scope.num_outputs, self.weight.shape[-1], generator).items():
                 getattr(self, name)[index] = drawn
 
+    def kept_by_layer(self) -> dict[int, Float[Tensor, " adapter"]]:
+        """Return the kept share of what the queries brought of each layer; of the last, of the backbone's output."""
+        if self.config.keep == 1:
+            return {}
+        output, brought = self.kept.split([self.scope.spec.width, self.kept.shape[1] - self.scope.spec.width], -1)
+        parts = [*brought.chunk(len(self.inputs), -1), output]
+        return {layer: part.mean(1) for layer, part in zip(self.scope.layers, parts, strict=True)}
+
     def penalty(self) -> Float[Tensor, " adapter"] | None:
         """Return the group lasso, for those that are choosing dimensions."""
         return (self.phase == 1) * lasso(self.weight) * self.config.lasso if self.config.keep < 1 else None
