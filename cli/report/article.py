@@ -13,9 +13,10 @@ from .cost import cost_of
 from .curves import learning_curves
 from .findings import Findings
 from .gaze import gaze
+from .kept import kept_shares
 from .mistakes import mistakes
 from .pictures import pictures
-from .tables import by_layer, sweep
+from .tables import by_layer, members, sweep
 from .tradeoff import tradeoff
 
 
@@ -33,6 +34,8 @@ def article(findings: Findings, name: str) -> dict[str, Any]:
         "facts": _facts(findings),
         "accuracy": accuracy_by_layer(findings, name),
         "by_layer": by_layer(findings),
+        "members": members(findings) if findings.selection else [],
+        "kept": kept_shares(findings, store),
         "sweeps": [sweep(findings, family) for family in findings.families],
         "num_seeds": len({each.seed for each in findings.trained}),
         "adapters": sorted(findings.trained, key=lambda each: -each.score),

@@ -60,11 +60,15 @@ def _facts(findings: Findings) -> dict[str, str]:
         "chosen by": selection.get("selector", "not selected"),
         "members": str(len(findings.chosen) or "–"),
         "deepest layer": short(cost.get("deepest_layer")),
-        "parameters": short(cost.get("num_parameters")),
+        "parameters": _count(cost.get("num_parameters")),
         "cost, % of the backbone": percent(cost.get("share")),
         "adapters trained": str(len(findings.trained)),
         "training": duration(findings.run["cost"]["elapsed_seconds"]),
     }
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}".replace(",", "\u202f")
 
 
 def _figure(figures: dict[str, Any] | None) -> str:

@@ -32,6 +32,7 @@ def learning_curves(findings: Findings, prefix: str) -> Drawing:
 
 def _draw_curves(loss: Axes, score: Axes, each: Trained, style: dict[str, Any]) -> None:
     epochs = range(1, len(each.train_loss) + 1)
+    style = style if len(epochs) > 1 else style | {"marker": "o"}  # what is solved at once has no curve
     loss.plot(epochs, [_number(value) for value in each.train_loss], **style)
     score.plot(epochs, [100 * _number(value) for value in each.validation_score], **style)
 

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from icecore.extract import Source, open_source
+from icecore.extract.settings import parse_command
 from icecore.store import IcecoreError, Store
 
 Look = Callable[[int], Image.Image | None]
@@ -19,7 +20,8 @@ def pictures(store: Store | None) -> Look | str:
     if store is None:
         return "No pictures: the store was not there when this page was made."
     try:
-        source = open_source(store.spec.source)
+        _, settings = parse_command(store.spec.command)  # says what the columns are called
+        source = open_source(store.spec.source, settings.columns)
     except (IcecoreError, OSError) as error:
         return f"No pictures: the source {store.spec.source} could not be opened when this page was made ({error})."
     keys, digests = store.samples["key"].to_pylist(), store.samples["sha256"].to_pylist()

@@ -52,6 +52,7 @@ def sweep(findings: Findings, family: str) -> Sweep:
 def by_layer(findings: Findings) -> list[dict[str, Any]]:
     """Arrange the best of each family as layers by family, validation and test; what reads several says which."""
     standings = {(one.adapter, one.layers): one for one in findings.standings}
+    chosen = {(each.adapter, each.layers) for each in findings.trained if each.adapter_id in findings.chosen}
 
     def cell(family: str, span: Span) -> dict[str, Any]:
         one = standings.get((family, span))
@@ -59,13 +60,27 @@ def by_layer(findings: Findings) -> list[dict[str, Any]]:
             "validation": percent(one.validation if one else None),
             "test": percent(one.test if one else None),
             "there": one is not None,
-            "chosen": one is not None and one.adapter_id in findings.chosen,
+            "chosen": (family, span) in chosen,
         }
 
     spans = sorted({one.layers for one in findings.standings}, key=lambda span: (len(span) > 1, max(span), span))
     return [
         {"layers": layers_in_words(span), "cells": [cell(name, span) for name in findings.families]} for span in spans
     ]
+
+
+def members(findings: Findings) -> list[dict[str, Any]]:
+    """List what was chosen, the heaviest first, each with what tells it from other members of its family."""
+    by_id = {each.adapter_id: each for each in findings.trained}
+    chosen = [(by_id[one["adapter_id"]], one["weight"]) for one in findings.selection["selected"]]  # pyright: ignore
+    settings = {each.adapter_id: each.config | {"seed": each.seed} for each, _ in chosen}
+
+    def told_apart(each: Trained) -> dict[str, Any]:
+        others = [settings[one.adapter_id] for one, _ in chosen if one.adapter == each.adapter]
+        mine = settings[each.adapter_id]
+        return {key: value for key, value in mine.items() if any(other.get(key) != value for other in others)}
+
+    return [{"adapter": each, "weight": weight, "told_apart": told_apart(each)} for each, weight in chosen]
 
 
 def _mean(some: list[Trained]) -> float:
