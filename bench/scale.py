@@ -22,7 +22,7 @@ SHARD_ROWS = 16  # many small tasks: what a task costs counts in full
 @contextmanager
 def cluster(num_workers: int) -> Iterator[str]:
     """Start worker processes of one thread and yield their scheduler's address."""
-    local = LocalCluster(num_workers, processes=True, threads_per_worker=1, dashboard_address=":0")  # pyright: ignore
+    local = LocalCluster(n_workers=num_workers, processes=True, threads_per_worker=1, dashboard_address=":0")  # pyright: ignore
     with local, Client(local):
         yield local.scheduler_address  # pyright: ignore
 

@@ -93,8 +93,12 @@ def _cluster(settings: ExtractSettings) -> Iterator[Client]:
     """Use the cluster at an address, or start one of this machine's processes."""
     if settings.scheduler is None:
         local = LocalCluster(
-            settings.workers, processes=True, threads_per_worker=1, dashboard_address=":0", silence_logs=CRITICAL
-        )  # pyright: ignore
+            n_workers=settings.workers,
+            processes=True,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            silence_logs=CRITICAL,
+        )
         with local, Client(local) as client:
             client.register_plugin(_DeafToInterrupts())
             yield client

@@ -61,7 +61,7 @@ def train_group(store: str, out: str, settings: dict[str, Any], asked: list[dict
 def _cluster(settings: TrainSettings) -> Iterator[Client]:
     """Use the cluster at an address, or start one of this machine's processes."""
     if settings.scheduler is None:
-        local = LocalCluster(settings.workers, processes=True, threads_per_worker=1, dashboard_address=":0")  # pyright: ignore
+        local = LocalCluster(n_workers=settings.workers, processes=True, threads_per_worker=1, dashboard_address=":0")  # pyright: ignore
         with local, Client(local) as client:
             yield client
         return

@@ -36,7 +36,10 @@ def source(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=":0") as local, Client(local):  # pyright: ignore
+    with (
+        LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=":0") as local,
+        Client(local),
+    ):  # pyright: ignore
         yield local  # pyright: ignore
 
 
@@ -87,6 +90,12 @@ def test_a_cluster_of_this_machine_finishes_what_one_process_began(
     assert seen[-1].num_done == 23
 
 
+def test_as_many_workers_start_as_are_asked_for(settings: ExtractSettings) -> None:
+    with distributed._cluster(settings.model_copy(update={"workers": 3})) as client:
+        client.wait_for_workers(3, timeout=60)
+        assert list(client.nthreads().values()) == [1, 1, 1]  # pyright: ignore
+
+
 def test_a_worker_says_what_is_wrong(
     source: str, settings: ExtractSettings, tmp_path: Path, cluster: LocalCluster
 ) -> None:
@@ -110,7 +119,7 @@ def test_a_scheduler_that_is_not_there_is_said_so(source: str, settings: Extract
 def test_a_cluster_without_workers_is_not_waited_for(
     source: str, settings: ExtractSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LocalCluster(1, processes=False, dashboard_address=":0") as empty:  # pyright: ignore
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as empty:  # pyright: ignore
         empty.scale(0)  # pyright: ignore
         while empty.scheduler.workers:  # pyright: ignore
             time.sleep(0.01)

@@ -11,7 +11,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from icecore.store import IcecoreError, LockedError, UsageError, only_writer
-from icecore.train import train
+from icecore.train import distributed, train
 
 from .conftest import FAST, MakeStore
 
@@ -21,7 +21,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None) as local, Client(local):  # pyright: ignore
+    with (
+        LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None) as local,
+        Client(local),
+    ):  # pyright: ignore
         yield local  # pyright: ignore
 
 
@@ -60,6 +63,12 @@ def test_a_cluster_of_this_machine_is_started_and_ended(make_store: MakeStore, t
     assert heard[-1] == 2 * 3 * 2 * 2
 
 
+def test_as_many_workers_start_as_are_asked_for() -> None:
+    with distributed._cluster(SETTINGS.model_copy(update={"workers": 3})) as client:
+        client.wait_for_workers(3, timeout=60)
+        assert list(client.nthreads().values()) == [1, 1, 1]  # pyright: ignore
+
+
 def test_a_scheduler_that_is_not_there_is_said_so(make_store: MakeStore, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"scheduler": "tcp://127.0.0.1:9"})
     with pytest.raises(UsageError, match=r"scheduler 'tcp://127\.0\.0\.1:9': .*; expected the address of a dask sched"):
@@ -67,7 +76,7 @@ def test_a_scheduler_that_is_not_there_is_said_so(make_store: MakeStore, tmp_pat
 
 
 def test_a_cluster_without_workers_is_not_waited_for(make_store: MakeStore, tmp_path: Path) -> None:
-    with LocalCluster(1, processes=False, dashboard_address=None) as empty:  # pyright: ignore
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as empty:  # pyright: ignore
         empty.scale(0)  # pyright: ignore
         while empty.scheduler.workers:  # pyright: ignore
             time.sleep(0.01)
