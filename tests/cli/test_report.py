@@ -8,9 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+
+from icecore.cli.report.pictures import pictures
+from icecore.store import open_store
 
 from .browser import Browser
-from .conftest import make_run, succeed
+from .conftest import BACKBONE, make_run, succeed
 
 
 class Page(HTMLParser):
@@ -219,6 +223,23 @@ def test_a_real_run_has_pictures_scores_and_attention(icecore, real: Path) -> No
     assert len(re.findall(r'<li>\s*<img src="data:image/jpeg', page)) == len(re.findall(r"<br>is ", page)) > 0
     assert len(re.findall(r"<small>head \d</small>", page)) == 5
     assert "icecore extract sklearn:digits" in text
+    assert "Which features are kept" in text
+    assert re.search(r"<th>head2toe, keep 0\.\d+</th>", page)
+
+
+def test_pictures_are_found_in_a_source_whose_columns_the_user_named(checkpoint: Path, tmp_path: Path) -> None:
+    lines = ["path,kind,part"]
+    for number in range(4):
+        Image.new("RGB", (40, 40), (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{number % 2},train")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    source, url = f"csv:{tmp_path / 'list.csv'}", tmp_path / "s.ice"
+    named = ("--label-column", "kind", "--split-column", "part")
+    succeed("extract", source, url, "--backbone", BACKBONE, "--checkpoint", checkpoint, "--layers", "6", *named)
+    look = pictures(open_store(str(url)))
+    assert callable(look)
+    found = [look(row) for row in range(4)]
+    assert [image and image.getpixel((0, 0)) for image in found] == [(60 * number, 0, 0) for number in range(4)]
 
 
 def test_without_its_source_a_run_keeps_all_but_the_pictures(icecore, real: Path, monkeypatch) -> None:

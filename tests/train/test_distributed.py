@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     with (
-        LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None) as local,
+        LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local),
     ):  # pyright: ignore
         yield local  # pyright: ignore
@@ -76,7 +76,7 @@ def test_a_scheduler_that_is_not_there_is_said_so(make_store: MakeStore, tmp_pat
 
 
 def test_a_cluster_without_workers_is_not_waited_for(make_store: MakeStore, tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as empty:  # pyright: ignore
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as empty:  # pyright: ignore
         empty.scale(0)  # pyright: ignore
         while empty.scheduler.workers:  # pyright: ignore
             time.sleep(0.01)
