@@ -96,7 +96,8 @@ class Group:
 
     def run(self, order: Order, progress: Callable[[int], None], after_batch: Callable[[], None] | None = None) -> None:
         """Train all to their end; `progress` hears how many adapters each epoch had."""
-        pending = [candidate for candidate in self._closed_form if candidate.adapter_id not in self.trained]
+        ended = {result.candidate.adapter_id for result in self.results}
+        pending = [candidate for candidate in self._closed_form if candidate.adapter_id not in ended]
         if pending:
             self._solve(pending, order.num_views)
             progress(len(pending))
