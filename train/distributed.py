@@ -15,12 +15,10 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
-from .ledger import Ledger
 from .preparation import prepare
 from .progress import Meter
 from .settings import TrainSettings
-from .task import Task, run_task, tasks_of
-from .work import conditions
+from .task import Task, pending, run_task
 
 CONNECT_SECONDS = 10
 
@@ -33,7 +31,8 @@ def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[
         futures: dict[Future, Task] = {}
         for task in tasks:
             asked = [candidate.model_dump(mode="json") for candidate in task.candidates]
-            futures[client.submit(train_group, _everywhere(store), _everywhere(out), given, asked, pure=False)] = task
+            place = (_everywhere(store), _everywhere(out))
+            futures[client.submit(train_group, *place, given, task.split, asked, pure=False)] = task
         try:
             for future in as_completed(futures):
                 meter.add(_result(future, futures[future]), futures[future].layers)
@@ -42,17 +41,14 @@ def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[
             raise
 
 
-def train_group(store: str, out: str, settings: dict[str, Any], asked: list[dict[str, Any]]) -> int:
+def train_group(store: str, out: str, settings: dict[str, Any], split: int, asked: list[dict[str, Any]]) -> int:
     """Train what is not in the ledger yet, on one thread; return the epochs of single adapters. Runs on a worker."""
     torch.set_num_threads(1)
-    parsed = TrainSettings.model_validate(settings)
     candidates = [Candidate.model_validate(one) for one in asked]
-    _, work = prepare(store, parsed)
-    ledger = Ledger(out, conditions(work.split, parsed, work.dtype), parsed.halving)
-    ended = {result.candidate.adapter_id for known in ledger.outcomes(candidates) for result in known.results}
-    pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]
+    _, works = prepare(store, TrainSettings.model_validate(settings))
+    work, ledger = works[split], works[split].ledger(out)
     counts: list[int] = []
-    for task in tasks_of(pending, ledger.checkpoints(pending)):
+    for task in pending(candidates, ledger.outcomes(candidates), ledger, split):
         run_task(work, task, ledger, lambda results: counts.append(len(results)), lambda: False)
     return sum(counts)
 

@@ -114,7 +114,7 @@ class Group:
         measured = [scores for (scores,) in evaluate(adapters, self._validation, self._target)]
         seconds = (time.perf_counter() - begin) / len(candidates)
         for candidate, adapter, loss, scores in zip(candidates, adapters, losses, measured, strict=True):
-            status = _status(loss, scores.loss, 1)
+            status = self._status(loss, scores.loss, 1)
             figures = (loss, scores.score, scores.loss, seconds, adapter.num_parameters, status)
             self.results.append(EpochResult(candidate, 1, *figures))
             if status == OK:
@@ -169,9 +169,16 @@ class Group:
         candidates = [candidate for stack in self.stacks for candidate in stack.candidates]
         losses = [scores.loss for table in measured for scores in table]
         loss = torch.cat(list(train_losses)).tolist()
-        found = {one.adapter_id: _status(x, y, epoch) for one, x, y in zip(candidates, loss, losses, strict=True)}
+        found = {one.adapter_id: self._status(x, y, epoch) for one, x, y in zip(candidates, loss, losses, strict=True)}
         well = [(one, value) for one, value in zip(candidates, losses, strict=True) if found[one.adapter_id] == OK]
         return found | self._halving.stopped(well, epoch)
+
+    def _status(self, train_loss: float, validation_loss: float, epoch: int) -> str:
+        if not math.isfinite(train_loss):
+            return f"diverged in epoch {epoch}: train loss is {train_loss}"
+        if self._validation.feed.num_rows and not math.isfinite(validation_loss):
+            return f"diverged in epoch {epoch}: validation loss is {validation_loss}"
+        return OK
 
     def _record(
         self,
@@ -203,21 +210,15 @@ class Group:
 
 
 def evaluate(adapters: Sequence[Adapter], data: Data, target: Target) -> list[list[Scores]]:
-    """Return score and loss of every adapter of every stack."""
+    """Return score and loss of every adapter of every stack; NaN where there is no row."""
+    if not data.feed.num_rows:
+        return [[Scores(math.nan, math.nan)] * adapter.num_adapters for adapter in adapters]
     found: list[list[Tensor]] = [[] for _ in adapters]
     for seen in data.feed.batches(torch.arange(data.feed.num_rows, device=data.labels.device), BLOCK_ROWS):
         for kept, part in zip(found, predictions(adapters, seen, target), strict=True):
             kept.append(part)
     stacked = [torch.cat(parts, 1) for parts in found]
     return [[target.score(one, data.labels) for one in table] for table in stacked]
-
-
-def _status(train_loss: float, validation_loss: float, epoch: int) -> str:
-    if not math.isfinite(train_loss):
-        return f"diverged in epoch {epoch}: train loss is {train_loss}"
-    if not math.isfinite(validation_loss):
-        return f"diverged in epoch {epoch}: validation loss is {validation_loss}"
-    return OK
 
 
 def _alike(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

@@ -102,12 +102,15 @@ class Ledger:
         self._path("part", candidates).unlink(missing_ok=True)
 
     def _forget_parts_of_what_ended(self) -> None:
-        """Remove the places of groups that were killed after they were recorded as done."""
-        done = [entry for path in self._folder.glob("done-*.safetensors") if (entry := self._read(path)) is not None]
-        ended = {key for entry in done for key in _ended(entry, self._halving)}
+        """Remove the places of groups that were killed after they were recorded as done, whatever the conditions."""
+        done = [entry for path in self._folder.glob("done-*.safetensors") if (entry := read_entry(path)) is not None]
+        ended = [(entry.facts["conditions"], _ended(entry, self._halving)) for entry in done]
         for path in self._folder.glob("part-*.safetensors"):
-            entry = self._read(path)
-            if entry is not None and {candidate.adapter_id for candidate in candidates_of(entry)} <= ended:
+            entry = read_entry(path)
+            if entry is None:
+                continue
+            alike = [ids for conditions, ids in ended if conditions == entry.facts["conditions"]]
+            if {candidate.adapter_id for candidate in candidates_of(entry)} <= set().union(*alike):
                 path.unlink(missing_ok=True)
 
     def _path(self, kind: str, candidates: Sequence[Candidate]) -> Path:

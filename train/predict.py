@@ -29,7 +29,9 @@ def predict(
     target: Target,
     device: torch.device,
 ) -> dict[str, Float[Tensor, "row classes"]]:
-    """Return a table of predictions for every candidate, by id; each layer is read once."""
+    """Return a table of predictions for every candidate, by id; each layer is read once. No row, no table."""
+    if not len(rows):
+        return {}
     backbone = store.frozen()
     by_layers: dict[tuple[int, ...], list[Candidate]] = {}
     for candidate in candidates:

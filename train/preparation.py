@@ -3,40 +3,58 @@
 A function of the store and the settings alone, so that every process of a sweep settles the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from icecore.store import UsageError, open_store
+from icecore.store import Store, UsageError, open_store
 
 from .candidate import Candidate
 from .device import resolve_device, resolve_dtype
 from .extend import prepare_extension
+from .folds import folds
 from .memory import num_workers
 from .settings import TrainSettings
-from .split import hold_out
+from .split import Split, hold_out
 from .sweep import sweep
 from .targets import get_target
 from .task import feeds_of, tasks_of
 from .work import Work
 
 
-def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], Work]:
-    """Settle what a sweep trains and how; UsageError or IcecoreError for what cannot be trained."""
+def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[Work]]:
+    """Settle what a sweep trains and how, on each of its splits; IcecoreError for what cannot be trained."""
     if (settings.extend is None) != (settings.classes == "all"):
         raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
+    if settings.folds and (settings.halving or settings.extend is not None):
+        other = "--halving" if settings.halving else "--extend"
+        raise UsageError(f"--folds and {other}: {other} decides by one held-out part; leave out one of the two")
     if settings.extend is not None:
-        return prepare_extension(store, settings)
+        candidates, work = prepare_extension(store, settings)
+        return candidates, [work]
     source = open_store(store)
     source.require_complete()
     candidates = sweep(source, settings)
     device = resolve_device(settings.device)
-    split = hold_out(source, settings.validation, settings.shuffle_seed)
-    dtype, memory_bytes = resolve_dtype(settings.compute_dtype, device), settings.memory_bytes
-    unfitted = get_target(source.spec.target)
-    target = unfitted.fitted(unfitted.labels(source, split.train))
-    alone = Work(source, settings, split, target, device, dtype, 1, memory_bytes)
-    tasks = tasks_of(candidates, [])
-    most = min(torch.get_num_threads(), len(tasks)) if device.type == "cpu" else 1
-    workers = num_workers([(*feeds_of(alone, task), task.batch_size) for task in tasks], most, memory_bytes)
-    return candidates, replace(alone, num_workers=workers, memory_bytes=memory_bytes // workers)
+    works = [_alone(source, settings, split, device) for split in _splits(source, settings)]
+    pairs = [(work, task) for work in works for task in tasks_of(candidates, [])]
+    most = min(torch.get_num_threads(), len(pairs)) if device.type == "cpu" else 1
+    needs = [(*feeds_of(work, task), task.batch_size) for work, task in pairs]
+    workers = num_workers(needs, most, settings.memory_bytes)
+    share = settings.memory_bytes // workers
+    return candidates, [replace(work, num_workers=workers, memory_bytes=share) for work in works]
+
+
+def _splits(store: Store, settings: TrainSettings) -> Sequence[Split]:
+    """Return the folds and at last all rows, or the one split there is without folds."""
+    if settings.folds:
+        return folds(store, settings.folds, settings.shuffle_seed)
+    return [hold_out(store, settings.validation, settings.shuffle_seed)]
+
+
+def _alone(store: Store, settings: TrainSettings, split: Split, device: torch.device) -> Work:
+    """Return what is done on one split, with the machine to itself."""
+    target, dtype = get_target(store.spec.target), resolve_dtype(settings.compute_dtype, device)
+    fitted = target.fitted(target.labels(store, split.train))
+    return Work(store, settings, split, fitted, device, dtype, 1, settings.memory_bytes)

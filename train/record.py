@@ -5,46 +5,56 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
 from .ledger import Outcome
+from .out_of_fold import out_of_fold
 from .run import Run, adapters_bytes, metrics_bytes, results_bytes, validation_bytes, write_run
+from .split import Split
 from .work import Work
 
 
 def record(
     out: str,
-    work: Work,
+    works: Sequence[Work],
     candidates: Sequence[Candidate],
-    outcomes: list[Outcome],
+    outcomes: Sequence[Sequence[Outcome]],
     elapsed_seconds: float,
     peak_bytes: int | None,
 ) -> Run:
     """Write the RUN folder of a finished sweep, in the order of its candidates, whatever order they were trained in.
 
+    `outcomes` are those of each split of `works`: one split, or the folds and at last all rows.
     Seconds and peak are those of the last call, and of this process: None where the system does not tell.
     """
-    validation, source = work.split.validation, work.store
+    work, joined = works[-1], list(outcomes[-1])
+    held = [one.split.validation for one in works]
+    validation, source = np.sort(np.concatenate(held)), work.store
+    if len(works) > 1:
+        joined = [out_of_fold(outcomes[:-1], held[:-1], outcomes[-1])]
     place = {candidate.adapter_id: place for place, candidate in enumerate(candidates)}
-    results = [result for outcome in outcomes for result in outcome.results]
+    results = [result for outcome in joined for result in outcome.results]
     results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
-    tables = {key: table for outcome in outcomes for key, table in outcome.predictions.items()}
+    tables = {key: table for outcome in joined for key, table in outcome.predictions.items()}
     predictions = {key: tables[key] for key in sorted(tables, key=lambda key: place[key])}
     labels = work.target.labels(source, validation)
     files = {
         "results.parquet": results_bytes(results),
-        "adapters.safetensors": adapters_bytes({k: v for outcome in outcomes for k, v in outcome.trained.items()}),
+        "adapters.safetensors": adapters_bytes({k: v for outcome in joined for k, v in outcome.trained.items()}),
         "validation.parquet": validation_bytes(predictions, validation, labels),
         "metrics.parquet": metrics_bytes(
             {key: work.target.metrics(table.float(), labels) for key, table in predictions.items()}
         ),
     }
-    cost = _cost(work, outcomes) | {"elapsed_seconds": elapsed_seconds, "peak_bytes": peak_bytes}
-    return write_run(out, files, _facts(work, results) | {"cost": cost})
+    cost = _cost(works, outcomes, results) | {"elapsed_seconds": elapsed_seconds, "peak_bytes": peak_bytes}
+    split = Split(work.split.train, validation, work.split.how)
+    return write_run(out, files, _facts(work, split, results) | {"cost": cost})
 
 
-def _facts(work: Work, results: list[EpochResult]) -> dict[str, Any]:
+def _facts(work: Work, split: Split, results: list[EpochResult]) -> dict[str, Any]:
     identity = work.store.identity
     return {
         "store": work.store.url if "://" in work.store.url else str(Path(work.store.url).resolve()),
@@ -62,26 +72,26 @@ def _facts(work: Work, results: list[EpochResult]) -> dict[str, Any]:
         "layers": sorted({layer for result in results for layer in result.candidate.layers}),
         "settings": work.settings.model_dump(mode="json"),
         "validation": {
-            "how": work.split.how,
-            "num_rows": len(work.split.validation),
-            "num_train_rows": len(work.split.train),
-            "rows_sha256": work.split.rows_sha256,
+            "how": split.how,
+            "num_rows": len(split.validation),
+            "num_train_rows": len(split.train),
+            "rows_sha256": split.rows_sha256,
         },
         "versions": {name: importlib.metadata.version(name) for name in ("icecore", "torch", "numpy", "pyarrow")},
     }
 
 
-def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
+def _cost(
+    works: Sequence[Work], outcomes: Sequence[Sequence[Outcome]], results: Sequence[EpochResult]
+) -> dict[str, Any]:
     """Seconds are of the clock, threads side by side; bytes are what the rows read of each layer take on disk."""
-    results = [result for outcome in outcomes for result in outcome.results]
+    work, everything = works[0], [outcome for mine in outcomes for outcome in mine]
     specs = work.store.spec.layers
     num_values = sum(spec.num_tokens * spec.width for spec in specs.values()) * work.store.num_rows
-    spans = [outcome.results[0].candidate.layers for outcome in outcomes if outcome.results]
-    num_rows = len(work.split.train) + 2 * len(work.split.validation)  # once to train by, once for what is kept
-    num_read = sum(specs[layer].num_tokens * specs[layer].width for span in spans for layer in span) * num_rows
+    num_read = sum(_values_read(one, outcome) for one, mine in zip(works, outcomes, strict=True) for outcome in mine)
     return {
-        "training_seconds": sum(outcome.training_seconds for outcome in outcomes) / work.num_workers,
-        "reading_seconds": sum(outcome.reading_seconds for outcome in outcomes) / work.num_workers,
+        "training_seconds": sum(outcome.training_seconds for outcome in everything) / work.num_workers,
+        "reading_seconds": sum(outcome.reading_seconds for outcome in everything) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),
         "num_adapters": len({result.candidate.adapter_id for result in results}),
         "num_diverged": sum(result.status != OK and not result.status.startswith(STOPPED) for result in results),
@@ -89,3 +99,10 @@ def _cost(work: Work, outcomes: list[Outcome]) -> dict[str, Any]:
         "device": str(work.device),
         "compute_dtype": str(work.dtype).removeprefix("torch."),
     }
+
+
+def _values_read(work: Work, outcome: Outcome) -> int:
+    """Return how many numbers of tokens a group reads: all rows to train by, and validation again for what is kept."""
+    specs, num_rows = work.store.spec.layers, len(work.split.train) + 2 * len(work.split.validation)
+    layers = outcome.results[0].candidate.layers if outcome.results else ()
+    return sum(specs[layer].num_tokens * specs[layer].width for layer in layers) * num_rows

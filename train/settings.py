@@ -20,6 +20,8 @@ class TrainSettings(Frozen):
     `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
     of this process train. `memory` is then what each worker may take.
 
+    `folds` trains everything that often, and once more on all rows, and takes the place of `validation`.
+
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
     `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An
     axis that is None is each family's own: `Adapter.axes`, or what its configuration starts with.
@@ -42,6 +44,7 @@ class TrainSettings(Frozen):
     halving: bool = False
     seeds: int = Field(default=1, ge=1)
     validation: float = Field(default=0.2, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=2)
     shuffle_seed: int = 0
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"

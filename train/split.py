@@ -32,22 +32,33 @@ class Split:
 
 def hold_out(store: Store, fraction: float, seed: int) -> Split:
     """Part a store's train split; a store that has a split named `validation` uses that instead."""
-    train = store.rows("train")
-    if not len(train):
-        there = ", ".join(f"{name}: {count}" for name, count in store.splits.items()) or "none"
-        raise IcecoreError(f"{store.url}: no row is in the split 'train' ({there}); give the source a train split")
+    train = train_rows(store)
     if len(store.rows("validation")):
         split = Split(train, store.rows("validation"), "the store's own split")
     else:
         split = _part(store, train, fraction, seed)
-    _check_labels(store, split)
+    check_classes(store, split)
     return split
 
 
-def _part(store: Store, train: Int64[np.ndarray, " row"], fraction: float, seed: int) -> Split:
-    _require_labels(store, "train", train)
+def train_rows(store: Store) -> Int64[np.ndarray, " row"]:
+    """Return the rows of the split 'train'; IcecoreError if there is none."""
+    train = store.rows("train")
+    if not len(train):
+        there = ", ".join(f"{name}: {count}" for name, count in store.splits.items()) or "none"
+        raise IcecoreError(f"{store.url}: no row is in the split 'train' ({there}); give the source a train split")
+    return train
+
+
+def strata_of(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
+    """Return the kind of each row, of which every part should have its share; IcecoreError if one has no label."""
+    _require_labels(store, "train", rows)
     target = get_target(store.spec.target)
-    labels = target.strata(target.labels(store, train))
+    return target.strata(target.labels(store, rows))
+
+
+def _part(store: Store, train: Int64[np.ndarray, " row"], fraction: float, seed: int) -> Split:
+    labels = strata_of(store, train)
     groups = np.array(store.samples["group"].to_pylist(), dtype=object)[train]
     generator = np.random.default_rng(seed)
     grouped = any(group is not None for group in groups)
@@ -121,7 +132,7 @@ def _require_labels(store: Store, name: str, rows: Int64[np.ndarray, " row"]) ->
         )
 
 
-def _check_labels(store: Store, split: Split) -> None:
+def check_classes(store: Store, split: Split) -> None:
     """Refuse rows without labels, and classes that occur somewhere but have no row to learn from."""
     for name, rows in (("train", split.train), ("validation", split.validation)):
         _require_labels(store, name, rows)

@@ -33,6 +33,7 @@ class Task:
 
     candidates: tuple[Candidate, ...]
     checkpoint: Entry | None = None
+    split: int = 0  # the number of that on which
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -45,15 +46,22 @@ class Task:
         return self.candidates[0].recipe.batch_size
 
 
-def tasks_of(candidates: list[Candidate], checkpoints: list[Entry]) -> list[Task]:
+def tasks_of(candidates: list[Candidate], checkpoints: list[Entry], split: int = 0) -> list[Task]:
     """Part candidates into those that share a pass over the same rows; who has begun together goes on together."""
-    begun = [Task(tuple(candidates_of(entry)), entry) for entry in checkpoints]
+    begun = [Task(tuple(candidates_of(entry)), entry, split) for entry in checkpoints]
     seen = {candidate.adapter_id for task in begun for candidate in task.candidates}
     groups: dict[tuple[tuple[int, ...], int], list[Candidate]] = {}
     for candidate in candidates:
         if candidate.adapter_id not in seen:
             groups.setdefault((candidate.layers, candidate.recipe.batch_size), []).append(candidate)
-    return begun + [Task(tuple(group)) for group in groups.values()]
+    return begun + [Task(tuple(group), split=split) for group in groups.values()]
+
+
+def pending(candidates: list[Candidate], known: Sequence[Outcome], ledger: Ledger, split: int = 0) -> list[Task]:
+    """Return what is still to be trained on a split, given what is known; what has begun goes on where it stands."""
+    ended = {result.candidate.adapter_id for outcome in known for result in outcome.results}
+    left = [candidate for candidate in candidates if candidate.adapter_id not in ended]
+    return tasks_of(left, ledger.checkpoints(left), split)
 
 
 def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:

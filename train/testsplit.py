@@ -56,7 +56,7 @@ class TestSplit:
         rows = self._store.rows("test")
         keys = self._store.samples["key"].take(rows).to_pylist()
         labels = self._target.labels(self._store, rows)
-        found = predict(self._store, rows, trained, chosen, self._target, device) if len(rows) else {}
+        found = predict(self._store, rows, trained, chosen, self._target, device)
         return TestPredictions(rows, keys, labels, groups_of(self._store, rows), found)
 
 

@@ -19,52 +19,56 @@ from .progress import Meter, Progress
 from .record import record
 from .run import Run
 from .settings import TrainSettings
-from .task import Task, run_task, tasks_of
-from .work import Work, conditions
+from .task import Task, pending, run_task
+from .work import Work
 
 
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
     """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost."""
     begin = time.perf_counter()
-    candidates, work = prepare(store, settings)
-    ledger = Ledger(out, conditions(work.split, settings, work.dtype), settings.halving)
-    with ledger.held(work.store):
-        known = ledger.outcomes(candidates)
-        ended = {result.candidate.adapter_id for outcome in known for result in outcome.results}
-        pending = [candidate for candidate in candidates if candidate.adapter_id not in ended]
-        tasks = tasks_of(pending, ledger.checkpoints(pending))
+    candidates, works = prepare(store, settings)
+    ledgers = [work.ledger(out) for work in works]
+    with ledgers[0].held(works[0].store):
+        known = [ledger.outcomes(candidates) for ledger in ledgers]
+        tasks = [
+            task
+            for split, (ledger, outcomes) in enumerate(zip(ledgers, known, strict=True))
+            for task in pending(candidates, outcomes, ledger, split)
+        ]
         meter = Meter(begin, progress, *_epochs(known, tasks, settings))
-        with measure_peak(work.device) as peak:
+        with measure_peak(works[0].device) as peak:
             if settings.workers or settings.scheduler:
                 from .distributed import train_on_workers
 
                 train_on_workers(store, out, settings, tasks, meter)
-                outcomes = ledger.outcomes(candidates)
+                known = [ledger.outcomes(candidates) for ledger in ledgers]
             else:
-                outcomes = known + _train_all(work, tasks, ledger, meter)
-        return record(out, work, candidates, outcomes, time.perf_counter() - begin, peak.num_bytes)
+                for task, outcome in zip(tasks, _train_all(works, ledgers, tasks, meter), strict=True):
+                    known[task.split].append(outcome)
+        return record(out, works, candidates, known, time.perf_counter() - begin, peak.num_bytes)
 
 
-def _epochs(known: list[Outcome], tasks: list[Task], settings: TrainSettings) -> tuple[int, int]:
+def _epochs(known: list[list[Outcome]], tasks: list[Task], settings: TrainSettings) -> tuple[int, int]:
     """Return how many epochs of single adapters are done already, and how many there will have been."""
     rungs = RUNGS if settings.halving else ()
-    before = sum(len(outcome.results) for outcome in known)
+    before = sum(len(outcome.results) for outcomes in known for outcome in outcomes)
     begun = sum(len(task.checkpoint.facts["results"]) for task in tasks if task.checkpoint is not None)
     return before + begun, before + sum(Halving(task.candidates, rungs).num_epochs for task in tasks)
 
 
-def _train_all(work: Work, tasks: list[Task], ledger: Ledger, meter: Meter) -> list[Outcome]:
+def _train_all(works: list[Work], ledgers: list[Ledger], tasks: list[Task], meter: Meter) -> list[Outcome]:
     """Train one group a thread: a core each costs less than all cores meeting at the end of every small product."""
     num_threads = torch.get_num_threads()
-    share = max(1, num_threads // work.num_workers)
+    num_workers = works[0].num_workers
+    share = max(1, num_threads // num_workers)
 
     def run(task: Task) -> Outcome:
         def report(results: Sequence[EpochResult]) -> None:
-            meter.add(len(results), task.layers, results)
+            meter.add(len(results), task.layers, results if task.split == 0 else ())
 
-        return run_task(work, task, ledger, report, lambda: meter.stopped)
+        return run_task(works[task.split], task, ledgers[task.split], report, lambda: meter.stopped)
 
-    with ThreadPoolExecutor(work.num_workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+    with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
         futures = [pool.submit(run, task) for task in tasks]
         try:
             for future in as_completed(futures):

@@ -1,14 +1,14 @@
-"""What all groups of a sweep share."""
+"""What all groups that train on the same rows share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from icecore.store import Store
 
 from .group import Group
+from .ledger import Ledger
 from .settings import TrainSettings
 from .split import Split
 from .target import Target
@@ -28,12 +28,12 @@ class Work:
     memory_bytes: int  # that one group may take
     group: Callable[..., Group] = Group  # makes one
 
-
-def conditions(split: Split, settings: TrainSettings, dtype: torch.dtype) -> dict[str, Any]:
-    """Return what every result depends on beside its candidate and the store."""
-    return {
-        "validation_sha256": split.rows_sha256,
-        "num_train_rows": len(split.train),
-        "shuffle_seed": settings.shuffle_seed,
-        "compute_dtype": str(dtype).removeprefix("torch."),
-    }
+    def ledger(self, run: str) -> Ledger:
+        """Return the ledger of a RUN, under what every result depends on beside its candidate and the store."""
+        conditions = {
+            "validation_sha256": self.split.rows_sha256,
+            "num_train_rows": len(self.split.train),
+            "shuffle_seed": self.settings.shuffle_seed,
+            "compute_dtype": str(self.dtype).removeprefix("torch."),
+        }
+        return Ledger(run, conditions, self.settings.halving)

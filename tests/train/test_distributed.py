@@ -38,14 +38,17 @@ def kill_a_worker_in_work(address: str, ledger: Path, killed: list[int]) -> None
             killed.append(pid)
 
 
-def test_killed_workers_change_nothing(make_store: MakeStore, tmp_path: Path, cluster: LocalCluster) -> None:
-    url = make_store(planted=1)
-    alone = train(url, str(tmp_path / "alone"), SETTINGS)
+@pytest.mark.parametrize("folds", [None, 2])
+def test_killed_workers_change_nothing(
+    make_store: MakeStore, tmp_path: Path, cluster: LocalCluster, folds: int | None
+) -> None:
+    url, asked = make_store(planted=1), SETTINGS.model_copy(update={"folds": folds})
+    alone = train(url, str(tmp_path / "alone"), asked)
     killed: list[int] = []
     ledger, address = tmp_path / "many" / "ledger", cluster.scheduler_address
     killer = threading.Thread(target=kill_a_worker_in_work, args=(address, ledger, killed))
     killer.start()
-    many = train(url, str(tmp_path / "many"), SETTINGS.model_copy(update={"scheduler": address}))
+    many = train(url, str(tmp_path / "many"), asked.model_copy(update={"scheduler": address}))
     killer.join()
     assert len(killed) == 2
     assert many.tensors().keys() == alone.tensors().keys()

@@ -51,13 +51,14 @@ def content(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("halving", "num_rows", "memory"), [(False, 131, "4GB"), (True, 131, "4GB"), (False, 2500, "600kB")]
+    ("asked", "num_rows"),
+    [({}, 131), ({"halving": True}, 131), ({"folds": 2, "layers": "1"}, 131), ({"memory": "600kB"}, 2500)],
 )
 def test_killed_at_random_times_ends_the_same(
-    make_store: MakeStore, tmp_path: Path, halving: bool, num_rows: int, memory: str
+    make_store: MakeStore, tmp_path: Path, asked: dict[str, object], num_rows: int
 ) -> None:
     url = make_store(num_rows, planted=1)
-    settings = MANY.model_copy(update={"halving": halving, "memory": memory})
+    settings = MANY.model_copy(update=asked)
     begin = time.monotonic()
     assert run(url, tmp_path / "whole", settings) == 0
     usual_seconds = time.monotonic() - begin

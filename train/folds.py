@@ -1,0 +1,56 @@
+"""Parts of the train split, each held out in its turn: every row is judged by adapters that have not seen it.
+
+By class and never across a group, as a single split is. Reads labels, groups and splits of the samples; never a token.
+"""
+
+import warnings
+
+import numpy as np
+from jaxtyping import Int64
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from icecore.store import IcecoreError, Store, UsageError
+
+from .split import Split, check_classes, groups_of, strata_of, train_rows
+
+NEVER = -1  # held out
+
+
+def folds(store: Store, count: int, seed: int) -> list[Split]:
+    """Return `count` splits that hold out each row once, and after them one that trains on all and holds out none.
+
+    A row, or group, that alone shows a class is never held out: nothing could have learnt it.
+    """
+    if len(store.rows("validation")):
+        raise UsageError(f"{store.url}: has a split named 'validation', which is used as it is; leave out --folds")
+    train = train_rows(store)
+    labels, groups = strata_of(store, train), groups_of(store, train)
+    how = f"{count} folds of train, stratified{'' if groups is None else ' by group'}, seed {seed}"
+    whole = Split(train, train[:0], how)
+    check_classes(store, whole)
+    fold_of = _deal(labels, None if groups is None else groups.numpy(), count, seed)
+    held = [fold_of == fold for fold in range(count)]
+    if not all(mine.any() for mine in held):
+        unit = "rows" if groups is None else "groups"
+        raise IcecoreError(f"{store.url}: {len(train)} train rows are too few {unit} a class for {count} --folds")
+    return [*(Split(train[~mine], train[mine], how) for mine in held), whole]
+
+
+def _deal(
+    labels: Int64[np.ndarray, " row"], groups: Int64[np.ndarray, " row"] | None, count: int, seed: int
+) -> Int64[np.ndarray, " row"]:
+    """Say of every row in which fold it is held out."""
+    fold_of = np.full(len(labels), NEVER)
+    if np.bincount(labels).max(initial=0) < count:
+        return fold_of
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class of fewer rows than folds is in some folds only
+        for fold, (_, held) in enumerate(kind(count, shuffle=True, random_state=seed).split(labels, labels, groups)):
+            fold_of[held] = fold
+    blocks = np.arange(len(labels)) if groups is None else groups
+    for fold in range(count):  # who takes a whole class along stays
+        held = fold_of == fold
+        lost = held & ~np.isin(labels, labels[~held])
+        fold_of[held & np.isin(blocks, blocks[lost])] = NEVER
+    return fold_of
