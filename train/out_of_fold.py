@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from .group import OK, EpochResult
 from .ledger import Outcome
 
-Rows = Int64[np.ndarray, " row"]
+Rows = Int64[np.ndarray, " _row"]  # not as many in each fold
 
 
 def out_of_fold(folds: Sequence[Sequence[Outcome]], held: Sequence[Rows], whole: Sequence[Outcome]) -> Outcome:
