@@ -35,9 +35,9 @@ def train_stage(plan: Plan) -> str:
         if same_store and facts["settings"] == plan.train.model_dump(mode="json"):
             return f"{UP_TO_DATE}, {facts['cost']['num_adapters']} adapters"
     with train_progress() as progress:
-        cost = train(pipeline.store, pipeline.run, plan.train, progress).facts["cost"]
+        run = train(pipeline.store, pipeline.run, plan.train, progress)
     write_metrics(pipeline.run)
-    return trained(cost)
+    return trained(run.facts)
 
 
 def select_stage(plan: Plan) -> str:

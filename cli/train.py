@@ -36,6 +36,7 @@ def train(
     halving: Annotated[bool | None, typer.Option(help="Stop the worst early, by validation loss.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Repeats of every configuration.")] = None,
     validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of train held out.")] = None,
+    folds: Annotated[int | None, typer.Option(metavar="K", help="Hold out each row once, at K + 1 trainings.")] = None,
     shuffle_seed: Annotated[
         int | None, typer.Option(metavar="N", help="Order of the rows, and the held-out ones.")
     ] = None,
@@ -71,4 +72,4 @@ def train(
     if as_json:
         print_json({"run": out, **run.facts["cost"]})
     else:
-        print_line(f"{out}: {trained(run.facts['cost'])}")
+        print_line(f"{out}: {trained(run.facts)}")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from icecore.extract import ExtractReport
 
+FEW_ROWS = 5  # of a class: fewer say little
+
 
 def percent(share: int | float | None, digits: int = 1) -> str:
     """Write an accuracy in per cent: 0.907 is 90.7."""
@@ -56,14 +58,19 @@ def extracted(report: "ExtractReport") -> str:
     return ", ".join([*parts, f"{duration(report.elapsed_seconds)} ({report.rows_per_second:.0f} rows/s)"])
 
 
-def trained(cost: Mapping[str, Any]) -> str:
-    """Write what a sweep did: 156 adapters, 61 s, 1.02 GB read."""
+def trained(run: Mapping[str, Any]) -> str:
+    """Write what a sweep did, and what to do about classes too small to choose by: 156 adapters, 61 s, 1.02 GB read."""
+    cost, validation = run["cost"], run["validation"]
     parts = [f"{cost['num_adapters']} adapters"]
     if cost["num_diverged"]:
         parts.append(f"{cost['num_diverged']} diverged")
-    if cost.get("num_stopped"):
+    if cost["num_stopped"]:
         parts.append(f"{cost['num_stopped']} stopped early")
-    return ", ".join([*parts, duration(cost["elapsed_seconds"]), f"{size(cost['bytes_read'])} read"])
+    done = ", ".join([*parts, duration(cost["elapsed_seconds"]), f"{size(cost['bytes_read'])} read"])
+    fewest = validation["fewest_rows_of_a_class"]
+    if fewest is None or fewest >= FEW_ROWS or validation["num_folds"]:
+        return done
+    return f"{done}; the smallest class has {fewest} validation rows, 5 folds would choose by all train rows"
 
 
 def layers_in_words(layers: Sequence[int]) -> str:

@@ -110,6 +110,8 @@ def _require_same_rows(run: Run | None, study: Study) -> None:
         raise UsageError(
             f"{run.path}: is of another data set or backbone than {study.store.spec.source}; compare alike"
         )
+    if run.facts["settings"].get("folds"):
+        raise UsageError(f"{run.path}: was trained with --folds, and compare holds out one part; give a run without")
     if run.facts["validation"]["rows_sha256"] != study.split.rows_sha256:
         raise UsageError(
             f"{run.path}: held out other rows for validation; compare on its own store {run.facts['store']}"

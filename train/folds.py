@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from icecore.store import IcecoreError, Store, UsageError
+from icecore.store import Store, UsageError
 
 from .split import Split, check_classes, groups_of, strata_of, train_rows
 
@@ -31,8 +31,10 @@ def folds(store: Store, count: int, seed: int) -> list[Split]:
     fold_of = _deal(labels, None if groups is None else groups.numpy(), count, seed)
     held = [fold_of == fold for fold in range(count)]
     if not all(mine.any() for mine in held):
-        unit = "rows" if groups is None else "groups"
-        raise IcecoreError(f"{store.url}: {len(train)} train rows are too few {unit} a class for {count} --folds")
+        most = f"{np.bincount(labels).max()} in the largest class"
+        raise UsageError(
+            f"{store.url}: {len(train)} train rows, {most}, leave some of {count} folds empty; ask for fewer"
+        )
     return [*(Split(train[~mine], train[mine], how) for mine in held), whole]
 
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from icecore.store import Store
+
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
 from .ledger import Outcome
 from .out_of_fold import out_of_fold
 from .run import Run, adapters_bytes, metrics_bytes, results_bytes, validation_bytes, write_run
-from .split import Split
+from .split import Split, count_classes
 from .work import Work
 
 
@@ -51,10 +53,10 @@ def record(
     }
     cost = _cost(works, outcomes, results) | {"elapsed_seconds": elapsed_seconds, "peak_bytes": peak_bytes}
     split = Split(work.split.train, validation, work.split.how)
-    return write_run(out, files, _facts(work, split, results) | {"cost": cost})
+    return write_run(out, files, _facts(work, split, len(works) - 1, results) | {"cost": cost})
 
 
-def _facts(work: Work, split: Split, results: list[EpochResult]) -> dict[str, Any]:
+def _facts(work: Work, split: Split, num_folds: int, results: list[EpochResult]) -> dict[str, Any]:
     identity = work.store.identity
     return {
         "store": work.store.url if "://" in work.store.url else str(Path(work.store.url).resolve()),
@@ -76,9 +78,17 @@ def _facts(work: Work, split: Split, results: list[EpochResult]) -> dict[str, An
             "num_rows": len(split.validation),
             "num_train_rows": len(split.train),
             "rows_sha256": split.rows_sha256,
+            "num_folds": num_folds,
+            "fewest_rows_of_a_class": _fewest(work.store, split),
         },
         "versions": {name: importlib.metadata.version(name) for name in ("icecore", "torch", "numpy", "pyarrow")},
     }
+
+
+def _fewest(store: Store, split: Split) -> int | None:
+    """Return by how few validation rows a class that is learnt is judged; None where nothing learnt is a class."""
+    learnt, judged = (count_classes(store, rows) for rows in (split.train, split.validation))
+    return int(judged[learnt > 0].min()) if learnt.any() else None
 
 
 def _cost(

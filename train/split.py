@@ -138,9 +138,9 @@ def check_classes(store: Store, split: Split) -> None:
         _require_labels(store, name, rows)
     if store.spec.target == "regression":
         return
-    num_train = _count(store, split.train)
+    num_train = count_classes(store, split.train)
     for name in store.splits:
-        counts = _count(store, store.rows(name))
+        counts = count_classes(store, store.rows(name))
         for label in np.flatnonzero((counts > 0) & (num_train == 0)):
             raise IcecoreError(
                 f"{store.url}: class {store.classes[label]!r} has {counts[label]} rows in the split {name!r} and 0 in "
@@ -148,7 +148,8 @@ def check_classes(store: Store, split: Split) -> None:
             )
 
 
-def _count(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " class"]:
+def count_classes(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " class"]:
+    """Return how many of some rows each class has."""
     if store.spec.target == "multilabel":
         return np.nansum(store.targets[rows] > 0, axis=0)
     labels = store.labels[rows]

@@ -43,6 +43,7 @@ def test_a_pipeline_runs_to_the_report_and_what_is_up_to_date_is_skipped(icecore
     assert list(stages(first.err)) == ["extract", "train", "select", "report"]
     assert "80 rows" in stages(first.err)["extract"]
     assert stages(first.err)["train"].startswith("12 adapters, ")
+    assert "; the smallest class has 1 validation rows, 5 folds would choose by" in stages(first.err)["train"]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     before = {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*") if each.is_file() and "run" in each.parts}
 
@@ -51,6 +52,13 @@ def test_a_pipeline_runs_to_the_report_and_what_is_up_to_date_is_skipped(icecore
     assert all(done.startswith("up to date") for done in stages(again.err).values())
     assert again.out == first.out
     assert before == {each: each.stat().st_mtime_ns for each in before}
+
+
+def test_a_pipeline_of_folds_chooses_by_every_train_row(icecore, written) -> None:
+    answer = icecore("run", "small", "-f", written(train={"epochs": 1, "folds": 3}))
+    assert answer.code == 0, answer.err
+    assert "validation rows" not in stages(answer.err)["train"]
+    assert re.search(r"validation  [\d.]+ %  \(.*, 64 rows\)", answer.out)
 
 
 def test_the_summary_has_test_accuracy_by_layer_and_adapter(icecore, written, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from icecore.extract import ExtractSettings, extract
 from icecore.live import CompareSettings, Comparison, compare
 from icecore.live.methods import METHODS
 from icecore.store import IdentityError, UsageError, open_store
+from icecore.train import TrainSettings, train
 from icecore.train.run import RESULTS
 
 FAST = {"epochs": 2, "batch_size": 16, "lr": (3e-3,), "compute_dtype": "float32", "device": "cpu"}
@@ -177,6 +178,13 @@ def test_a_run_that_held_out_other_rows_is_refused(make_trained, tmp_path: Path)
     extract("sklearn:digits", store, ExtractSettings.model_validate(wanted | {"checkpoint": str(weights)}))
     with pytest.raises(UsageError, match="is of another data set or backbone than sklearn:digits; compare alike"):
         compare(store, str(tmp_path / "out"), settings(), trained.run)
+
+
+def test_a_run_of_folds_is_refused(make_trained, tmp_path: Path) -> None:
+    store, folded = make_trained().store, str(tmp_path / "folded")
+    train(store, folded, TrainSettings(adapters=("linear",), lr=(1e-2,), pooling=("cls",), epochs=1, folds=2))
+    with pytest.raises(UsageError, match="was trained with --folds, and compare holds out one part; give a run with"):
+        compare(store, str(tmp_path / "out"), settings(), folded)
 
 
 def test_every_method_has_learning_rates_of_its_own() -> None:

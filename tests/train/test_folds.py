@@ -66,7 +66,12 @@ def test_who_alone_shows_a_class_always_trains(make_store: MakeStore) -> None:
             r"split named 'validation'.*leave out --folds",
             UsageError,
         ),
-        ([0, 1, 0, 1], ["train"] * 4, r"4 train rows are too few rows a class for 3 --folds", IcecoreError),
+        (
+            [0, 1, 0, 1],
+            ["train"] * 4,
+            r"4 train rows, 2 in the largest class, leave some of 3 folds empty; ask",
+            UsageError,
+        ),
         (
             [0, 0, 0, 1],
             ["train", "train", "train", "test"],
@@ -123,8 +128,8 @@ def test_score_and_loss_are_means_over_the_rows(make_store: MakeStore, tmp_path:
     for candidate, table in zip(kept.candidates, kept.predictions, strict=True):
         scores, row = kept.target.score(table, kept.labels), last[candidate.adapter_id]
         assert row["epoch"] == FOLDED.epochs
-        assert row["validation_score"] == pytest.approx(scores.score)
-        assert row["validation_loss"] == pytest.approx(scores.loss, abs=2e-3)  # kept in float16
+        assert row["validation_score"] == pytest.approx(scores.score, abs=1.5 / 105)  # kept in float16: one may tie
+        assert row["validation_loss"] == pytest.approx(scores.loss, abs=2e-3)
 
 
 def test_a_choice_from_folds_is_measured_on_test(make_store: MakeStore, tmp_path: Path) -> None:
