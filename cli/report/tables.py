@@ -70,14 +70,13 @@ def by_layer(findings: Findings) -> list[dict[str, Any]]:
 
 
 def members(findings: Findings) -> list[dict[str, Any]]:
-    """List what was chosen, the heaviest first, each with what tells it from other members of its family."""
+    """List what was chosen, the heaviest first, each with what tells it from others that its family trained."""
     by_id = {each.adapter_id: each for each in findings.trained}
     chosen = [(by_id[one["adapter_id"]], one["weight"]) for one in findings.selection["selected"]]  # pyright: ignore
-    settings = {each.adapter_id: each.config | {"seed": each.seed} for each, _ in chosen}
 
     def told_apart(each: Trained) -> dict[str, Any]:
-        others = [settings[one.adapter_id] for one, _ in chosen if one.adapter == each.adapter]
-        mine = settings[each.adapter_id]
+        others = [one.config | {"seed": one.seed} for one in findings.of(each.adapter)]
+        mine = each.config | {"seed": each.seed}
         return {key: value for key, value in mine.items() if any(other.get(key) != value for other in others)}
 
     return [{"adapter": each, "weight": weight, "told_apart": told_apart(each)} for each, weight in chosen]
