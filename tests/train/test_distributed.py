@@ -38,11 +38,11 @@ def kill_a_worker_in_work(address: str, ledger: Path, killed: list[int]) -> None
             killed.append(pid)
 
 
-@pytest.mark.parametrize("folds", [None, 2])
+@pytest.mark.parametrize("more", [{}, {"folds": 2, "adapters": ("linear", "ridge")}])
 def test_killed_workers_change_nothing(
-    make_store: MakeStore, tmp_path: Path, cluster: LocalCluster, folds: int | None
+    make_store: MakeStore, tmp_path: Path, cluster: LocalCluster, more: dict[str, object]
 ) -> None:
-    url, asked = make_store(planted=1), SETTINGS.model_copy(update={"folds": folds})
+    url, asked = make_store(planted=1), SETTINGS.model_copy(update=more)
     alone = train(url, str(tmp_path / "alone"), asked)
     killed: list[int] = []
     ledger, address = tmp_path / "many" / "ledger", cluster.scheduler_address
