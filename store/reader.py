@@ -30,6 +30,7 @@ class Store:
         self._root = load_root(self._location)
         self.samples: pa.Table = from_parquet(load_file(self._location, self._root, SAMPLES), f"{url}: {SAMPLES}")
         self.coverage = Coverage(url, self._root, load_ledger(self._location, self._root))
+        self._frozen_parts: dict[tuple[str, ...], FrozenBackbone] = {}
 
     @property
     def spec(self) -> StoreSpec:
@@ -126,6 +127,14 @@ class Store:
     def frozen(self) -> FrozenBackbone:
         """Return the frozen blocks and final norm of the backbone."""
         return load_frozen(self._location, self._root)
+
+    def frozen_parts(self, prefixes: tuple[str, ...]) -> FrozenBackbone:
+        """Return the frozen tensors whose names begin with one of the prefixes; read once, then at hand."""
+        if prefixes not in self._frozen_parts:
+            tensors = self.frozen().tensors if prefixes else {}
+            wanted = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
+            self._frozen_parts[prefixes] = FrozenBackbone(self.backbone_config(), wanted)
+        return self._frozen_parts[prefixes]
 
     def num_bytes(self) -> int:
         """Return the bytes of all files of the store."""

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, StoreSpec
+from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store
 
 from .frozen_block import FrozenBlock
 from .noise import Noise
@@ -191,14 +191,12 @@ class Adapter(nn.Module):
         raise NotImplementedError
 
 
-def make_scope(spec: StoreSpec, backbone: FrozenBackbone, layers: tuple[int, ...], family: type[Adapter]) -> Scope:
+def make_scope(store: Store, layers: tuple[int, ...], family: type[Adapter]) -> Scope:
     """Return what a family may know of a store."""
-    wanted = family.uses(layers)
-    tensors = {name: tensor for name, tensor in backbone.tensors.items() if name.startswith(wanted)}
     return Scope(
         layers=layers,
-        specs={layer: spec.layers[layer] for layer in layers},
-        num_outputs=len(spec.classes),
-        backbone=FrozenBackbone(backbone.config, tensors),
-        tokens=spec.identity.tokens,
+        specs={layer: store.spec.layers[layer] for layer in layers},
+        num_outputs=len(store.classes),
+        backbone=store.frozen_parts(family.uses(layers)),
+        tokens=store.identity.tokens,
     )

@@ -36,7 +36,7 @@ def stored_attention(
 ) -> Float[Tensor, "row query head token"] | None:
     """Return the attention of one trained adapter over some rows of a store, in their order; None as `attention`."""
     cpu = torch.device("cpu")
-    adapter = restore(store, store.frozen(), candidate, dict(tensors), cpu)
+    adapter = restore(store, [candidate], {candidate.adapter_id: tensors}, cpu)
     feed = StoreFeed(store, rows, candidate.layers, adapter.reads, adapter.scope.eps, cpu)
     weights = attention(adapter, feed.batch(torch.arange(len(rows))))
     return None if weights is None else weights[0]

@@ -148,11 +148,10 @@ def write_bundle(
     path: str, run: Run, store: Store, selection: Selection, trained: Mapping[str, dict[str, Tensor]]
 ) -> None:
     """Write the selected adapters as a bundle, bundle.json last."""
-    backbone = store.frozen()
     flat: dict[str, Tensor] = {}
     for member in selection.selected:
         flat |= {f"{member.adapter_id}/{name}": value for name, value in trained[member.adapter_id].items()}
-        scope = make_scope(store.spec, backbone, member.layers, get_adapter(member.adapter))
+        scope = make_scope(store, member.layers, get_adapter(member.adapter))
         flat |= {f"frozen/{name}": value.contiguous() for name, value in scope.frozen.items()}
     layers = tuple(sorted({layer for member in selection.selected for layer in member.layers}))
     facts = BundleFacts(
@@ -160,7 +159,7 @@ def write_bundle(
         backbone=run.facts["backbone"],
         preprocessing=run.facts["preprocessing"],
         tokens=store.identity.tokens,
-        backbone_config=backbone.config,
+        backbone_config=store.backbone_config(),
         target=run.facts["target"],
         layers=layers,
         specs={layer: store.spec.layers[layer] for layer in layers},

@@ -5,6 +5,7 @@ Knows nothing of what else is in the sweep, so neither name nor initialisation c
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
 
@@ -54,3 +55,11 @@ class Candidate(Frozen):
     def layer(self) -> int:
         """The deepest layer that it reads."""
         return max(self.layers)
+
+
+def alike(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    """Part candidates that read the same layers into those that fit one stack."""
+    shapes: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        shapes.setdefault(f"{candidate.adapter} {sorted(candidate.config.items())}", []).append(candidate)
+    return list(shapes.values())

@@ -75,7 +75,7 @@ class Costs:
     def _count(self, facts: str) -> int:
         candidate = Candidate.model_validate_json(facts)
         family = get_adapter(candidate.adapter)
-        scope = make_scope(self._store.spec, self._frozen, candidate.layers, family)
+        scope = make_scope(self._store, candidate.layers, family)
         adapter = family.start(family.Config.model_validate(candidate.config), scope, [0])
         shapes = {layer: (1, spec.num_tokens, spec.width) for layer, spec in scope.specs.items()}
         tokens = {layer: torch.zeros(shape) for layer, shape in shapes.items()}

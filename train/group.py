@@ -6,7 +6,7 @@ given and depends on no candidate, so each sees the same batches whoever trains 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .adapter import Adapter, Scope
 from .adapters import get_adapter
-from .candidate import Candidate
+from .candidate import Candidate, alike
 from .closed_form import solve
 from .data import Data
 from .feed import BLOCK_ROWS
@@ -66,7 +66,7 @@ class Group:
         solved = [get_adapter(candidate.adapter).closed_form for candidate in candidates]
         self._closed_form = [one for one, is_solved in zip(candidates, solved, strict=True) if is_solved]
         moved = [one for one, is_solved in zip(candidates, solved, strict=True) if not is_solved]
-        self.stacks = [self.fresh(alike) for alike in _alike(moved)]
+        self.stacks = [self.fresh(those) for those in alike(moved)]
         self.begin_epoch(1)
 
     def fresh(self, candidates: list[Candidate]) -> Stack:
@@ -219,11 +219,3 @@ def evaluate(adapters: Sequence[Adapter], data: Data, target: Target) -> list[li
             kept.append(part)
     stacked = [torch.cat(parts, 1) for parts in found]
     return [[target.score(one, data.labels) for one in table] for table in stacked]
-
-
-def _alike(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Part candidates into those that fit one stack."""
-    shapes: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        shapes.setdefault(f"{candidate.adapter} {sorted(candidate.config.items())}", []).append(candidate)
-    yield from shapes.values()

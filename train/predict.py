@@ -3,18 +3,18 @@
 Every prediction that is kept is made here, so that validation, test and a bundle on raw images agree.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from icecore.store import FrozenBackbone, Store
+from icecore.store import Store
 
 from .adapter import Adapter, make_scope
 from .adapters import get_adapter
-from .candidate import Candidate
+from .candidate import Candidate, alike
 from .feed import StoreFeed, block_rows
 from .forward import predictions
 from .seen import Reads
@@ -32,27 +32,29 @@ def predict(
     """Return a table of predictions for every candidate, by id; each layer is read once. No row, no table."""
     if not len(rows):
         return {}
-    backbone = store.frozen()
     by_layers: dict[tuple[int, ...], list[Candidate]] = {}
     for candidate in candidates:
         by_layers.setdefault(candidate.layers, []).append(candidate)
     found: dict[str, Tensor] = {}
     for layers, group in by_layers.items():
-        adapters = [restore(store, backbone, one, trained[one.adapter_id], device) for one in group]
-        reads = frozenset[Reads]().union(*(adapter.reads for adapter in adapters))
-        feed = StoreFeed(store, rows, layers, reads, adapters[0].scope.eps, device, in_order=True)
+        parted = alike(group)
+        stacks = [restore(store, those, trained, device) for those in parted]
+        reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
+        feed = StoreFeed(store, rows, layers, reads, stacks[0].scope.eps, device, in_order=True)
         batches = feed.batches(torch.arange(len(rows)), block_rows(store, layers))
-        parts = [predictions(adapters, seen, target) for seen in batches]
-        for candidate, tables in zip(group, zip(*parts, strict=True), strict=True):
-            found[candidate.adapter_id] = torch.cat([table[0].cpu() for table in tables])
+        parts = [predictions(stacks, seen, target) for seen in batches]
+        for those, tables in zip(parted, zip(*parts, strict=True), strict=True):
+            joined = torch.cat(tables, 1).cpu()
+            found |= {candidate.adapter_id: table for candidate, table in zip(those, joined, strict=True)}
     return found
 
 
 def restore(
-    store: Store, backbone: FrozenBackbone, candidate: Candidate, tensors: dict[str, Tensor], device: torch.device
+    store: Store, those: Sequence[Candidate], trained: Mapping[str, Mapping[str, Tensor]], device: torch.device
 ) -> Adapter:
-    """Return a trained adapter as a stack of one."""
-    family = get_adapter(candidate.adapter)
-    scope = make_scope(store.spec, backbone, candidate.layers, family)
-    stacked = {name: tensor[None] for name, tensor in tensors.items()}
-    return family(family.Config.model_validate(candidate.config), scope, stacked).to(device)
+    """Return trained adapters, which are alike, as one stack."""
+    family = get_adapter(those[0].adapter)
+    scope = make_scope(store, those[0].layers, family)
+    each = [trained[candidate.adapter_id] for candidate in those]
+    stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
+    return family(family.Config.model_validate(those[0].config), scope, stacked).to(device)

@@ -49,7 +49,7 @@ def _score(store: Store, settings: ScoreSettings) -> list[LayerScore]:
     scores = {name: get_score(name) for name in settings.scores}
     poolings = {layer: _poolings(store.spec.layers[layer], layer, settings) for layer in store.layers}
     rows, labels, groups = _rows(store)
-    eps = make_scope(store.spec, store.frozen(), store.layers, get_adapter("linear")).eps
+    eps = make_scope(store, store.layers, get_adapter("linear")).eps
 
     def of_layer(layer: int) -> list[LayerScore]:
         feed = StoreFeed(store, rows, (layer,), frozenset({"features"}), eps, torch.device("cpu"), in_order=True)

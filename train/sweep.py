@@ -23,11 +23,11 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
     unknown = set(settings.options) - set(settings.adapters)
     if unknown:
         raise UsageError(f"options for {sorted(unknown)}: not among the adapters {list(settings.adapters)}")
-    layers, backbone = parse_layers(settings.layers, store), store.frozen()
+    layers = parse_layers(settings.layers, store)
     found: dict[str, Candidate] = {}
     for name in settings.adapters:
         family = get_adapter(name)
-        scopes = functools.cache(lambda span, family=family: make_scope(store.spec, backbone, span, family))
+        scopes = functools.cache(lambda span, family=family: make_scope(store, span, family))
         for values in _grid(family, name, store.spec.layers[layers[-1]], settings):
             for candidate in _candidates(name, values, layers, scopes, settings):
                 found[candidate.adapter_id] = candidate

@@ -136,6 +136,5 @@ def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
 
 
 def _scopes(work: Work, task: Task) -> dict[str, Scope]:
-    backbone = work.store.frozen()
     names = {candidate.adapter for candidate in task.candidates}
-    return {name: make_scope(work.store.spec, backbone, task.layers, get_adapter(name)) for name in sorted(names)}
+    return {name: make_scope(work.store, task.layers, get_adapter(name)) for name in sorted(names)}

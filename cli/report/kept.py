@@ -31,10 +31,10 @@ def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
     if store is None or not choosing:
         return None
     run = open_run(str(findings.path))
-    tensors, backbone, cpu = run.tensors(), store.frozen(), torch.device("cpu")
+    tensors, cpu = run.tensors(), torch.device("cpu")
     found: list[tuple[Trained, dict[int, float]]] = []
     for each in choosing:
-        adapter = restore(store, backbone, run.candidates[each.adapter_id], tensors[each.adapter_id], cpu)
+        adapter = restore(store, [run.candidates[each.adapter_id]], tensors, cpu)
         found.append((each, {layer: float(share) for layer, share in adapter.kept_by_layer().items()}))
     return _table([(each, shares) for each, shares in found if shares])
 

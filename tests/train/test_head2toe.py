@@ -87,7 +87,7 @@ def test_it_keeps_most_of_the_layer_that_shows_the_label(planted: int, make_stor
     assert len(run.candidates) == 2
     for adapter_id, tensors in run.tensors().items():
         config = Head2ToeConfig.model_validate(run.candidates[adapter_id].config)
-        adapter = restore(store, store.frozen(), run.candidates[adapter_id], tensors, torch.device("cpu"))
+        adapter = restore(store, [run.candidates[adapter_id]], {adapter_id: tensors}, torch.device("cpu"))
         shares = {layer: float(share) for layer, share in adapter.kept_by_layer().items()}
         assert max(shares, key=shares.__getitem__) == planted
         assert sum(shares.values()) / len(LAYERS) == pytest.approx(config.keep, abs=0.01)
