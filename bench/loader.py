@@ -17,9 +17,8 @@ from synthetic import write_store
 
 from icecore.store import Store
 from icecore.train.feed import StoreFeed
-from icecore.train.order import make_order, window_rows
+from icecore.train.order import make_order
 from icecore.train.seen import Reads
-from icecore.train.window import read_ahead
 
 BATCH = 64
 
@@ -60,10 +59,10 @@ def feed_of(store: Store) -> StoreFeed:
 
 def shuffled(feed: StoreFeed, epoch: int) -> float:
     """Return the seconds that an epoch of stored rows takes."""
-    places = make_order(feed.store, feed.rows, BATCH, seed=0).epoch(epoch).split(window_rows(feed.store, BATCH))
+    places = make_order(feed.store, feed.rows, BATCH, seed=0).epoch(epoch)
     begin, count = time.perf_counter(), 0
-    for _, num_rows in read_ahead(feed, [window.numpy() for window in places]):
-        count += num_rows
+    for batch in feed.stored(places, BATCH):
+        count += batch.num_rows
     seconds = time.perf_counter() - begin
     if count != feed.num_rows:
         raise RuntimeError(f"{count} rows came of {feed.num_rows}")

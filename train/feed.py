@@ -16,10 +16,10 @@ from torch import Tensor
 
 from icecore.store import LayerReader, Store
 
-from .order import window_rows
+from .order import Pool, make_pool, walk_pool
 from .seen import POOLINGS, Reads, Seen, make_seen
 from .transfer import Parts, moved
-from .window import Window, read_ahead
+from .window import Window, plan, read_ahead
 
 BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
 BLOCK_BYTES = 8 << 20  # of float32 tokens in such a block
@@ -42,7 +42,7 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class StoreFeed:
-    """Rows read from the store each time they are asked for, a window ahead of whoever asks."""
+    """Rows read from the store each time they are asked for, a shard's worth ahead of whoever asks."""
 
     store: Store
     rows: Int64[np.ndarray, " row"]
@@ -52,7 +52,7 @@ class StoreFeed:
     device: torch.device
     dtype: torch.dtype = torch.float32
     num_views: int = 1
-    in_order: bool = False  # whoever walks in order needs no more than a shard at a time
+    in_order: bool = False  # whoever walks in order needs no pool to mix rows in
     _free: list[Window] = field(default_factory=list, init=False, compare=False)
 
     @property
@@ -69,30 +69,34 @@ class StoreFeed:
     def _readers(self) -> dict[int, LayerReader]:
         return {layer: self.store.layer(layer) for layer in self.layers}
 
-    def _window_rows(self, batch_size: int) -> int:
-        if not self.in_order:
-            return window_rows(self.store, batch_size)
-        return max(1, self.store.shard_rows // batch_size) * batch_size
+    def _pool(self, batch_size: int) -> Pool:
+        return (walk_pool if self.in_order else make_pool)(self.store, batch_size)
 
     @cached_property
     def _row_bytes(self) -> int:
         return self.window(1).num_bytes
 
     def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
-        """Read windows of rows, one ahead, and hand them out in batches."""
-        return map(self.seen, moved(self._stored(places, batch_size, first), self.device))
+        """Read rows chunk by chunk, a step ahead, and hand them out in batches."""
+        return map(self.seen, moved(self.stored(places, batch_size, first), self.device))
 
-    def _stored(self, places: Int64[Tensor, " row"], batch_size: int, first: int) -> Iterator[Window]:
-        size = self._window_rows(batch_size)
-        skipped = first * batch_size
-        windows = [places[max(start, skipped) : start + size] for start in range(0, len(places), size)]
-        for window, count in read_ahead(self, [window.cpu().numpy() for window in windows if len(window)]):
-            for start in range(0, count, batch_size):
-                yield window.part(slice(start, min(start + batch_size, count)))
+    def stored(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Window]:
+        """Walk through places in batches of rows as they are stored, each overwritten by the next."""
+        pool, skipped = self._pool(batch_size), first * batch_size
+        left = places.cpu().numpy()[skipped:]
+        if not len(left):
+            return
+        views, rows = np.divmod(left, len(self.rows))
+        chunks = views * self.store.num_rows + self.rows[rows] // pool.chunk_rows
+        steps = np.split(left, range(pool.step_rows - skipped % pool.step_rows, len(left), pool.step_rows))
+        batch = self.window(min(batch_size, len(left)))
+        for window, slots in read_ahead(self, plan(steps, chunks)):
+            for start in range(0, len(slots), batch_size):
+                yield window.gather(slots[start : start + batch_size], batch)
 
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Read some rows."""
-        stored = self.read(places.cpu().numpy(), self.window(len(places)))
+        stored = self.read(places.cpu().numpy(), self.window(len(places)), np.arange(len(places)))
         return self.seen(next(moved([stored], self.device)))
 
     def seen(self, stored: Parts) -> Seen:
@@ -113,14 +117,14 @@ class StoreFeed:
         """Keep a window for whoever borrows next."""
         self._free.append(window)
 
-    def read(self, places: Int64[np.ndarray, " row"], into: Window) -> Window:
-        """Fill a window; every chunk is read once and checked."""
+    def read(self, places: Int64[np.ndarray, " row"], into: Window, slots: Int64[np.ndarray, " row"]) -> Window:
+        """Read rows to their slots of a window; every chunk is read once and checked."""
         views, rows = np.divmod(places, max(1, len(self.rows)))
         rows = self.rows[rows]
 
         def fill(piece: tuple[int, np.ndarray]) -> None:
             layer, where = piece
-            self._readers[layer].read_into(into.parts[layer], where, rows[where], int(views[where[0]]))
+            self._readers[layer].read_into(into.parts[layer], slots[where], rows[where], int(views[where[0]]))
 
         pieces = [(k, where) for k, one in self._readers.items() for where in _shares(views, rows, one.chunk_rows)]
         with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="reader") as pool:
@@ -138,9 +142,10 @@ class StoreFeed:
         """Return the bytes of all rows as they are stored."""
         return self._row_bytes * self.num_places
 
-    def window_bytes(self, batch_size: int) -> int:
-        """Return the bytes of the two windows that reading ahead needs: the one in use and the next."""
-        return self._row_bytes * min(self.num_places, 2 * self._window_rows(batch_size))
+    def pool_bytes(self, batch_size: int) -> int:
+        """Return the bytes of the rows that are in memory at once when they stream, with a batch that was gathered."""
+        gathered = 0 if self.in_order else min(self.num_rows, batch_size)
+        return self._row_bytes * (min(self.num_rows, self._pool(batch_size).room_rows) + gathered)
 
 
 class HeldFeed:
@@ -173,11 +178,14 @@ class KeptFeed:
     def __init__(self, feed: StoreFeed) -> None:
         self.num_rows = feed.num_rows
         self._feed = feed
-        self._window = feed.read(np.arange(feed.num_places), feed.window(feed.num_places))
+        places = np.arange(feed.num_places)
+        self._window = feed.read(places, feed.window(feed.num_places), places)
 
     def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
         """Gather batch after batch."""
-        stored = (self._window.part(batch.numpy()) for batch in places.cpu().split(batch_size)[first:])
+        into = self._feed.window(batch_size)
+        batches = places.cpu().split(batch_size)[first:]
+        stored = (self._window.gather(batch.numpy(), into) for batch in batches)
         return map(self._feed.seen, moved(stored, self._feed.device))
 
 

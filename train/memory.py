@@ -32,7 +32,7 @@ def _resident_bytes(device: torch.device, left_bytes: int) -> int:
 
 def least_bytes(train: StoreFeed, validation: StoreFeed, batch_size: int) -> int:
     """Return what streaming both takes."""
-    return train.window_bytes(batch_size) + validation.window_bytes(BLOCK_ROWS)
+    return train.pool_bytes(batch_size) + validation.pool_bytes(BLOCK_ROWS)
 
 
 def num_workers(feeds: Iterable[tuple[StoreFeed, StoreFeed, int]], most: int, memory_bytes: int) -> int:
@@ -40,7 +40,7 @@ def num_workers(feeds: Iterable[tuple[StoreFeed, StoreFeed, int]], most: int, me
     needs: Sequence[int] = [least_bytes(*feed) for feed in feeds]
     if max(needs) > memory_bytes:
         raise UsageError(
-            f"memory of {memory_bytes / 1e6:g} MB: expected at least {max(needs) / 1e6:.3g} MB, two windows of "
-            "shards; raise --memory, or extract with fewer --shard-rows"
+            f"memory of {memory_bytes / 1e6:g} MB: expected at least {max(needs) / 1e6:.3g} MB, the pool "
+            "that rows are shuffled in; raise --memory, or extract with fewer --shard-rows"
         )
     return max(1, min(most, memory_bytes // max(1, *needs)))

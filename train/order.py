@@ -1,9 +1,8 @@
 """The order of the rows in an epoch: a function of the seed, the epoch and the store's layout, and of nothing else.
 
-Where all rows fit in a window of a few shards it is a plain shuffle. Beyond, chunks go in random order and rows are
-shuffled within windows, so that a reader that holds a window reads every chunk once. Chunks rather than whole shards:
-a window then mixes as many places of the store as it has chunks, which matters where rows are sorted by class. Memory
-has no say, so rows that are held and rows that are streamed teach the same.
+Chunks go in random order into a pool of a few shards' rows, and rows leave it at random from all of it, a shard's worth
+at a time: a plain shuffle where all rows fit, and beyond it one without borders, for which a reader that holds a pool
+reads every chunk once. Memory has no say, so rows that are held and rows that are streamed teach the same.
 """
 
 from dataclasses import dataclass
@@ -15,8 +14,22 @@ from torch import Tensor
 
 from icecore.store import Store
 
-WINDOW_SHARDS = 4
-LEAST_CHUNKS = 8  # where shards are small
+ROOM_SHARDS = 8
+LEAST_CHUNKS = 16  # where shards are small
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where rows are mixed: how many, how many leave and come at a time, and how many are read together."""
+
+    num_rows: int
+    step_rows: int
+    chunk_rows: int
+
+    @property
+    def room_rows(self) -> int:
+        """The rows that a reader holds at most, with those that have just left."""
+        return self.num_rows + self.step_rows + self.chunk_rows - 1
 
 
 @dataclass(frozen=True)
@@ -24,8 +37,7 @@ class Order:
     """The order of some rows; a `place` is where a row is among them, plus their number times its view."""
 
     rows: Int64[np.ndarray, " row"]
-    chunk_rows: int
-    window_rows: int
+    pool: Pool
     num_views: int
     seed: int
 
@@ -39,24 +51,39 @@ class Order:
         return places + len(self.rows) * views[places]
 
     def _shuffled(self, generator: torch.Generator) -> Int64[Tensor, " row"]:
-        if len(self.rows) <= self.window_rows:
-            return torch.randperm(len(self.rows), generator=generator)
-        _, chunks = np.unique(self.rows // self.chunk_rows, return_inverse=True)
+        coming = self._chunk_by_chunk(generator)
+        pool, leaving = coming[: self.pool.num_rows], list[Tensor]()
+        for some in coming[self.pool.num_rows :].split(self.pool.step_rows):
+            pool = pool[torch.randperm(len(pool), generator=generator)]
+            leaving.append(pool[: self.pool.step_rows])
+            pool = torch.cat([pool[self.pool.step_rows :], some])
+        return torch.cat([*leaving, pool[torch.randperm(len(pool), generator=generator)]])
+
+    def _chunk_by_chunk(self, generator: torch.Generator) -> Int64[Tensor, " row"]:
+        _, chunks = np.unique(self.rows // self.pool.chunk_rows, return_inverse=True)
         ranks = torch.randperm(int(chunks.max()) + 1, generator=generator)[torch.from_numpy(chunks)]
-        windows = torch.argsort(ranks, stable=True).split(self.window_rows)
-        return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
+        return torch.argsort(ranks, stable=True)
 
 
 def make_order(store: Store, rows: Int64[np.ndarray, " row"], batch_size: int, seed: int) -> Order:
     """Return the order of some rows of a store, in batches of some size."""
-    return Order(rows, _chunk_rows(store), window_rows(store, batch_size), store.identity.views, seed)
+    return Order(rows, make_pool(store, batch_size), store.identity.views, seed)
 
 
-def window_rows(store: Store, batch_size: int) -> int:
-    """Return the rows of a window: some shards, in whole batches so that no batch needs two windows."""
-    rows = max(WINDOW_SHARDS * store.shard_rows, LEAST_CHUNKS * _chunk_rows(store))
-    return max(1, rows // batch_size) * batch_size
+def make_pool(store: Store, batch_size: int) -> Pool:
+    """Return the pool that takes eight shards' memory, a batch included; more only for very large batches."""
+    chunk_rows = max(store.layer(layer).chunk_rows for layer in store.layers)
+    step_rows = _step_rows(store, batch_size)
+    room_rows = max(ROOM_SHARDS * store.shard_rows, LEAST_CHUNKS * chunk_rows)
+    return Pool(max(step_rows, room_rows - step_rows - chunk_rows - batch_size), step_rows, chunk_rows)
 
 
-def _chunk_rows(store: Store) -> int:
-    return max(store.layer(layer).chunk_rows for layer in store.layers)
+def walk_pool(store: Store, batch_size: int) -> Pool:
+    """Return what mixes nothing, for whoever walks through rows as they lie."""
+    step_rows = _step_rows(store, batch_size)
+    return Pool(step_rows, step_rows, chunk_rows=1)
+
+
+def _step_rows(store: Store, batch_size: int) -> int:
+    """Return about a shard, in whole batches."""
+    return max(1, store.shard_rows // batch_size) * batch_size

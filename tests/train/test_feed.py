@@ -1,41 +1,90 @@
 """An epoch is every row once, in an order that memory has no say in; streamed rows are the rows of the store."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from icecore.store import IncompleteError, open_store
+from icecore.store import IncompleteError, LayerReader, open_store
 from icecore.train.feed import Feed, HeldFeed, KeptFeed, StoreFeed
-from icecore.train.order import Order, make_order, window_rows
+from icecore.train.order import Order, Pool, make_order, make_pool
 from icecore.train.seen import Reads
+from icecore.train.window import Plan, Window, plan
 
 from .conftest import MakeStore
 
 READS: frozenset[Reads] = frozenset({"features", "attention", "tokens"})
 
 
-@pytest.mark.parametrize("num_rows", [1, 63, 64, 65, 1000, 1031])
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_an_epoch_is_every_row_once(num_rows: int, epoch: int) -> None:
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    """Some rows of a store in an order, of whatever sizes."""
+    num_rows, chunk_rows, batch_size = draw(st.integers(1, 700)), draw(st.integers(1, 40)), draw(st.integers(1, 50))
+    step_rows = draw(st.integers(1, 3)) * batch_size
+    pool = Pool(step_rows + draw(st.integers(0, 300)), step_rows, chunk_rows)
     rows = np.sort(np.random.default_rng(num_rows).permutation(2 * num_rows)[:num_rows])
-    order = Order(rows, chunk_rows=16, window_rows=128, num_views=1, seed=3)
+    return Order(rows, pool, draw(st.integers(1, 3)), seed=draw(st.integers(0, 9)))
+
+
+def planned(order: Order, skipped: int = 0) -> tuple[Plan, list[np.ndarray], np.ndarray]:
+    """Return a plan of what is left of an epoch, its places by step, and their chunks."""
+    places, size = order.epoch(1).numpy()[skipped:], order.pool.step_rows
+    views, rows = np.divmod(places, len(order.rows))
+    chunks = 1000 * views + order.rows[rows] // order.pool.chunk_rows
+    steps = np.split(places, range(size - skipped % size, len(places), size))
+    return plan(steps, chunks), steps, chunks
+
+
+@given(orders(), st.integers(1, 9))
+def test_an_epoch_is_every_row_once(order: Order, epoch: int) -> None:
+    num_rows = len(order.rows)
     places = order.epoch(epoch)
-    assert places.sort().values.tolist() == list(range(num_rows))
-    assert torch.equal(places, Order(rows, 16, 128, 1, 3).epoch(epoch))
-    if num_rows > 1:
+    assert (places % num_rows).sort().values.tolist() == list(range(num_rows))
+    assert torch.equal(places, replace(order).epoch(epoch))
+    if num_rows > 10:
         assert not torch.equal(places, order.epoch(epoch + 1))
 
 
-def test_a_window_mixes_many_places_and_reads_few_chunks_twice() -> None:
-    order = Order(np.arange(1031), chunk_rows=16, window_rows=128, num_views=1, seed=0)
-    chunks = [set((window // 16).tolist()) for window in order.epoch(1).split(128)]
-    assert sum(map(len, chunks)) <= 65 + len(chunks)  # a chunk at a border is in two windows
-    spread = [max(there) - min(there) for there in chunks[:-1]]
-    assert min(spread) > 20  # of 65: neighbours in the store are not neighbours in the order
+@given(orders(), st.data())
+def test_every_chunk_is_read_once_and_no_more_is_held_than_promised(order: Order, data: st.DataObject) -> None:
+    skipped = data.draw(st.integers(0, len(order.rows) - 1))
+    found, steps, chunks = planned(order, skipped)
+    assert found.num_slots <= min(len(order.rows), order.pool.room_rows)
+    chunk_of = dict(zip(np.concatenate(steps).tolist(), chunks.tolist(), strict=True))
+    read = [{chunk_of[place] for place in step.read.tolist()} for step in found.steps]
+    assert sum(map(len, read)) == len(set().union(*read)) == len(set(chunks.tolist()))
+
+
+@given(orders(), st.booleans())
+def test_a_slot_keeps_its_row_until_the_step_after_has_been_read(order: Order, any_order: bool) -> None:
+    found, steps, chunks = planned(order)
+    if any_order:
+        mixed = np.random.default_rng(0).permutation(len(chunks))
+        steps = np.split(np.concatenate(steps)[mixed], np.cumsum([len(step) for step in steps])[:-1])
+        found = plan(steps, chunks[mixed])
+    window = np.full(found.num_slots, -1)
+    before, slots_before = steps[0][:0], steps[0][:0]
+    for step, places in zip(found.steps, steps, strict=True):
+        window[step.read_slots] = step.read
+        assert window[slots_before].tolist() == before.tolist()
+        assert window[step.used_slots].tolist() == places.tolist()
+        before, slots_before = places, step.used_slots
+
+
+def test_no_place_in_an_epoch_is_a_border() -> None:
+    order = Order(np.arange(2000), Pool(400, 50, 10), num_views=1, seed=0)
+    chunks = order.epoch(1).numpy() // 10
+    for cut in range(100, 2000 - 100, 50):
+        assert len(np.intersect1d(chunks[:cut], chunks[cut:])) >= 15  # of the 40 in a pool; one at a border of windows
+    spread = [np.ptp(chunks[cut : cut + 50]) for cut in range(0, 2000, 50)]
+    assert min(spread) > 100  # of 200: neighbours in the store are not neighbours in the order
 
 
 def test_every_row_has_one_view_an_epoch_and_all_views_in_time() -> None:
-    order = Order(np.arange(100), chunk_rows=16, window_rows=128, num_views=3, seed=0)
+    order = Order(np.arange(100), Pool(64, 16, 16), num_views=3, seed=0)
     epochs = [order.epoch(epoch) for epoch in range(1, 30)]
     for places in epochs:
         assert (places % 100).sort().values.tolist() == list(range(100))
@@ -48,26 +97,26 @@ def feeds(url: str, num_views: int = 1) -> list[Feed]:
     return [feed, HeldFeed(feed), KeptFeed(feed)]
 
 
-@pytest.mark.parametrize("num_rows", [131, 700])
+@pytest.mark.parametrize("num_rows", [131, 1400])
 def test_streamed_and_held_rows_are_the_rows_of_the_store(make_store: MakeStore, num_rows: int) -> None:
     url = make_store(num_rows)
     store = open_store(url)
     rows = store.rows("train")
     order = make_order(store, rows, batch_size=48, seed=1)
-    assert (len(rows) > order.window_rows) == (num_rows == 700)
+    assert (len(rows) > order.pool.num_rows) == (num_rows == 1400)
     places = order.epoch(1)
     expected = store.layer(1).rows(rows[places.numpy()])
     for feed in feeds(url):
         batches = list(feed.batches(places, 48))
         assert [len(seen.tokens[1]) for seen in batches] == [len(part) for part in places.split(48)]
         assert torch.equal(torch.cat([seen.tokens[1].clone() for seen in feed.batches(places, 1)]), expected)
-        first = next(iter(feed.batches(places, 48, 7 if num_rows == 700 else 2)))
-        begin = 48 * (7 if num_rows == 700 else 2)
-        assert torch.equal(first.tokens[1], expected[begin : begin + 48])
+        for first in range(0, len(rows) // 48 + 2, 3):
+            left = [seen.tokens[1].clone() for seen in feed.batches(places, 48, first)]
+            assert torch.equal(torch.cat([expected[:0], *left]), expected[first * 48 :])
 
 
 def test_a_row_is_read_in_the_view_that_was_drawn(make_store: MakeStore) -> None:
-    url = make_store(1000, num_views=3)
+    url = make_store(1400, num_views=3)
     store = open_store(url)
     rows = store.rows("train")
     order = make_order(store, rows, batch_size=48, seed=1)
@@ -81,12 +130,58 @@ def test_a_row_is_read_in_the_view_that_was_drawn(make_store: MakeStore) -> None
         assert torch.equal(torch.cat(found), expected)
 
 
-def test_windows_are_whole_batches(make_store: MakeStore) -> None:
+@pytest.mark.parametrize("num_views", [1, 2])
+def test_an_epoch_reads_every_chunk_once_and_holds_what_it_counts(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, num_views: int
+) -> None:
+    store = open_store(make_store(1400, num_views=num_views))
+    feed = StoreFeed(store, store.rows("train"), (0, 1), READS, 1e-6, torch.device("cpu"), num_views=num_views)
+    read: list[tuple[int, int, int]] = []
+    held: list[int] = []
+    original, window = LayerReader.read_into, StoreFeed.window
+
+    def read_into(
+        self: LayerReader, into: dict[str, np.ndarray], places: np.ndarray, rows: np.ndarray, view: int = 0
+    ) -> None:
+        read.extend((id(self), view, chunk) for chunk in np.unique(rows // self.chunk_rows).tolist())
+        original(self, into, places, rows, view)
+
+    def allocated(self: StoreFeed, num_rows: int) -> Window:
+        held.append(num_rows)
+        return window(self, num_rows)
+
+    monkeypatch.setattr(LayerReader, "read_into", read_into)
+    monkeypatch.setattr(StoreFeed, "window", allocated)
+    for _ in feed.batches(make_order(store, feed.rows, 48, seed=1).epoch(1), 48):
+        pass
+    assert len(read) == len(set(read)) == 2 * num_views * 22  # layers, and chunks of 64 rows
+    row_bytes = feed.stored_bytes() // feed.num_places
+    assert sum(held[:2]) * row_bytes <= feed.pool_bytes(48)
+
+
+def test_to_walk_through_rows_takes_two_steps_and_copies_nothing(make_store: MakeStore) -> None:
+    store = open_store(make_store(700))
+    rows = store.rows("train")
+    feed = StoreFeed(store, rows, (1,), READS, 1e-6, torch.device("cpu"), in_order=True)
+    walk, found = feed.stored(torch.arange(len(rows)), 48), list[np.ndarray]()
+    first = next(walk).parts[1]["values"]
+    assert first.base is not None
+    found.append(first.copy())
+    for window in walk:
+        values = window.parts[1]["values"]
+        assert values.base is first.base
+        found.append(values.copy())
+    assert np.array_equal(np.concatenate(found), store.layer(1).parts(rows)["values"])
+    assert feed.pool_bytes(48) == 2 * 48 * feed.stored_bytes() // len(rows)
+
+
+def test_rows_leave_a_pool_in_whole_batches(make_store: MakeStore) -> None:
     store = open_store(make_store())
     for batch_size in (1, 7, 64, 100, 1000):
-        rows = window_rows(store, batch_size)
-        assert rows % batch_size == 0
-        assert rows > 4 * store.shard_rows - batch_size
+        pool = make_pool(store, batch_size)
+        assert pool.step_rows % batch_size == 0
+        assert pool.num_rows >= pool.step_rows
+        assert pool.room_rows + batch_size < 16 * 64 or batch_size == 1000
 
 
 def test_what_goes_wrong_while_reading_ahead_is_heard(make_store: MakeStore) -> None:

@@ -18,7 +18,7 @@ from icecore.train.data import Data
 from icecore.train.feed import Feed, StoreFeed
 from icecore.train.group import Group
 from icecore.train.halving import Halving
-from icecore.train.order import Order
+from icecore.train.order import Order, Pool
 from icecore.train.seen import Reads, Seen, make_seen
 from icecore.train.targets import get_target
 
@@ -92,7 +92,7 @@ def curve(feed: Feed, candidate: Candidate, model: LiveViT) -> Tensor:
     data, target = Data(feed, labels), get_target("class").fitted(labels)
     scope = model.scope(candidate.layers)
     group = Group([candidate], lambda _: scope, data, data, target, Halving((candidate,), ()))
-    order = Order(np.arange(NUM_ROWS), 16, NUM_ROWS, 1, 0)
+    order = Order(np.arange(NUM_ROWS), Pool(NUM_ROWS, NUM_ROWS, 16), 1, 0)
     group.run(order, lambda _: None, lambda: found.append(group.totals[0].clone()))
     return torch.cat(found)
 

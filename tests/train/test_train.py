@@ -115,7 +115,7 @@ def test_views_are_trained_on_and_only_the_first_is_measured(
 
 
 def test_too_little_memory_is_said_before_anything_is_read(make_store: MakeStore, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"memory of 0.01 MB: expected at least 0.\d+ MB, two windows of shards"):
+    with pytest.raises(UsageError, match=r"memory of 0.01 MB: expected at least 0.\d+ MB, the pool that rows"):
         trained(make_store(700), tmp_path / "r", memory="10kB")
     assert not (tmp_path / "r").exists()
 
