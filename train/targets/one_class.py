@@ -85,11 +85,12 @@ class OneClass(Target):
             return dict.fromkeys(NAMES, math.nan)
         scores, correct = self.score(predictions, labels), (predictions.argmax(1) == labels).double()
         most_probable = predictions.topk(min(5, predictions.shape[1]), dim=1).indices
-        there = labels.unique()
+        counts = torch.bincount(labels)
+        there, right = counts.nonzero()[:, 0], torch.bincount(labels, correct)
         return {
             "top1": scores.score,
             "top5": float((most_probable == labels[:, None]).any(1).double().mean()),
-            "mean_per_class": float(torch.stack([correct[labels == label].mean() for label in there]).mean()),
+            "mean_per_class": float((right[there] / counts[there]).mean()),
             "mean_average_precision": float(average_precision(predictions[:, there], labels[:, None] == there).mean()),
             "nll": scores.loss,
             "ece": calibration_error(predictions.max(1).values, correct),
