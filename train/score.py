@@ -20,6 +20,7 @@ from .feed import StoreFeed, block_rows
 from .scores import get_score
 from .seen import POOLINGS
 from .settings import ScoreSettings
+from .split import groups_of, strata_of, train_rows
 
 
 class LayerScore(Frozen):
@@ -102,21 +103,13 @@ def _rows(store: Store) -> tuple[Int64[np.ndarray, " row"], Int64[Tensor, " row"
     store.require_complete()
     if store.spec.target != "class":
         raise IcecoreError(f"{store.url}: target {store.spec.target!r}, expected 'class'; only that can be scored")
-    rows = store.rows("train")
-    labels = store.labels[rows]
-    if (labels < 0).any():
-        key = store.samples["key"][int(rows[labels < 0][0])].as_py()
-        raise IcecoreError(
-            f"{store.url}: {(labels < 0).sum()} of {len(rows)} train rows have no label (the first is {key!r}); "
-            "label them in the source, or give them another split"
-        )
-    names = np.array(store.samples["group"].to_pylist(), dtype=object)[rows]
-    alone = [f"row {row}" if name is None else f"group {name}" for row, name in enumerate(names)]
-    groups = np.unique(np.array(alone, dtype=str), return_inverse=True)[1]
-    for what, there in (("classes", labels), ("groups", groups)):
+    rows = train_rows(store)
+    labels, groups = strata_of(store, rows), groups_of(store, rows)
+    groups = torch.arange(len(rows)) if groups is None else groups
+    for what, there in (("classes", labels), ("groups", groups.numpy())):
         if len(np.unique(there)) < 2:
             raise IcecoreError(
                 f"{store.url}: {len(rows)} train rows of {len(np.unique(there))} {what}, expected two or more to tell "
                 "apart; add rows to the split 'train' of the source"
             )
-    return rows, torch.from_numpy(labels), torch.from_numpy(groups)
+    return rows, torch.from_numpy(labels), groups
