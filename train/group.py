@@ -42,6 +42,11 @@ class EpochResult:
     num_parameters: int
     status: str
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the adapter was trained to its end."""
+        return self.epoch == self.candidate.recipe.epochs
+
 
 class Group:
     """The training of some candidates that share layers and batch size."""

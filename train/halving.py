@@ -61,6 +61,11 @@ class Halving:
             for contest, size in self._sizes.items()
         )
 
+    @property
+    def num_lasting_epochs(self) -> int:
+        """How many epochs those have who go on to the end, the same trained once more and nobody stopped."""
+        return sum(self._num_kept(contest, contest[-1] - 1) * contest[-1] for contest in self._sizes)
+
 
 def _contest(candidate: Candidate) -> Contest:
     family, recipe = get_adapter(candidate.adapter), candidate.recipe

@@ -1,7 +1,8 @@
 """What came of each fold and of all rows, as what came of one training.
 
 Parameters are those of all rows, which cost what one adapter costs. Predictions are of each row by the adapter that had
-not seen it, and so are score and loss: the mean over the folds. An adapter that ended early anywhere ended there.
+not seen it, and so are score and loss: the mean over the folds. An adapter that ended early anywhere ended there; who
+did in the first fold was not trained any more.
 """
 
 import math
@@ -46,8 +47,12 @@ def _results(
     folds: Sequence[dict[str, list[EpochResult]]], sizes: Sequence[int], whole: dict[str, list[EpochResult]]
 ) -> Iterator[EpochResult]:
     """Yield the epochs of every adapter, up to where the first of its trainings ended."""
-    for adapter_id, mine in whole.items():
-        for epoch in zip(mine, *(fold[adapter_id] for fold in folds), strict=False):  # the first to end ends all
+    for adapter_id, first in folds[0].items():
+        if adapter_id not in whole:
+            yield from first
+            continue
+        mine = whole[adapter_id], *(fold[adapter_id] for fold in folds)
+        for epoch in zip(*mine, strict=False):  # the first to end ends all
             yield _joined(*epoch, sizes=sizes)
 
 

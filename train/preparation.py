@@ -27,9 +27,8 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
     """Settle what a sweep trains and how, on each of its splits; IcecoreError for what cannot be trained."""
     if (settings.extend is None) != (settings.classes == "all"):
         raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
-    if settings.folds and (settings.halving or settings.extend is not None):
-        other = "--halving" if settings.halving else "--extend"
-        raise UsageError(f"--folds and {other}: {other} decides by one held-out part; leave out one of the two")
+    if settings.folds and settings.extend is not None:
+        raise UsageError("--folds and --extend: new classes are judged by one held-out part; leave out --folds")
     if settings.extend is not None:
         candidates, work = prepare_extension(store, settings)
         return candidates, [work]

@@ -20,7 +20,8 @@ class TrainSettings(Frozen):
     `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
     of this process train. `memory` is then what each worker may take.
 
-    `folds` trains everything that often, and once more on all rows, and takes the place of `validation`.
+    `folds` trains that often, and once more on all rows, instead of on what `validation` leaves; `halving` then decides
+    by the first fold who is trained on.
 
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
     `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An

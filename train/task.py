@@ -128,7 +128,8 @@ def _data(work: Work, task: Task) -> tuple[Data, Data]:
 def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
     """Return the group where it stands."""
     scopes = _scopes(work, task)
-    halving = Halving(task.candidates, RUNGS if work.settings.halving else ())
+    is_contest = work.settings.halving and task.split == 0
+    halving = Halving(task.candidates, RUNGS if is_contest else ())
     group = work.group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, work.target, halving)
     if task.checkpoint is not None:
         restore(group, task.checkpoint)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import torch
 
-from .group import EpochResult
+from .checkpoint import num_epochs_of
+from .group import OK, EpochResult
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome
 from .peak import measure_peak
@@ -30,33 +31,45 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
     ledgers = [work.ledger(out) for work in works]
     with ledgers[0].held(works[0].store):
         known = [ledger.outcomes(candidates) for ledger in ledgers]
-        tasks = [
-            task
-            for split, (ledger, outcomes) in enumerate(zip(ledgers, known, strict=True))
-            for task in pending(candidates, outcomes, ledger, split)
-        ]
-        meter = Meter(begin, progress, *_epochs(known, tasks, settings))
-        with measure_peak(works[0].device) as peak:
-            if settings.workers or settings.scheduler:
+        first = pending(candidates, known[0], ledgers[0])
+        meter = Meter(begin, progress, *_epochs(known, first, settings))
+
+        def train_all(tasks: list[Task]) -> None:
+            """Train here or on workers; what comes of it is known then."""
+            for task in tasks:
+                if task.checkpoint is not None:
+                    meter.add(num_epochs_of(task.checkpoint), task.layers)
+            if tasks and (settings.workers or settings.scheduler):
                 from .distributed import train_on_workers
 
                 train_on_workers(store, out, settings, tasks, meter)
-                known = [ledger.outcomes(candidates) for ledger in ledgers]
-            else:
-                for task, outcome in zip(tasks, _train_all(works, ledgers, tasks, meter), strict=True):
+                known[:] = [ledger.outcomes(candidates) for ledger in ledgers]
+            elif tasks:
+                for task, outcome in zip(tasks, _train_here(works, ledgers, tasks, meter), strict=True):
                     known[task.split].append(outcome)
+
+        with measure_peak(works[0].device) as peak:
+            train_all(first)
+            staying = [one for one in candidates if any(one.adapter_id in outcome.trained for outcome in known[0])]
+            splits = range(1, len(works))
+            train_all([task for split in splits for task in pending(staying, known[split], ledgers[split], split)])
         return record(out, works, candidates, known, time.perf_counter() - begin, peak.num_bytes)
 
 
-def _epochs(known: list[list[Outcome]], tasks: list[Task], settings: TrainSettings) -> tuple[int, int]:
-    """Return how many epochs of single adapters are done already, and how many there will have been."""
-    rungs = RUNGS if settings.halving else ()
-    before = sum(len(outcome.results) for outcomes in known for outcome in outcomes)
-    begun = sum(len(task.checkpoint.facts["results"]) for task in tasks if task.checkpoint is not None)
-    return before + begun, before + sum(Halving(task.candidates, rungs).num_epochs for task in tasks)
+def _epochs(known: list[list[Outcome]], first: list[Task], settings: TrainSettings) -> tuple[int, int]:
+    """Return how many epochs of single adapters are done already, and how many there will have been.
+
+    `first` are the tasks on the first split. Who ends early there is not trained on the others.
+    """
+    contests = [Halving(task.candidates, RUNGS if settings.halving else ()) for task in first]
+    done = [[result for outcome in outcomes for result in outcome.results] for outcomes in known]
+    on_first = len(done[0]) + sum(contest.num_epochs for contest in contests)
+    lasting = sum(result.epoch for result in done[0] if result.status == OK and result.is_last)
+    on_each_other = lasting + sum(contest.num_lasting_epochs for contest in contests)
+    return sum(map(len, done)), on_first + (len(known) - 1) * on_each_other
 
 
-def _train_all(works: list[Work], ledgers: list[Ledger], tasks: list[Task], meter: Meter) -> list[Outcome]:
+def _train_here(works: list[Work], ledgers: list[Ledger], tasks: list[Task], meter: Meter) -> list[Outcome]:
     """Train one group a thread: a core each costs less than all cores meeting at the end of every small product."""
     num_threads = torch.get_num_threads()
     num_workers = works[0].num_workers

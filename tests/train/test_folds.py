@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icecore.store import IcecoreError, UsageError, open_store
-from icecore.train import Run, SelectSettings, TrainSettings, select, train
+from icecore.train import Progress, Run, SelectSettings, select, train
 from icecore.train.candidate import Candidate, Recipe
 from icecore.train.folds import folds
-from icecore.train.group import OK, EpochResult
+from icecore.train.group import OK, EpochResult, Group
 from icecore.train.ledger import Outcome
 from icecore.train.out_of_fold import out_of_fold
 
@@ -141,10 +141,34 @@ def test_a_choice_from_folds_is_measured_on_test(make_store: MakeStore, tmp_path
     assert selection.test.score > 0.9
 
 
-@pytest.mark.parametrize("extra", [{"halving": True}, {"extend": "r", "classes": "new"}])
-def test_folds_do_not_go_with_what_decides_by_one_part(make_store: MakeStore, tmp_path: Path, extra: dict) -> None:
-    asked = TrainSettings.model_validate(FOLDED.model_dump() | extra)
-    with pytest.raises(UsageError, match=f"--folds and --{next(iter(extra))}: .*; leave out one of the two"):
+def test_who_a_rung_stops_in_the_first_fold_is_trained_nowhere_else(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, grid = make_store(planted=1), {"adapters": ("inca",), "lr": (1e-2, 3e-3, 1e-3, 1e-4), "epochs": 4}
+    asked, heard = FOLDED.model_copy(update=grid), list[Progress]()
+    sizes: list[int] = []
+    original = Group.__init__
+
+    def noted(self: Group, candidates: list, *others: object) -> None:
+        sizes.append(len(candidates))
+        original(self, candidates, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Group, "__init__", noted)
+    halved = train(url, str(tmp_path / "h"), asked.model_copy(update={"halving": True}), heard.append)
+    assert sizes == [4, 4] + [1, 1] * 3  # two layers: all on the first fold, then the best on two more and on all rows
+    assert heard[-1].done == heard[-1].total == len(halved.results) + 2 * 4 * 3
+    assert halved.facts["cost"]["num_stopped"] == 6
+    whole = train(url, str(tmp_path / "w"), asked)
+    assert len(halved.candidates) == 2
+    for key, tensors in halved.tensors().items():
+        assert all(torch.equal(tensors[name], other) for name, other in whole.tensors()[key].items())
+    kept, others = _predictions(halved), _predictions(whole)
+    assert kept == {key: others[key] for key in kept}
+
+
+def test_an_extension_has_no_folds(make_store: MakeStore, tmp_path: Path) -> None:
+    asked = FOLDED.model_copy(update={"extend": "r", "classes": "new"})
+    with pytest.raises(UsageError, match=r"--folds and --extend: .*; leave out --folds"):
         train(make_store(), str(tmp_path / "r"), asked)
     assert not (tmp_path / "r").exists()
 

@@ -52,7 +52,13 @@ def content(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("asked", "num_rows"),
-    [({}, 131), ({"halving": True}, 131), ({"folds": 2, "layers": "1"}, 131), ({"memory": "600kB"}, 2500)],
+    [
+        ({}, 131),
+        ({"halving": True}, 131),
+        ({"folds": 2, "layers": "1"}, 131),
+        ({"folds": 2, "halving": True}, 131),
+        ({"memory": "600kB"}, 2500),
+    ],
 )
 def test_killed_at_random_times_ends_the_same(
     make_store: MakeStore, tmp_path: Path, asked: dict[str, object], num_rows: int
