@@ -116,3 +116,15 @@ def test_the_frozen_backbone_comes_back(full: Callable[..., str]) -> None:
     frozen = open_store(full()).frozen()
     assert frozen.config == {"family": "vit"}
     assert torch.equal(frozen.tensors["norm.weight"], torch.ones(24))
+
+
+def test_a_part_of_the_frozen_backbone_is_read_once_and_none_of_it_where_none_is_asked(
+    full: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, frozen = open_store(full()), open_store(full()).frozen()
+    norm = store.frozen_parts(("norm.",))
+    assert norm.config == frozen.config
+    assert norm.tensors.keys() == {name for name in frozen.tensors if name.startswith("norm.")}
+    monkeypatch.setattr(store, "frozen", lambda: pytest.fail("read anew"))
+    assert store.frozen_parts(("norm.",)) is norm
+    assert store.frozen_parts(()).tensors == {}
