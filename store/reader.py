@@ -20,6 +20,8 @@ from .samples import Sample, from_parquet, to_samples
 from .small_files import load_channel_scales
 from .spec import Identity, StoreSpec, layer_name
 
+FEW_PARTS = 4  # of a frozen backbone that stay in memory: those of the layers that train side by side
+
 
 class Store:
     """A store as its ledger says it is; made by `open_store`."""
@@ -30,7 +32,7 @@ class Store:
         self._root = load_root(self._location)
         self.samples: pa.Table = from_parquet(load_file(self._location, self._root, SAMPLES), f"{url}: {SAMPLES}")
         self.coverage = Coverage(url, self._root, load_ledger(self._location, self._root))
-        self._frozen_parts: dict[tuple[str, ...], FrozenBackbone] = {}
+        self.frozen_parts = functools.lru_cache(FEW_PARTS)(self._frozen_parts)
 
     @property
     def spec(self) -> StoreSpec:
@@ -128,13 +130,11 @@ class Store:
         """Return the frozen blocks and final norm of the backbone."""
         return load_frozen(self._location, self._root)
 
-    def frozen_parts(self, prefixes: tuple[str, ...]) -> FrozenBackbone:
-        """Return the frozen tensors whose names begin with one of the prefixes; read once, then at hand."""
-        if prefixes not in self._frozen_parts:
-            tensors = self.frozen().tensors if prefixes else {}
-            wanted = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
-            self._frozen_parts[prefixes] = FrozenBackbone(self.backbone_config(), wanted)
-        return self._frozen_parts[prefixes]
+    def _frozen_parts(self, prefixes: tuple[str, ...]) -> FrozenBackbone:
+        """Return the frozen tensors whose names begin with one of the prefixes; what was asked for last is at hand."""
+        tensors = self.frozen().tensors if prefixes else {}
+        wanted = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
+        return FrozenBackbone(self.backbone_config(), wanted)
 
     def num_bytes(self) -> int:
         """Return the bytes of all files of the store."""
