@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from icecore.store import SUM, Frozen, FrozenBackbone, IcecoreError, Store
 
@@ -73,6 +72,8 @@ class Costs:
         return self._adapter(alike.model_dump_json())
 
     def _count(self, facts: str) -> int:
+        from torch.utils.flop_counter import FlopCounterMode  # brings a compiler, which training has no use for
+
         candidate = Candidate.model_validate_json(facts)
         family = get_adapter(candidate.adapter)
         scope = make_scope(self._store, candidate.layers, family)

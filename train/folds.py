@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 from jaxtyping import Int64
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from icecore.store import Store, UsageError
 
@@ -45,6 +44,8 @@ def _deal(
     fold_of = np.full(len(labels), NEVER)
     if np.bincount(labels).max(initial=0) < count:
         return fold_of
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # 150 MB that training has no use for
+
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class of fewer rows than folds is in some folds only

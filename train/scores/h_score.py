@@ -7,13 +7,14 @@ which the score explodes where there are not many more rows than columns.
 """
 
 import torch
-from sklearn.covariance import ledoit_wolf
 
 from ..features import Features
 
 
 def h_score(features: Features) -> float:
     """Return the score; between 0 and the number of classes less one."""
+    from sklearn.covariance import ledoit_wolf  # 150 MB that training has no use for
+
     if not features.values.shape[1]:
         return 0.0
     covariance, shrinkage = ledoit_wolf(features.values.numpy(), assume_centered=True)

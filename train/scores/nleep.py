@@ -6,11 +6,15 @@ with z a component of a Gaussian mixture fitted to the leading principal compone
 with a diagonal covariance each, but ten rows a component; four fifths of the variance kept. Noisy for few rows.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 
 from ..features import Features
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 PER_CLASS, PER_COMPONENT = 5, 10
 VARIANCE_KEPT = 0.8
@@ -31,7 +35,9 @@ def nleep(features: Features) -> float:
     return float((given[features.labels] * clusters).sum(1).log().mean())
 
 
-def _mixture(vectors: np.ndarray, num_classes: int) -> GaussianMixture:
+def _mixture(vectors: np.ndarray, num_classes: int) -> "GaussianMixture":
+    from sklearn.mixture import GaussianMixture  # 150 MB that training has no use for
+
     num_components = max(1, min(PER_CLASS * num_classes, len(vectors) // PER_COMPONENT))
     floor = REGULARISATION * float(vectors.var(0).mean())
     mixture = GaussianMixture(num_components, covariance_type="diag", reg_covar=floor, max_iter=200, random_state=0)
