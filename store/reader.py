@@ -32,7 +32,7 @@ class Store:
         self._root = load_root(self._location)
         self.samples: pa.Table = from_parquet(load_file(self._location, self._root, SAMPLES), f"{url}: {SAMPLES}")
         self.coverage = Coverage(url, self._root, load_ledger(self._location, self._root))
-        self.frozen_parts = functools.lru_cache(FEW_PARTS)(self._frozen_parts)
+        self._parts: dict[tuple[str, ...], FrozenBackbone] = {}
 
     @property
     def spec(self) -> StoreSpec:
@@ -130,11 +130,15 @@ class Store:
         """Return the frozen blocks and final norm of the backbone."""
         return load_frozen(self._location, self._root)
 
-    def _frozen_parts(self, prefixes: tuple[str, ...]) -> FrozenBackbone:
-        """Return the frozen tensors whose names begin with one of the prefixes; what was asked for last is at hand."""
-        tensors = self.frozen().tensors if prefixes else {}
-        wanted = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
-        return FrozenBackbone(self.backbone_config(), wanted)
+    def frozen_parts(self, prefixes: tuple[str, ...]) -> FrozenBackbone:
+        """Return the frozen tensors whose names begin with one of the prefixes; what was read last is at hand."""
+        found = self._parts.get(prefixes)
+        if found is None:
+            tensors = self.frozen().tensors if prefixes else {}
+            wanted = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
+            found = FrozenBackbone(self.backbone_config(), wanted)
+            self._parts = dict([*list(self._parts.items())[1 - FEW_PARTS :], (prefixes, found)])
+        return found
 
     def num_bytes(self) -> int:
         """Return the bytes of all files of the store."""

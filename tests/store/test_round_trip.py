@@ -1,5 +1,6 @@
 """What is written is what is read, by this package and by zarr-python."""
 
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -128,3 +129,11 @@ def test_a_part_of_the_frozen_backbone_is_read_once_and_none_of_it_where_none_is
     monkeypatch.setattr(store, "frozen", lambda: pytest.fail("read anew"))
     assert store.frozen_parts(("norm.",)) is norm
     assert store.frozen_parts(()).tensors == {}
+
+
+def test_a_store_can_be_sent_to_another_process(full: Callable[..., str]) -> None:
+    store = open_store(full())
+    again = pickle.loads(pickle.dumps(store))
+    assert again.identity == store.identity
+    layer = store.layers[0]
+    assert torch.equal(again.layer(layer).rows(store.rows("train")), store.layer(layer).rows(store.rows("train")))
