@@ -31,7 +31,7 @@ def only(run: Run) -> tuple[str, dict[str, torch.Tensor]]:
 def stores(make_store: MakeStore) -> tuple[str, str]:
     """Two classes, then another two beside one that is known."""
     first = make_store(130, planted=1, labels=[row % 2 for row in range(130)], classes=("ant", "bee"), name="a.ice")
-    second = make_store(131, planted=1, classes=("bee", "cow", "dog"), name="b.ice")
+    second = make_store(393, planted=1, classes=("bee", "cow", "dog"), name="b.ice")
     return first, second
 
 
