@@ -7,9 +7,11 @@ one trains only what is new.
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 import torch
 
+from .candidate import Candidate
 from .checkpoint import num_epochs_of
 from .group import OK, EpochResult
 from .halving import RUNGS, Halving
@@ -30,7 +32,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
     candidates, works = prepare(store, settings)
     ledgers = [work.ledger(out) for work in works]
     with ledgers[0].held(works[0].store):
-        known = [ledger.outcomes(candidates) for ledger in ledgers]
+        known = _known(ledgers, candidates)
         first = pending(candidates, known[0], ledgers[0])
         meter = Meter(begin, progress, *_epochs(known, first, settings))
 
@@ -43,17 +45,23 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
                 from .distributed import train_on_workers
 
                 train_on_workers(store, out, settings, tasks, meter)
-                known[:] = [ledger.outcomes(candidates) for ledger in ledgers]
+                known[:] = _known(ledgers, candidates)
             elif tasks:
                 for task, outcome in zip(tasks, _train_here(works, ledgers, tasks, meter), strict=True):
                     known[task.split].append(outcome)
 
         with measure_peak(works[0].device) as peak:
             train_all(first)
-            staying = [one for one in candidates if any(one.adapter_id in outcome.trained for outcome in known[0])]
+            staying = [one for one in candidates if any(one.adapter_id in outcome.predictions for outcome in known[0])]
             splits = range(1, len(works))
             train_all([task for split in splits for task in pending(staying, known[split], ledgers[split], split)])
         return record(out, works, candidates, known, time.perf_counter() - begin, peak.num_bytes)
+
+
+def _known(ledgers: Sequence[Ledger], candidates: Sequence[Candidate]) -> list[list[Outcome]]:
+    """Return what is known of each split; the parameters of the last alone, since those of folds are not kept."""
+    before = [[replace(one, trained={}) for one in ledger.outcomes(candidates)] for ledger in ledgers[:-1]]
+    return [*before, ledgers[-1].outcomes(candidates)]
 
 
 def _epochs(known: list[list[Outcome]], first: list[Task], settings: TrainSettings) -> tuple[int, int]:
@@ -79,7 +87,8 @@ def _train_here(works: list[Work], ledgers: list[Ledger], tasks: list[Task], met
         def report(results: Sequence[EpochResult]) -> None:
             meter.add(len(results), task.layers, results if task.split == 0 else ())
 
-        return run_task(works[task.split], task, ledgers[task.split], report, lambda: meter.stopped)
+        outcome = run_task(works[task.split], task, ledgers[task.split], report, lambda: meter.stopped)
+        return outcome if task.split == len(works) - 1 else replace(outcome, trained={})
 
     with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
         futures = [pool.submit(run, task) for task in tasks]
