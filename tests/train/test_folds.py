@@ -166,6 +166,17 @@ def test_who_a_rung_stops_in_the_first_fold_is_trained_nowhere_else(
     assert kept == {key: others[key] for key in kept}
 
 
+@pytest.mark.parametrize("target", ["multilabel", "regression"])
+def test_every_target_and_every_kind_of_family_has_folds(make_store: MakeStore, tmp_path: Path, target: str) -> None:
+    numbers = np.random.default_rng(0).random((131, 3))
+    targets = [tuple(row) for row in (numbers > 0.4 if target == "multilabel" else numbers).astype(float).tolist()]
+    families = ("linear", "ridge", "synqt", "losa", "vqt", "head2toe")
+    asked = FOLDED.model_copy(update={"adapters": families, "heads": None, "layers": "all"})
+    run = train(make_store(planted=1, targets=targets, target=target), str(tmp_path / "r"), asked)
+    assert {candidate.adapter for candidate in run.candidates.values()} == set(families)
+    assert run.kept().rows.tolist() == open_store(run.facts["store"]).rows("train").tolist()
+
+
 def test_an_extension_has_no_folds(make_store: MakeStore, tmp_path: Path) -> None:
     asked = FOLDED.model_copy(update={"extend": "r", "classes": "new"})
     with pytest.raises(UsageError, match=r"--folds and --extend: .*; leave out --folds"):
