@@ -33,7 +33,7 @@ def peak(store: str, out: Path, memory: str) -> tuple[float, float]:
 
 def run(options: argparse.Namespace) -> list[Figure]:
     """Measure."""
-    num_rows = 14_000  # a tenth of it is just enough for the windows
+    num_rows = 14_000  # a tenth of it is just enough for the pool
     with scratch() as folder:
         store = write_store(str(folder / "s.ice"), num_rows, shard_rows=SHARD_ROWS)
         small = write_store(str(folder / "small.ice"), 200, shard_rows=SHARD_ROWS)

@@ -33,7 +33,7 @@ class Task:
 
     candidates: tuple[Candidate, ...]
     checkpoint: Entry | None = None
-    split: int = 0  # the number of that on which
+    split: int = 0  # on which of the splits, by number
 
     @property
     def layers(self) -> tuple[int, ...]:
