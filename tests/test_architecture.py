@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,10 +75,3 @@ def test_every_plug_in_is_in_its_table(family: str) -> None:
     table, parts_of_the_contract = TABLES[family]
     files = {path.stem for path in (ROOT / family.replace(".", "/")).glob("*.py")} - {"__init__"}
     assert set(getattr(importlib.import_module(f"icecore.{family}"), table)) == files - parts_of_the_contract
-
-
-def test_the_readme_lists_every_file() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for path in sources():
-        name = f"{path.parent.name}/" if path.name == "__init__.py" else path.name
-        assert re.search(rf"^ +(\S+/)?{re.escape(name)}(\s|$)", readme, re.MULTILINE), f"README's tree lacks {path}"
