@@ -29,7 +29,7 @@ class Backbone:
         model: Any,
         weights_sha256: str,
         transform: Preprocessing,
-        device: str,
+        device: torch.device,
         dtype: torch.dtype,
         deepest: int | None = None,
     ) -> None:

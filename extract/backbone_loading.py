@@ -10,7 +10,7 @@ import timm
 import torch
 from pydantic import JsonValue
 
-from icecore.store import UsageError, choose
+from icecore.store import UsageError, resolve_compute_dtype, resolve_device
 
 from . import backbone_nano  # noqa: F401  makes its name known to timm
 from .backbone import Backbone
@@ -69,11 +69,11 @@ def load_backbone(
 
     With `deepest`, without what comes after that layer, which is read for the digest alone.
     """
-    device = _device(device)
-    dtype = _compute_dtype(compute_dtype, device)
+    where = resolve_device(device)
+    dtype = resolve_compute_dtype(compute_dtype, where)
     loaded = load_model(name, checkpoint, preprocessing)
     with _in_words(name, loaded.transform):
-        return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, device, dtype, deepest)
+        return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, where, dtype, deepest)
 
 
 @contextlib.contextmanager
@@ -113,26 +113,3 @@ def _create(name: str, pretrained: bool) -> Any:
             f"backbone {name!r}: no weights ({reason}); pass --checkpoint FILE, or set ICECORE_SHARED to a folder "
             f"with weights/{name}.safetensors"
         ) from None
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"device {name!r}: cannot be used here ({reason}); choose auto, cpu or cuda") from None
-    return name
-
-
-def _compute_dtype(name: str, device: str) -> torch.dtype:
-    """Return the compute type; `auto` is bfloat16 where the device multiplies it natively, else float32."""
-    if name != "auto":
-        return choose({"float32": torch.float32, "bfloat16": torch.bfloat16}, name, "compute dtype")
-    if device.startswith("cuda"):
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        able = torch.cpu.get_capabilities()
-        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return torch.bfloat16 if native else torch.float32

@@ -15,12 +15,11 @@ from safetensors import SafetensorError, safe_open
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from icecore.store import FrozenBackbone, LayerSpec, UsageError
+from icecore.store import FrozenBackbone, LayerSpec, UsageError, resolve_compute_dtype, resolve_device
 
 from .backbone import Backbone
 from .backbone_blocks import Images, Tokens
 from .backbone_config import blocks_config
-from .backbone_loading import _compute_dtype, _device
 from .backbone_transform import Preprocessing
 from .backbone_weights import local_weights
 
@@ -54,7 +53,7 @@ class Weights:
 class StreamedBlocks:
     """Layer 0 is what enters block 1, layer k the output of block k, whose weights are there while it runs."""
 
-    def __init__(self, model: Any, weights: Weights, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
         grid = tuple(model.patch_embed.grid_size)
         num_tokens = model.num_prefix_tokens + grid[0] * grid[1]
         spec = LayerSpec(num_tokens=num_tokens, width=model.embed_dim, num_prefix=model.num_prefix_tokens, grid=grid)
@@ -94,10 +93,17 @@ class StreamedBackbone(Backbone):
     """A backbone whose blocks are loaded one at a time: the whole one, but that `frozen` has no blocks."""
 
     def __init__(
-        self, name: str, model: Any, weights: Weights, sha256: str, transform: Preprocessing, device: str, dtype: str
+        self,
+        name: str,
+        model: Any,
+        weights: Weights,
+        sha256: str,
+        transform: Preprocessing,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         self.name, self.weights_sha256, self.transform = name, sha256, transform
-        self.device, self.dtype = _device(device), _compute_dtype(dtype, _device(device))
+        self.device, self.dtype = device, dtype
         norm = {f"norm.{name}": tensor.clone() for name, tensor in model.norm.state_dict().items()}
         config = blocks_config(model) | {"rebuild": None, "why_not": WHY_NOT}
         self._frozen = FrozenBackbone(config, norm)
@@ -118,6 +124,8 @@ def stream_backbone(
     Raises:
         UsageError: no safetensors file, one of another model, or a model that is not timm's plain vision transformer.
     """
+    where = resolve_device(device)
+    dtype = resolve_compute_dtype(compute_dtype, where)
     path = checkpoint or local_weights(name)
     if path is None:
         raise UsageError(f"backbone {name!r}: is streamed from a file; pass --checkpoint FILE.safetensors")
@@ -133,7 +141,7 @@ def stream_backbone(
     transform = Preprocessing(model, preprocessing)
     if transform.input_size != tuple(model.pretrained_cfg["input_size"]):
         model.set_input_size(img_size=transform.input_size[1:])
-    return StreamedBackbone(name, model, weights, sha256, transform, device, compute_dtype)
+    return StreamedBackbone(name, model, weights, sha256, transform, where, dtype)
 
 
 def _alike(model: Any) -> bool:

@@ -1,6 +1,5 @@
 """One process's share of an extraction: run the batches of every shard that lacks something, and write them."""
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
@@ -11,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.store import IcecoreError, Shard, ShardWriter, StoreWriter, estimate_size
+from icecore.store import IcecoreError, Shard, ShardWriter, StoreWriter, estimate_size, num_usable_cores
 
 from .augmentation import Augmentation
 from .backbone import Backbone
@@ -43,7 +42,7 @@ class Job:
         self._images = images
         self._backbone = backbone
         self._settings = settings
-        self._num_cores = num_cores or len(os.sched_getaffinity(0))
+        self._num_cores = num_cores or num_usable_cores()
         self._num_threads = settings.num_threads or self._num_cores
         self._reduction = cache(lambda layer: reduction(settings.tokens, backbone.layer_spec(layer)))
 

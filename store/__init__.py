@@ -6,6 +6,7 @@ the table about its rows, and a ledger that says which rows are there. Knows not
 
 from .backbone_files import FrozenBackbone
 from .choose import choose
+from .compute import num_usable_cores, resolve_compute_dtype, resolve_device
 from .configuration import Frozen
 from .dataset import LayerDataset
 from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError, LockedError, UsageError
@@ -50,11 +51,14 @@ __all__ = [
     "free_bytes",
     "layer_name",
     "missing_bytes",
+    "num_usable_cores",
     "only_writer",
     "open_shard",
     "open_store",
     "open_writer",
     "require_room",
+    "resolve_compute_dtype",
+    "resolve_device",
     "verify",
     "write_atomic",
 ]
