@@ -11,9 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from icecore.extract.backbone_loading import LoadedModel
-from icecore.store import Store
+from icecore.store import Store, resolve_compute_dtype, resolve_device
 from icecore.train.candidate import Candidate
-from icecore.train.device import resolve_device, resolve_dtype
 from icecore.train.split import Split, hold_out
 from icecore.train.target import Target
 from icecore.train.targets import get_target
@@ -92,5 +91,5 @@ def open_study(store: Store, settings: StudySettings, folder: str) -> Study:
         loaded=loaded,
         pixels=Pixels(store, wanted, loaded.transform, folder),
         device=device,
-        dtype=resolve_dtype(settings.compute_dtype, device),
+        dtype=resolve_compute_dtype(settings.compute_dtype, device),
     )

@@ -16,12 +16,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from icecore.store import Store, UsageError, open_store
+from icecore.store import Store, UsageError, open_store, resolve_compute_dtype, resolve_device
 
 from .adapter import Scope
 from .adapters.open_inca import PER_CLASS, SHARED, OpenInCA, OpenInCAConfig
 from .candidate import Candidate
-from .device import resolve_device, resolve_dtype
 from .group import Data, Group
 from .relabelled import Relabelled
 from .run import Run, open_run
@@ -144,7 +143,7 @@ def _work(source: Store, settings: TrainSettings, num_old: int) -> Work:
     if not len(train) or not len(validation):
         raise UsageError(f"{source.url}: {len(train)} train and {len(validation)} validation rows of new classes")
     split = replace(split, train=train, validation=validation)
-    dtype = resolve_dtype(settings.compute_dtype, device)
+    dtype = resolve_compute_dtype(settings.compute_dtype, device)
     return Work(source, settings, split, target, device, dtype, 1, settings.memory_bytes)
 
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import torch
 
-from icecore.store import Store, UsageError, open_store
+from icecore.store import Store, UsageError, open_store, resolve_compute_dtype, resolve_device
 
 from .candidate import Candidate
-from .device import resolve_device, resolve_dtype
 from .extend import prepare_extension
 from .folds import folds
 from .memory import num_workers
@@ -54,6 +53,6 @@ def _splits(store: Store, settings: TrainSettings) -> Sequence[Split]:
 
 def _alone(store: Store, settings: TrainSettings, split: Split, device: torch.device) -> Work:
     """Return what is done on one split, with the machine to itself."""
-    target, dtype = get_target(store.spec.target), resolve_dtype(settings.compute_dtype, device)
+    target, dtype = get_target(store.spec.target), resolve_compute_dtype(settings.compute_dtype, device)
     fitted = target.fitted(target.labels(store, split.train))
     return Work(store, settings, split, fitted, device, dtype, 1, settings.memory_bytes)

@@ -10,13 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.store import IcecoreError, IdentityError, Store, open_store, write_atomic
+from icecore.store import IcecoreError, IdentityError, Store, open_store, resolve_device, write_atomic
 
 from .bundle import write_bundle
 from .candidate import Candidate
 from .choice import choose, eligible
 from .cost import Cost, Costs
-from .device import resolve_device
 from .honest import honest
 from .kept import Kept
 from .measure import Measure

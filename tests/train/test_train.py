@@ -172,7 +172,7 @@ def test_another_stores_run_is_not_overwritten(make_store: MakeStore, tmp_path: 
         ({"options": {"inca": {"depth": [1]}}}, r"option 'depth' of adapter 'inca': .* it has num_heads, num_queries"),
         ({"options": {"vqt": {}}}, r"options for \['vqt'\]: not among the adapters"),
         ({"memory": "much"}, r"memory 'much': expected a size such as 4GB"),
-        ({"device": "abacus"}, r"device 'abacus': expected auto, cpu or cuda"),
+        ({"device": "abacus"}, r"device 'abacus': cannot be used here"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_anything_is_read(
