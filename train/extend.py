@@ -28,7 +28,6 @@ from .settings import TrainSettings
 from .split import hold_out
 from .stack import Stack, start
 from .sweep import sweep
-from .target import Emphasis
 from .targets import get_target
 from .work import Work
 
@@ -70,7 +69,8 @@ class Extension(Group):
         config = OpenInCAConfig.model_validate(candidates[0].config)
         drawn = [self._new(candidate.init_seed, scope.num_outputs) for candidate in candidates]
         stacked = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
-        return start(candidates, NewClasses(config, scope, stacked).to(device), Emphasis())
+        emphasis = self._emphasis(candidates, scope.num_outputs)
+        return start(candidates, NewClasses(config, scope, stacked).to(device), emphasis)
 
     def _new(self, seed: int, num_classes: int) -> Tensors:
         """Return new classes about the mean of the old, at a tenth of their deviation, on what is shared."""

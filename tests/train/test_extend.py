@@ -10,6 +10,8 @@ import torch
 from icecore.store import LayerReader, UsageError, open_store
 from icecore.train import Run, SelectSettings, TrainSettings, load_bundle, select, train
 from icecore.train.adapters.open_inca import PER_CLASS, OpenInCA
+from icecore.train.target import Emphasis
+from icecore.train.targets.one_class import OneClass
 
 from .conftest import FAST, MakeStore
 
@@ -98,3 +100,37 @@ def test_what_cannot_be_extended_is_said(stores: tuple[str, str], tmp_path: Path
     with pytest.raises(UsageError, match=r"--extend RUN and --classes new: expected both"):
         train(stores[1], out, further(tmp_path / "old", classes="all"))
     assert not (tmp_path / "r").exists()
+
+
+def test_new_classes_learn_by_the_loss_that_the_recipe_says(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With C new classes, n_c of n rows each: w_c = n / (C n_c), and a smoothed cross-entropy weighed by w."""
+    first = make_store(130, planted=1, labels=[row % 2 for row in range(130)], classes=("ant", "bee"), name="a.ice")
+    labels = [(0, 1, 1, 1, 2, 2, 2)[row % 7] for row in range(131)]
+    labels[::9] = [1] * len(labels[::9])  # cow is more often than dog
+    second = make_store(planted=1, labels=labels, classes=("bee", "cow", "dog"), name="b.ice")
+    train(first, str(tmp_path / "old"), FIRST)
+    heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    original = OneClass.losses
+
+    def spy(self: OneClass, outputs: torch.Tensor, labels: torch.Tensor, emphasis: Emphasis) -> torch.Tensor:
+        found = original(self, outputs, labels, emphasis)
+        heard.append((outputs.detach(), labels, found.detach()))
+        return found
+
+    monkeypatch.setattr(OneClass, "losses", spy)
+    asked = {"label_smoothing": (0.0, 0.4), "class_weights": ("none", "balanced"), "epochs": 1, "batch_size": 500}
+    new = train(second, str(tmp_path / "new"), further(tmp_path / "old", **asked))
+    ((outputs, truth, losses),) = heard  # one step of one batch: all train rows of the new classes
+    assert len(truth) == new.facts["validation"]["num_train_rows"]
+    counts = torch.bincount(truth, minlength=2)
+    assert counts[0] > counts[1] > 0
+    recipes = [new.candidates[key].recipe for key in new.results["adapter_id"].to_pylist()]
+    assert len({(recipe.label_smoothing, recipe.class_weights) for recipe in recipes}) == 4
+    for mine, recipe, loss in zip(outputs, recipes, losses, strict=True):
+        logs = torch.log_softmax(mine, -1)
+        each = -(1 - recipe.label_smoothing) * logs[torch.arange(len(truth)), truth]
+        each = each - recipe.label_smoothing * logs.mean(-1)
+        weights = (len(truth) / (2 * counts) if recipe.class_weights == "balanced" else torch.ones(2))[truth]
+        torch.testing.assert_close(loss, (each * weights).sum() / weights.sum())
