@@ -10,7 +10,8 @@ from .extract_progress import extract_progress
 from .interrupt import interruptible, stopping
 from .preflight import print_preflight
 from .settings import settings_of
-from .terminal import print_json, print_line
+from .source_lines import source_lines
+from .terminal import print_facts, print_json, print_line
 from .wording import extracted
 
 
@@ -78,6 +79,7 @@ def extract(
         with stopping("shards in flight are dropped, finished ones are kept"), extract_progress() as progress:
             report = run_extract(source, store, settings, progress)
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json({**dataclasses.asdict(report), "source": report.source.model_dump()})
     else:
         print_line(f"{store}: {extracted(report)}")
+        print_facts(source_lines(report.source))

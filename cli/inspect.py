@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .source_lines import passed_lines
 from .terminal import print_facts, print_json
 from .wording import layers_in_words, size
 
@@ -32,7 +33,7 @@ def _facts(store: "Store") -> dict[str, Any]:
     from icecore.store import SUM
 
     specs, config = store.spec.layers, store.backbone_config()
-    spec = specs[store.layers[-1]]
+    spec, report = specs[store.layers[-1]], store.spec.source_report
     return {
         "complete": store.num_missing == 0,
         "backbone": store.identity.backbone,
@@ -53,11 +54,13 @@ def _facts(store: "Store") -> dict[str, Any]:
         "failed": len(store.failed),
         "missing": store.num_missing,
         "bytes": store.num_bytes(),
+        "source_report": report.model_dump() if report else None,
     }
 
 
 def _lines(store: "Store") -> list[tuple[str, str]]:
     facts, identity = _facts(store), store.identity
+    report = store.spec.source_report
     rows = ", ".join(f"{split} {count}" for split, count in facts["rows"].items())
     lines = [
         (
@@ -70,6 +73,7 @@ def _lines(store: "Store") -> list[tuple[str, str]]:
         ("blocks", "can be rebuilt" if facts["rebuild"] else f"cannot be rebuilt: {facts['why_not'] or 'not said'}"),
         ("classes", str(facts["classes"])),
         ("rows", f"{store.num_rows}  ({rows})"),
+        *(passed_lines(report) if report else []),
         ("size", f"{size(facts['bytes'])}  ({size(facts['bytes'] / max(store.num_rows, 1))} a row)"),
         ("failed", _failures(store)),
     ]

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from icecore.store import Identity, Sample, StoreSpec, UsageError, dataset_sha256
+from icecore.store import Identity, Sample, SourceReport, StoreSpec, UsageError, dataset_sha256
 
 from .augmentation import Augmentation, canonical_augmentation
 from .backbone import Backbone
@@ -22,6 +22,7 @@ def describe(
     backbone: Backbone,
     samples: Sequence[Sample],
     classes: tuple[str, ...],
+    report: SourceReport,
 ) -> StoreSpec:
     """Return the specification of the store that these settings ask for."""
     layers = parse_layers(settings.layers, backbone.num_layers)
@@ -48,6 +49,7 @@ def describe(
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED},
         shard_rows=settings.shard_rows,
         compressor=settings.compressor,
+        source_report=report,
     )
 
 

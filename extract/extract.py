@@ -47,6 +47,7 @@ def extract(
         num_bytes=written.num_bytes(),
         elapsed_seconds=time.monotonic() - started,
         rows_per_second=done.rows_per_second,
+        source=ready.report,
     )
 
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-from icecore.store import free_bytes, missing_bytes
+from icecore.store import SourceReport, free_bytes, missing_bytes
 
 from .preparation import Prepared, prepare
 from .settings import ExtractSettings
@@ -23,6 +23,7 @@ class Preflight:
     free_bytes: int | None
     rows_per_second: float
     estimated_seconds: float
+    source: SourceReport
 
     @property
     def fits(self) -> bool:
@@ -43,6 +44,7 @@ def preflight(source: str, store: str, settings: ExtractSettings) -> Preflight:
         free_bytes=free_bytes(store),
         rows_per_second=rate,
         estimated_seconds=num_rows * settings.views * missing / ready.size.total / rate,
+        source=ready.report,
     )
 
 

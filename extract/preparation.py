@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icecore.store import FrozenBackbone, Sample, SizeEstimate, StoreSpec, UsageError, estimate_size
+from icecore.store import FrozenBackbone, Sample, SizeEstimate, SourceReport, StoreSpec, UsageError, estimate_size
 from icecore.store.codecs import get_codec
 
 from .backbone_loading import load_backbone
@@ -27,6 +27,7 @@ class Prepared:
     frozen: FrozenBackbone
     job: Job
     size: SizeEstimate
+    report: SourceReport
 
 
 def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
@@ -43,7 +44,8 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
     )
     samples = move_splits(scan(opened, places), settings.split)
-    spec = describe(source, store, settings, backbone, samples, opened.classes)
+    report = opened.tally.report(samples, opened.classes, settings.target)
+    spec = describe(source, store, settings, backbone, samples, opened.classes, report)
     frozen = backbone.frozen()
     size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))
     images = Images(opened, places, samples, backbone.transform.pixels)
@@ -52,7 +54,7 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
         if isinstance(backbone, StreamedBackbone)
         else Job(images, backbone, settings)
     )
-    return Prepared(spec, samples, frozen, job, size)
+    return Prepared(spec, samples, frozen, job, size, report)
 
 
 def _spread(num_samples: int, limit: int | None) -> list[int]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from icecore.store import SourceReport
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractReport:
@@ -14,3 +16,4 @@ class ExtractReport:
     num_bytes: int
     elapsed_seconds: float  # of this run, loading and scanning included
     rows_per_second: float  # of this run, while it was extracting; 0 where there was nothing to do
+    source: SourceReport  # what the source held and left out

@@ -18,6 +18,7 @@ from .lock import only_writer
 from .reader import Store, open_store
 from .samples import Sample, dataset_sha256
 from .shard_writer import ShardWriter
+from .source_report import Finding, SourceReport
 from .spec import SUM, Identity, LayerSpec, StoreSpec, layer_name
 from .verify import Problem, verify
 from .writer import Pass, StoreWriter, open_shard, open_writer
@@ -25,6 +26,7 @@ from .writer import Pass, StoreWriter, open_shard, open_writer
 __all__ = [
     "SUM",
     "FrozenBackbone",
+    "Finding",
     "Frozen",
     "IcecoreError",
     "Identity",
@@ -41,6 +43,7 @@ __all__ = [
     "Shard",
     "ShardWriter",
     "SizeEstimate",
+    "SourceReport",
     "Store",
     "StoreSpec",
     "StoreWriter",

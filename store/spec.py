@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from .checksum import canonical, sha256
 from .configuration import Frozen
+from .source_report import SourceReport
 
 SUM = 999  # among the numbers of layers: not one of them, but layers 1 to the deepest, added up
 
@@ -73,3 +74,4 @@ class StoreSpec(Frozen):
     versions: dict[str, str]
     shard_rows: int | None = None
     compressor: str | None = None
+    source_report: SourceReport | None = None  # None in a store of a version that recorded none

@@ -15,6 +15,7 @@ from PIL import Image
 from icecore.store import Sample, UsageError, choose
 
 from ..columns import DEFAULT, Columns
+from ..tally import Tally
 from .csv import CsvSource
 from .folder import FolderSource
 from .parquet import ParquetSource
@@ -30,6 +31,7 @@ class Source(Protocol):
 
     kind: str
     classes: tuple[str, ...]  # names, by label; of a target's numbers where it is not one class
+    tally: Tally  # of what was passed over, and of what is worth knowing
     samples: Sequence[Sample]  # without sha256; without width and height unless the bytes do not tell them
 
     def read(self, row: int) -> bytes:

@@ -14,6 +14,7 @@ from icecore.store import Sample, UsageError
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
 from ..splits import SPLITS
+from ..tally import Tally
 from ..targets import Target, targets
 
 EXPECTED = "expected a CSV file with a header and the columns path, label, split[, group]"
@@ -28,6 +29,7 @@ class CsvSource:
     kind = "csv"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         self._manifest = Path(path)
         self._labels = list(columns.label or ("label",))
         self._split, self._group = columns.split or "split", columns.group or "group"

@@ -11,6 +11,7 @@ from icecore.store import Sample, UsageError
 from ..columns import DEFAULT, Columns
 from ..decoding import EXTENSIONS, decode_image
 from ..splits import SPLITS
+from ..tally import Tally
 
 EXPECTED = "expected a folder for each class with images in it, or such folders below train/, test/, validation/"
 
@@ -21,6 +22,7 @@ class FolderSource:
     kind = "folder"
 
     def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         self._root = Path(path)
         if not self._root.is_dir():
             raise UsageError(f"folder {path!r}: no such folder; {EXPECTED}")

@@ -17,6 +17,7 @@ from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
 from ..row_groups import RowGroups
 from ..splits import SPLITS, file_splits
+from ..tally import Tally
 from ..targets import targets
 
 EXPECTED = "expected Parquet files with a column image {bytes, path} and a column label"
@@ -48,6 +49,7 @@ class ParquetSource:
     kind = "parquet"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         names = columns.label or ("label",)
         files = _open_files(Path(path), [*names, *filter(None, (columns.split, columns.group))])
         rows = [row for file in files for row in _rows(file, names, columns)]

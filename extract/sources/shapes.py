@@ -12,6 +12,7 @@ from PIL import Image
 from icecore.store import Sample, UsageError, choose
 
 from ..columns import DEFAULT, Columns
+from ..tally import Tally
 
 SIDE = 64  # pixels
 TEST_EVERY = 5  # no task has a multiple of 5 classes, so that every class is in both splits
@@ -70,6 +71,7 @@ class ShapesSource:
     kind = "shapes"
 
     def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         task, _, num = path.partition(":")
         self.classes, self._shapes = choose(TASKS, task, "shapes task")
         self.samples = tuple(self._sample(row) for row in range(_num_images(path, num)))

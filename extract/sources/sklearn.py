@@ -10,6 +10,7 @@ from PIL import Image
 from icecore.store import Sample, choose
 
 from ..columns import DEFAULT, Columns
+from ..tally import Tally
 
 TEST_EVERY = 5  # of each class, in scikit-learn's order: every fifth is test
 
@@ -20,6 +21,7 @@ class SklearnSource:
     kind = "sklearn"
 
     def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         images, labels, self.classes = choose(DATASETS, path, "scikit-learn data set")()
         self._size = (images.shape[2], images.shape[1])
         self._bytes = [image.tobytes() for image in images]

@@ -15,6 +15,7 @@ from icecore.store import Sample, UsageError
 
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..tally import Tally
 
 EXPECTED = "expected timm:PATH of images, timm:torch/NAME:ROOT or timm:hfds/NAME"
 IN_ORDER_ONLY = ("tfds", "hfids", "wds")
@@ -37,6 +38,7 @@ class TimmSource:
     kind = "timm"
 
     def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         prefix, _, rest = path.partition("/")
         if prefix in IN_ORDER_ONLY:
             raise UsageError(

@@ -14,6 +14,7 @@ from ..columns import DEFAULT, Columns
 from ..decoding import EXTENSIONS, decode_image
 from ..fields import Described, from_fields
 from ..splits import file_splits
+from ..tally import Tally
 
 EXPECTED = "expected tar files, not compressed, with members KEY.jpg (or .png) and KEY.cls"
 MAX_CLASSES = 1_000_000
@@ -38,6 +39,7 @@ class WdsSource:
     kind = "wds"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
+        self.tally = Tally()
         root = Path(path)
         shards = _shards(root)
         splits = file_splits([shard.relative_to(root.parent if root.is_file() else root) for shard in shards], path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import LayerDifference
-from icecore.store import open_store
+from icecore.store import SourceReport, open_store
 
 WORDS = ("--backbone", "icecore_nano", "--limit", "20", "--layers", "0,9", "--shard-rows", "8")
 
@@ -70,3 +70,12 @@ def test_the_sum_over_layers_is_called_so(icecore, tmp_path: Path) -> None:
     facts = json.loads(icecore("inspect", tmp_path / "a.ice", "--json").out)
     assert (facts["layers"], facts["sum"]) == ([2, 999], True)
     assert "sum" in icecore("score", tmp_path / "a.ice").out.split()
+
+
+def test_a_store_keeps_what_its_source_held(icecore, tmp_path: Path) -> None:
+    words = ("extract", "sklearn:digits", tmp_path / "a.ice", "--backbone", "icecore_nano", "--limit", 20)
+    answer = icecore(*words, "--layers", 9, "--tokens", "cls")
+    assert "split train  16 rows, first 'train/0/" in answer.out
+    told = json.loads(icecore("inspect", tmp_path / "a.ice", "--json").out)["source_report"]
+    assert SourceReport.model_validate(told) == open_store(str(tmp_path / "a.ice")).spec.source_report
+    assert json.loads(icecore(*words, "--layers", 9, "--tokens", "cls", "--json").out)["source"] == told

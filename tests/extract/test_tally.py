@@ -1,0 +1,35 @@
+"""What a source saw is counted by reason, the same in whatever order it was seen."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from icecore.extract.tally import Tally
+from icecore.store import Finding, Sample
+
+
+def test_counts_and_examples_do_not_hang_on_the_order_or_the_thread() -> None:
+    alone, together = Tally(), Tally()
+    files = [f"{number:03d}.{ending}" for number in range(101) for ending in ("heic", "txt", "txt2")]
+    for file in files:
+        alone.pass_over(f"files ending in {file[3:]}", file)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda file: together.pass_over(f"files ending in {file[3:]}", file), reversed(files)))
+    found = together.report([], ())
+    assert found == alone.report([], ())
+    assert found.passed_over[0] == Finding(what="files ending in .heic", count=101, example="000.heic")
+
+
+def test_samples_tell_splits_rows_without_label_and_classes_never_trained() -> None:
+    samples = [Sample("b", 0, "train"), Sample("a", None, "train"), Sample("c", 1, "test"), Sample("d", None, "test")]
+    found = Tally().report(samples, ("ant", "bee", "cow"))
+    assert found.splits == (
+        Finding(what="test", count=2, example="c"),
+        Finding(what="train", count=2, example="a"),
+    )
+    assert [(one.what, one.count, one.example) for one in found.noted] == [
+        ("classes without a row in train", 2, "bee"),
+        ("rows of test without a label", 1, "d"),
+        ("rows of train without a label", 1, "a"),
+    ]
+    many = [Sample("a", None, "train", target=(0, 1)), Sample("b", None, "test", target=(1, 1))]
+    assert Tally().report(many, ("x", "y"), "multilabel").noted[0].example == "x"
+    assert Tally().report(many, ("x", "y"), "regression").noted == ()
