@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from icecore.store import IcecoreError, StoreWriter, open_store, open_writer, require_room
+from icecore.store import IcecoreError, StoreWriter, open_store, open_writer, require_destination, require_room
 
 from .job import Job
 from .preparation import prepare
@@ -28,6 +28,7 @@ def extract(
     Raises:
         IcecoreError: one line that says what is wrong; shards finished until then are kept, and the same call resumes.
     """
+    require_destination(store, "store")
     started = time.monotonic()
     ready = prepare(source, store, settings)
     require_room(store, ready.size)

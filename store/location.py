@@ -59,6 +59,10 @@ class Location(Protocol):
         """Say whether a file is there."""
         ...
 
+    def entries(self) -> list[str] | None:
+        """Return the names directly in the folder, of files and folders; None where it is not there."""
+        ...
+
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size in bytes of every file below a folder."""
         ...
@@ -137,12 +141,23 @@ class LocalFolder:
         (self._root / name).unlink(missing_ok=True)
 
     def delete_partial(self) -> None:
-        """Remove what killed writers left behind."""
-        shutil.rmtree(self._root / PARTIAL, ignore_errors=True)
+        """Remove what killed writers left behind, and nothing that has a name of another kind."""
+        folder = self._root / PARTIAL
+        for path in folder.glob("[0-9a-f]" * 32):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or not ours alone
+            folder.rmdir()
 
     def exists(self, name: str) -> bool:
         """Say whether a file is there."""
         return (self._root / name).exists()
+
+    def entries(self) -> list[str] | None:
+        """Return the names directly in the folder, of files and folders; None where it is not there."""
+        try:
+            return [path.name for path in self._root.iterdir()]
+        except FileNotFoundError:
+            return None
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size in bytes of every file below a folder."""
@@ -215,6 +230,17 @@ class RemoteFolder:
     def exists(self, name: str) -> bool:
         """Say whether a file is there."""
         return bool(self._retry(lambda: self._filesystem.exists(self._path(name))))
+
+    def entries(self) -> list[str] | None:
+        """Return the names directly in the folder, of files and folders; None where it is not there."""
+        top = self._filesystem._strip_protocol(self._root)
+        try:
+            found = self._retry(lambda: self._filesystem.ls(top, detail=True))
+        except FileNotFoundError:
+            return None
+        if [one["name"].rstrip("/") for one in found if one["type"] == "file"] == [top]:
+            raise NotADirectoryError(self.url)
+        return [name.rpartition("/")[2] for one in found if (name := one["name"].rstrip("/")) != top]
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size in bytes of every file below a folder."""

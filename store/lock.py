@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import LockedError
+from .errors import LockedError, UsageError
 from .location import LocalFolder, Location, open_location
 
 LOCK = "lock"
@@ -56,15 +56,17 @@ def hold(location: Location, name: str) -> contextlib.AbstractContextManager[str
 def _flock(location: LocalFolder, name: str) -> Iterator[str]:
     path, ours = Path(location.url) / name, _signature()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+b", buffering=0) as file:
+        file.seek(0)
+        held = file.read()
+        if not is_signature(held):
+            raise UsageError(f"{path}: is not a lock of icecore's; choose another place, or remove the file")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            raise _locked(location, name, _parse(file.read())) from None
+            raise _locked(location, name, _parse(held.decode(errors="replace"))) from None
         file.truncate(0)
-        file.write(json.dumps(ours))
-        file.flush()
+        file.write(json.dumps(ours).encode())
         try:
             yield ours["token"]
         finally:
@@ -123,6 +125,12 @@ def _is_stale(holder: dict[str, Any]) -> bool:
 def _signature() -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "token": uuid.uuid4().hex}
+
+
+def is_signature(data: bytes) -> bool:
+    """Say whether a lock file is ours: empty, a holder's signature, or the beginning of one."""
+    begin = b'{"host": '
+    return data.startswith(begin) or begin.startswith(data)
 
 
 def _parse(text: str) -> dict[str, Any]:

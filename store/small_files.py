@@ -37,10 +37,13 @@ def write_small_files(
     }
     if scales:
         files[CHANNEL_SCALES] = safetensors.torch.save({f"{layer:02d}": scales[layer] for layer in sorted(scales)})
-    for name, data in files.items():
-        _write_if_new(location, name, data)
+    is_first = not root.files
     root = root.model_copy(update={"files": {name: sha256(data) for name, data in files.items()}})
     document = root_document(root)
+    if is_first:
+        _write_if_new(location, ROOT_COPY, document)  # from now on the folder is known as ours
+    for name, data in files.items():
+        _write_if_new(location, name, data)
     _write_if_new(location, ROOT_COPY, document)
     _write_if_new(location, ROOT, document)
     return Growth(root, growth.samples, growth.order), scales

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .backbone_files import FrozenBackbone
 from .claim import claim, free_claims, require_writer
+from .destination import require_destination
 from .errors import IcecoreError, LockedError
 from .growth import grow
 from .layout import Shard
@@ -148,8 +149,10 @@ def open_writer(
     Raises:
         IdentityError: the store holds something else; the message lists each differing field with both values.
         LockedError: another live process is writing it.
+        UsageError: what is there is no store; nothing is touched.
     """
     check_keys(samples)
+    require_destination(url, "store")
     location = open_location(url)
     with writing(location) as token, _room_on_disk(url, spec.command):
         free_claims(location)
