@@ -18,10 +18,10 @@ from .curve import Curve, make_curve
 from .curve_files import write_curves
 from .finetune import finetune
 from .methods import get_method
+from .places import SUBMODULES
 from .settings import IntrinsicSettings
 from .study import Study, open_study
 from .subject import open_rows
-from .submodules import SUBMODULES
 
 FLOOR, METHOD = "linear", "subspace"
 WHOLE = 0  # the dimension that means all of a submodule

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, field_validator
 from icecore.store import Frozen
 from icecore.train.candidate import Recipe
 
-from .submodules import SUBMODULES
+from .places import SUBMODULES
 
 
 class StudySettings(Frozen):

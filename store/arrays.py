@@ -9,7 +9,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from .choose import choose
-from .codecs.part import Part
+from .part import Part
 
 COMPRESSORS = {"zstd": ZstdCodec, "blosc": BloscCodec, "gzip": GzipCodec}
 

@@ -1,6 +1,5 @@
 """What stage two needs of the backbone, kept in the store: a configuration and the frozen tensors."""
 
-import json
 from dataclasses import dataclass
 
 import safetensors.torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from .checksum import canonical
 from .errors import IntegrityError
 from .location import Location
-from .root import BACKBONE_CONFIG, BACKBONE_TENSORS, Root, load_file
+from .root import BACKBONE_CONFIG, BACKBONE_TENSORS, Root, load_config, load_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,6 @@ def keep_known(location: Location, root: Root, frozen: FrozenBackbone) -> Frozen
     except IntegrityError:  # damaged, so that what is given mends it
         return frozen
     return known if known.tensors.keys() > frozen.tensors.keys() else frozen
-
-
-def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
-    """Read the facts about the frozen backbone of a store."""
-    return json.loads(load_file(location, root, BACKBONE_CONFIG))
 
 
 def load_frozen(location: Location, root: Root) -> FrozenBackbone:

@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
-import fsspec
 import numpy as np
 
 from .errors import IcecoreError, UsageError
@@ -79,6 +78,8 @@ def open_location(url: str) -> Location:
     protocol, _, rest = url.partition("://")
     if protocol in ("file", "local"):
         return LocalFolder(rest)
+    import fsspec  # no use for a local folder
+
     try:
         filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:

@@ -1,24 +1,30 @@
-"""Opening a store for reading."""
+"""Opening a store for reading.
+
+PyTorch, which takes seconds to import, is imported by the methods that return tensors or read them alone.
+"""
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64
 from pydantic import JsonValue
-from torch import Tensor
 
-from .backbone_files import FrozenBackbone, load_config, load_frozen
 from .coverage import Coverage
 from .errors import IncompleteError, UsageError
-from .layer_reader import LayerReader
 from .ledger import load_ledger
 from .location import open_location
-from .root import SAMPLES, load_file, load_root
+from .root import SAMPLES, load_config, load_file, load_root
 from .samples import Sample, from_parquet, to_samples
-from .small_files import load_channel_scales
 from .spec import Identity, StoreSpec, layer_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .backbone_files import FrozenBackbone
+    from .layer_reader import LayerReader
 
 FEW_PARTS = 4  # of a frozen backbone that stay in memory: those of the layers that train side by side
 
@@ -32,7 +38,7 @@ class Store:
         self._root = load_root(self._location)
         self.samples: pa.Table = from_parquet(load_file(self._location, self._root, SAMPLES), f"{url}: {SAMPLES}")
         self.coverage = Coverage(url, self._root, load_ledger(self._location, self._root))
-        self._parts: dict[tuple[str, ...], FrozenBackbone] = {}
+        self._parts: dict[tuple[str, ...], "FrozenBackbone"] = {}
 
     @property
     def spec(self) -> StoreSpec:
@@ -83,7 +89,9 @@ class Store:
             )
 
     @functools.cached_property
-    def _channel_scales(self) -> dict[int, Tensor]:
+    def _channel_scales(self) -> "dict[int, Tensor]":
+        from .small_files import load_channel_scales
+
         return load_channel_scales(self._location, self._root)
 
     def as_samples(self) -> list[Sample]:
@@ -105,16 +113,20 @@ class Store:
     @property
     def splits(self) -> dict[str, int]:
         """How many good rows each split has."""
-        names = sorted(set(self.samples["split"].to_pylist()))
-        return {name: len(self.rows(name)) for name in names}
+        return {str(name): len(self.rows(str(name))) for name in np.unique(self._split_of_rows)}
 
     def rows(self, split: str) -> Int64[np.ndarray, " row"]:
         """Return the rows of a split that can be read, in row order."""
-        wanted = np.asarray(self.samples["split"].to_numpy(zero_copy_only=False) == split)
-        return np.flatnonzero(wanted & self.coverage.good())
+        return np.flatnonzero((self._split_of_rows == split) & self.coverage.good())
 
-    def layer(self, layer: int) -> LayerReader:
+    @functools.cached_property
+    def _split_of_rows(self) -> np.ndarray:
+        return np.array(self.samples["split"].to_pylist())  # by Python: pyarrow's way to numpy imports pandas
+
+    def layer(self, layer: int) -> "LayerReader":
         """Return the reader of one layer."""
+        from .layer_reader import LayerReader
+
         if layer not in self.layers:
             there = ", ".join(map(layer_name, self.layers))
             raise UsageError(
@@ -126,12 +138,16 @@ class Store:
         """Return the facts about the blocks of the backbone, without their tensors."""
         return load_config(self._location, self._root)
 
-    def frozen(self) -> FrozenBackbone:
+    def frozen(self) -> "FrozenBackbone":
         """Return the frozen blocks and final norm of the backbone."""
+        from .backbone_files import load_frozen
+
         return load_frozen(self._location, self._root)
 
-    def frozen_parts(self, prefixes: tuple[str, ...]) -> FrozenBackbone:
+    def frozen_parts(self, prefixes: tuple[str, ...]) -> "FrozenBackbone":
         """Return the frozen tensors whose names begin with one of the prefixes; what was read last is at hand."""
+        from .backbone_files import FrozenBackbone
+
         found = self._parts.get(prefixes)
         if found is None:
             tensors = self.frozen().tensors if prefixes else {}
@@ -143,6 +159,11 @@ class Store:
     def num_bytes(self) -> int:
         """Return the bytes of all files of the store."""
         return sum(self._location.sizes().values())
+
+
+def require_store(url: str) -> None:
+    """Raise IcecoreError where there is no store that this version reads, without reading its rows."""
+    load_root(open_location(url))
 
 
 def open_store(url: str) -> Store:

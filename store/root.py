@@ -1,10 +1,12 @@
 """The root document of a store: what it holds and what its small files must be. Written last, so it makes the store."""
 
+import json
 from typing import Any
+
+from pydantic import JsonValue
 
 from .checksum import parse, seal, sha256, unseal
 from .choose import choose
-from .codecs import get_codec
 from .configuration import Frozen
 from .errors import IcecoreError, IntegrityError
 from .location import Location
@@ -35,6 +37,8 @@ class Root(Frozen):
 
     def shard_formats(self, layer: int) -> dict[str, ShardFormat]:
         """Return how each part of a layer is cut."""
+        from .codecs import get_codec  # brings PyTorch, which what is in a store can be said without
+
         parts = get_codec(self.spec.identity.dtype).parts(self.spec.layers[layer])
         rows = self.chunk_rows[layer]
         compressor = numcodecs_compressor(self.spec.compressor)
@@ -108,6 +112,11 @@ def root_document(root: Root) -> bytes:
     from .arrays import group_metadata  # zarr is slow to import and reading tokens does not need it
 
     return group_metadata({"icecore": seal(root.model_dump(mode="json"))})
+
+
+def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
+    """Read the facts about the frozen backbone of a store."""
+    return json.loads(load_file(location, root, BACKBONE_CONFIG))
 
 
 def load_file(location: Location, root: Root, name: str) -> bytes:

@@ -13,10 +13,10 @@ from typing import IO, Protocol, runtime_checkable
 import google_crc32c
 import numpy as np
 
-from .codecs.part import Part
 from .configuration import Frozen
 from .errors import IntegrityError
 from .location import Location
+from .part import Part
 
 ABSENT = np.iinfo(np.uint64).max  # both index numbers of a chunk that was never written
 

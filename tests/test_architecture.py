@@ -25,7 +25,7 @@ ONLY_IN = {
     "distributed": ("extract/distributed", "train/distributed"),
 }
 TABLES = {
-    "store.codecs": ("CODECS", {"part"}),
+    "store.codecs": ("CODECS", set[str]()),
     "extract.sources": ("SOURCES", set[str]()),
     "live.methods": ("METHODS", set[str]()),
     "train.adapters": ("ADAPTERS", set[str]()),

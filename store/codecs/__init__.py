@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..choose import choose
+from ..part import Part, ValueOutOfRange  # noqa: F401  what a codec raises
 from ..spec import LayerSpec
 from .bfloat16 import BFloat16
 from .float16 import Float16
 from .float32 import Float32
 from .int4 import Int4
 from .int8 import Int8
-from .part import Part, ValueOutOfRange  # noqa: F401  what a codec raises
 
 
 @runtime_checkable
