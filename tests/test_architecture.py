@@ -70,6 +70,19 @@ def test_every_package_is_shipped() -> None:
     assert found == listed
 
 
+@pytest.mark.parametrize("folder", ["store", "extract", "train", "live"])
+def test_a_package_gives_what_its_stub_names_whatever_was_imported_before(folder: str) -> None:
+    package = importlib.import_module(f"icecore.{folder}")
+    stub = ast.parse((ROOT / folder / "__init__.pyi").read_text())
+    named = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(named) == set(package.__all__) <= set(dir(package))
+    for name, module in named.items():
+        home = importlib.import_module(f"icecore.{folder}.{module}")  # `select.py` does not hide `select`
+        assert getattr(package, name) is getattr(home, name)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = package.nothing
+
+
 @pytest.mark.parametrize("family", TABLES)
 def test_every_plug_in_is_in_its_table(family: str) -> None:
     table, parts_of_the_contract = TABLES[family]
