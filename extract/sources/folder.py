@@ -1,23 +1,27 @@
-"""Images in a folder for each class, either directly (ImageFolder) or below train/, test/ and validation/ (or val/)."""
+"""Images in a folder for each class, either directly (ImageFolder) or below folders of splits, as in birds_test/."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..class_names import one_spelling
 from ..columns import DEFAULT, Columns
-from ..decoding import EXTENSIONS, decode_image
-from ..splits import SPLITS
+from ..decoding import decode_image
+from ..splits import folder_splits, require_no_split, splits_in
 from ..tally import Tally
+from ..walk import images_below, is_image, readable, walk
 
 EXPECTED = "expected a folder for each class with images in it, or such folders below train/, test/, validation/"
 
 
 class FolderSource:
-    """A folder of images; keys are paths below it, sorted. Without split folders, all of it is train."""
+    """A folder of images; keys are paths below it, sorted. Without split folders, all of it is train.
+
+    Linked folders are followed. Hidden files, files that are no images and folders without images are passed over.
+    """
 
     kind = "folder"
 
@@ -26,56 +30,56 @@ class FolderSource:
         self._root = Path(path)
         if not self._root.is_dir():
             raise UsageError(f"folder {path!r}: no such folder; {EXPECTED}")
-        found = sorted((file.relative_to(self._root).as_posix(), split, name) for split, name, file in self._find())
+        found = sorted(_placed(images_below(self._root, self.tally), f"folder {path!r}", self.tally))
         if not found:
             raise UsageError(f"folder {path!r}: holds no images; {EXPECTED}")
-        self.classes = tuple(sorted({name for _, _, name in found}))
+        self._files = [file for file, _, _ in found]
+        names = one_spelling([readable(name) for _, _, name in found], self.tally)
+        self.classes = tuple(sorted(set(names)))
         label = {name: index for index, name in enumerate(self.classes)}
-        self.samples = tuple(Sample(key, label[name], split) for key, split, name in found)
+        self.samples = tuple(
+            Sample(readable(file), label[name], split) for (file, split, _), name in zip(found, names, strict=True)
+        )
 
     @staticmethod
     def recognises(path: Path) -> bool:
         """Say whether there is an image in some folder below the path."""
-        return path.is_dir() and any(next(_images(child), None) for child in _folders(path))
+        return path.is_dir() and any(folder and any(map(is_image, files)) for folder, files in walk(path, Tally()))
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one image file."""
-        return (self._root / self.samples[row].key).read_bytes()
+        return (self._root / self._files[row]).read_bytes()
 
     def decode(self, data: bytes) -> Image.Image:
         """Return the RGB image of a file's bytes."""
         return decode_image(data)
 
-    def _find(self) -> Iterator[tuple[str, str, Path]]:
-        """Yield split, class and file of every image."""
-        for split, folder in self._split_folders():
-            stray = next((file for file in folder.iterdir() if _is_image(file.name) and file.is_file()), None)
-            if stray is not None:
-                raise UsageError(f"folder {str(folder)!r}: {stray.name!r} is in no class; {EXPECTED}")
-            for class_folder in _folders(folder):
-                yield from ((split, class_folder.name, file) for file in _images(class_folder))
 
-    def _split_folders(self) -> list[tuple[str, Path]]:
-        folders = _folders(self._root)
-        named = [(SPLITS[folder.name.lower()], folder) for folder in folders if folder.name.lower() in SPLITS]
-        if len(named) == len(folders):
-            return named
-        if len(named) > 1:  # one alone may be a class: 'train' among vehicles
-            others = sorted(folder.name for folder in folders if folder.name.lower() not in SPLITS)
-            raise UsageError(
-                f"folder {str(self._root)!r}: {others[0]!r} is no split, but its neighbours are; {EXPECTED}"
-            )
-        return [("train", self._root)]
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+def _placed(files: Sequence[str], where: str, tally: Tally) -> Iterator[tuple[str, str, str]]:
+    """Yield every image with its split and the name of its class."""
+    paths = [(file, tuple(file.split("/"))) for file in files]
+    folders: dict[str, bool] = {}
+    for _, parts in paths:
+        if len(parts) > 1:
+            folders[parts[0]] = folders.get(parts[0], False) or len(parts) == 2
+    splits = folder_splits(folders, where)
+    doubled = _doubled(splits, [parts for _, parts in paths])
+    for file, parts in paths:
+        if splits and len(parts) == 1:
+            tally.pass_over("images beside the folders of the splits", readable(file))
+            continue
+        split, rest = (splits[parts[0]], parts[1:]) if splits else ("train", parts)
+        rest = rest[1:] if parts[0] in doubled else rest
+        if len(rest) < 2:
+            raise UsageError(f"{where}: {readable(file)!r} is in no class; {EXPECTED}")
+        require_no_split(rest[1:-1], split, readable(file), where)
+        yield file, split, rest[0]
 
 
-def _images(path: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(path):
-        yield from (Path(folder, name) for name in names if _is_image(name))
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  twice as fast
+def _doubled(splits: dict[str, str], paths: Sequence[tuple[str, ...]]) -> set[str]:
+    """Return the split folders that hold nothing but another folder of the same split, as `seg_test/seg_test/` does."""
+    inside: dict[str, set[str]] = {}
+    for parts in paths:
+        if parts[0] in splits:
+            inside.setdefault(parts[0], set()).add(parts[1] if len(parts) > 3 else "")
+    return {folder for folder, (name, *others) in inside.items() if not others and splits_in(name) == [splits[folder]]}

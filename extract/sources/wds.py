@@ -65,8 +65,8 @@ class WdsSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether the path is a tar file, or a folder with tar files directly in it."""
-        return path.suffix == ".tar" if path.is_file() else any(path.glob("*.tar"))
+        """Say whether the path is a tar file, or a folder with such files in it or in a folder of it."""
+        return path.suffix == ".tar" if path.is_file() else any(path.glob("*.tar")) or any(path.glob("*/*.tar"))
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one image member."""

@@ -157,14 +157,16 @@ def test_an_empty_folder_is_no_source(kind: str, tmp_path: Path) -> None:
 def test_an_image_in_no_class_is_refused(tmp_path: Path) -> None:
     text = make_folder(tmp_path)
     (tmp_path / "train" / "lost.jpg").write_bytes(image_bytes(0))
-    with pytest.raises(UsageError, match=r"'lost.jpg' is in no class"):
+    with pytest.raises(UsageError, match=r"'train/lost.jpg' is in no class"):
         open_source(text)
 
 
 def test_a_folder_beside_the_splits_is_refused(tmp_path: Path) -> None:
     text = make_folder(tmp_path)
-    (tmp_path / "more").mkdir()
-    with pytest.raises(UsageError, match="'more' is no split, but its neighbours are"):
+    (tmp_path / "more" / "ant").mkdir(parents=True)
+    assert open_source(text).tally.report([], ()).passed_over[0].what == "folders without an image"
+    (tmp_path / "more" / "ant" / "x.jpg").write_bytes(image_bytes(0))
+    with pytest.raises(UsageError, match=r"'more' is no split, but its neighbours are \('test'\)"):
         open_source(text)
 
 
@@ -241,7 +243,7 @@ def test_a_class_that_is_no_number_is_refused(tmp_path: Path) -> None:
 def test_files_of_which_only_some_name_a_split_are_refused(tmp_path: Path) -> None:
     make_parquet(tmp_path)
     (tmp_path / "test-00000-of-00001.parquet").rename(tmp_path / "more.parquet")
-    with pytest.raises(UsageError, match="'more' names no split where others do"):
+    with pytest.raises(UsageError, match="'more' names no split where 'train-00000-of-00001' names 'train'"):
         open_source(f"parquet:{tmp_path}")
 
 

@@ -30,6 +30,6 @@ def test_samples_tell_splits_rows_without_label_and_classes_never_trained() -> N
         ("rows of test without a label", 1, "d"),
         ("rows of train without a label", 1, "a"),
     ]
-    many = [Sample("a", None, "train", target=(0, 1)), Sample("b", None, "test", target=(1, 1))]
+    many = [Sample("a", None, "train", target=(0.0, 1.0)), Sample("b", None, "test", target=(1.0, 1.0))]
     assert Tally().report(many, ("x", "y"), "multilabel").noted[0].example == "x"
     assert Tally().report(many, ("x", "y"), "regression").noted == ()
