@@ -26,6 +26,7 @@ def describe(
 ) -> StoreSpec:
     """Return the specification of the store that these settings ask for."""
     layers = parse_layers(settings.layers, backbone.num_layers)
+    settled = settings.model_copy(update={"compute_dtype": backbone.compute_dtype})  # `auto` differs between machines
     identity = Identity(
         backbone=backbone.name,
         weights_sha256=backbone.weights_sha256,
@@ -45,7 +46,7 @@ def describe(
         target=settings.target,
         source=source,
         checkpoint=settings.checkpoint,
-        command=command_line(source, store, settings),
+        command=command_line(source, store, settled),
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED},
         shard_rows=settings.shard_rows,
         compressor=settings.compressor,

@@ -1,15 +1,17 @@
 """The stage: make ready, and write every shard that the store does not have yet."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from icecore.store import IcecoreError, StoreWriter, open_store, open_writer, require_destination, require_room
 
 from .job import Job
+from .passing import PassingError, in_words, is_passing
 from .preparation import prepare
 from .progress import Progress
 from .report import ExtractReport
-from .settings import ExtractSettings
+from .settings import ExtractSettings, command_line
 
 
 class ExtractInterruptedError(IcecoreError):
@@ -30,16 +32,13 @@ def extract(
     """
     require_destination(store, "store")
     started = time.monotonic()
-    ready = prepare(source, store, settings)
-    require_room(store, ready.size)
-    try:
+    with _saying_how_to_go_on(store, command_line(source, store, settings)):
+        ready = prepare(source, store, settings)
+    with _saying_how_to_go_on(store, ready.spec.command):
+        require_room(store, ready.size)
         with open_writer(store, ready.spec, ready.samples, ready.frozen, ready.job.measure) as writer:
             done = _write(ready.job, writer, source, settings, progress or (lambda _: None))
-    except KeyboardInterrupt:
-        raise ExtractInterruptedError(
-            f"{store}: interrupted; finished shards are kept, go on with: {ready.spec.command}"
-        ) from None
-    written = open_store(store)
+        written = open_store(store)
     return ExtractReport(
         store=store,
         num_rows=written.num_rows,
@@ -50,6 +49,23 @@ def extract(
         rows_per_second=done.rows_per_second,
         source=ready.report,
     )
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(store: str, command: str) -> Iterator[None]:
+    """Turn what ends a job for a passing reason, the user's Ctrl-C among it, into a line with the command to go on."""
+    advice = f"finished shards are kept, go on with: {command}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise ExtractInterruptedError(f"{store}: interrupted; {advice}") from None
+    except PassingError as error:
+        raise PassingError(f"{error}; {advice}") from error
+    except (OSError, MemoryError, RuntimeError) as error:
+        if not is_passing(error):
+            raise
+        less = "" if isinstance(error, OSError) else "; free memory, or lower --batch-size or --num-threads"
+        raise PassingError(f"{store}: stopped ({in_words(error)}){less}; {advice}") from error
 
 
 def _write(

@@ -10,6 +10,8 @@ from torch import Tensor
 from icecore.store import IcecoreError, Sample
 
 from .augmentation import Augmentation
+from .passing import PassingError, in_words, is_passing, persistently
+from .reading import read_again
 from .sources import Source
 
 ToPixels = Callable[[Image.Image], UInt8[Tensor, "3 y x"]]
@@ -31,26 +33,40 @@ class Images:
         return Images(self.source, places, samples, self.to_pixels, augment)
 
     def pixels(self, row: int, view: int = 0) -> UInt8[Tensor, "3 y x"] | str:
-        """Return the pixels of a row, or in words why there are none; view 0 is the plain image.
+        """Return the pixels of a row, or in words what is wrong with its bytes; view 0 is the plain image.
 
         Raises:
-            IcecoreError: the bytes were there when the data set was scanned and are not now. That is no bad input but
-                a disk or a network that fails, and the row is not lost by it.
+            PassingError: reading or decoding fails now, and may go well another time.
+            ChangedError: the bytes are not those that were scanned.
+            IcecoreError: the image is good, and cannot be augmented or resized.
         """
+        sample = self.samples[row]
+        if not sample.sha256:
+            return "FileNotFoundError: listed by the source, but not there when it was scanned"
+        data = read_again(self.source, self.places[row], sample)
         try:
-            data = self.source.read(self.places[row])
-        except OSError as error:
-            if self.samples[row].sha256:
-                raise IcecoreError(f"{self.samples[row].key!r}: can no longer be read ({error})") from error
-            return _words(error)
-        try:
-            image = self.source.decode(data)
-            if view and self.augment is not None:
-                image = self.augment(image, self.samples[row].key, view)
-            return self.to_pixels(image)
+            image = persistently(lambda: self.source.decode(data), f"{sample.key!r}: cannot be decoded", is_passing)
+        except PassingError:
+            raise
         except Exception as error:  # Pillow raises a dozen types for broken images
-            return _words(error)
+            return in_words(error)
+        return self._prepared(image, sample.key, view)
 
+    def _prepared(self, image: Image.Image, key: str, view: int) -> UInt8[Tensor, "3 y x"] | str:
+        """Return the pixels of a good image; what fails here is no fault of its bytes, unless they explode."""
 
-def _words(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        def prepare() -> UInt8[Tensor, "3 y x"]:
+            return self.to_pixels(self.augment(image, key, view) if view and self.augment is not None else image)
+
+        try:
+            return persistently(prepare, f"{key!r}: cannot be transformed", is_passing)
+        except PassingError:
+            raise
+        except Image.DecompressionBombError as error:
+            return in_words(error)
+        except Exception as error:
+            whose = f"view {view}: --augment" if view else "the backbone's transform"
+            raise IcecoreError(
+                f"{key!r}, {image.width} x {image.height} pixels: is a good image that {whose} cannot take "
+                f"({in_words(error)}); change the transform or leave the image out"
+            ) from error

@@ -1,6 +1,5 @@
 """What the bytes of a data set are, before any is decoded: digests and sizes, which make its identity."""
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,6 +7,8 @@ from dataclasses import replace
 from icecore.store import IcecoreError, Sample
 
 from .decoding import image_size
+from .passing import AbsentError
+from .reading import digest, read
 from .sources import Source
 
 ROWS_AT_ONCE = 64  # of one task, so that handing out tasks costs nothing
@@ -16,7 +17,10 @@ ROWS_AT_ONCE = 64  # of one task, so that handing out tasks costs nothing
 def scan(source: Source, rows: Sequence[int], num_threads: int = 4) -> list[Sample]:
     """Return the samples of some rows with sha256, and with width and height where a header tells them.
 
-    A sample that cannot be read keeps an empty sha256: it will be recorded as failed.
+    A sample that its source lists and that is not there keeps an empty sha256: it will be recorded as failed.
+
+    Raises:
+        PassingError: a sample cannot be read now. Without its bytes this would be another data set.
     """
     parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
     with ThreadPoolExecutor(num_threads, thread_name_prefix="scan") as pool:
@@ -34,8 +38,8 @@ def _scan(source: Source, rows: Sequence[int]) -> list[Sample]:
 def _scan_row(source: Source, row: int) -> Sample:
     sample = source.samples[row]
     try:
-        data = source.read(row)
-    except OSError:
+        data = read(source, row)
+    except AbsentError:
         return sample
     width, height = (sample.width, sample.height) if sample.width else image_size(data) or (None, None)
-    return replace(sample, sha256=hashlib.sha256(data).hexdigest(), width=width, height=height)
+    return replace(sample, sha256=digest(data), width=width, height=height)

@@ -35,7 +35,11 @@ class Source(Protocol):
     samples: Sequence[Sample]  # without sha256; without width and height unless the bytes do not tell them
 
     def read(self, row: int) -> bytes:
-        """Return the source bytes of a sample; safe to call from several threads."""
+        """Return the source bytes of a sample; safe to call from several threads.
+
+        Raises:
+            AbsentError: the sample is listed, and it is not there. Any other exception means that reading fails now.
+        """
         ...
 
     def decode(self, data: bytes) -> Image.Image:

@@ -13,6 +13,7 @@ from icecore.store import Sample, UsageError
 
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..passing import AbsentError
 from ..splits import SPLITS
 from ..tally import Tally
 from ..targets import Target, targets
@@ -53,8 +54,14 @@ class CsvSource:
         return path.is_file() and path.suffix.lower() == ".csv"
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of one image file."""
-        return (self._manifest.parent / self.samples[row].key).read_bytes()
+        """Return the bytes of one image file; AbsentError where its folder is there and the file is not."""
+        path = self._manifest.parent / self.samples[row].key
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            if path.parent.is_dir():
+                raise AbsentError(f"no such file: {path}") from None
+            raise
 
     def decode(self, data: bytes) -> Image.Image:
         """Return the RGB image of a file's bytes."""

@@ -16,7 +16,6 @@ from torch import Tensor
 from icecore.extract import ExtractSettings, Progress, extract, load_backbone, open_source
 from icecore.extract.extract import ExtractInterruptedError
 from icecore.extract.settings import command_line
-from icecore.extract.sources import folder
 from icecore.store import IcecoreError, IdentityError, Store, UsageError, open_store, verify
 
 from .conftest import BACKBONE, image_bytes, make_folder
@@ -76,12 +75,12 @@ def test_every_stored_type_holds_every_row(dtype: str, source: str, settings: Ex
         assert (stored[layer] - exact[layer]).norm() < 0.15 * exact[layer].norm()
 
 
-@pytest.mark.parametrize("num_decoders", [1, 5])
+@pytest.mark.parametrize("num_threads", [1, 5])
 def test_the_number_of_threads_changes_nothing(
-    num_decoders: int, source: str, settings: ExtractSettings, tmp_path: Path
+    num_threads: int, source: str, settings: ExtractSettings, tmp_path: Path
 ) -> None:
     extract(source, str(tmp_path / "a.ice"), settings)
-    extract(source, str(tmp_path / "b.ice"), settings.model_copy(update={"num_decoders": num_decoders}))
+    extract(source, str(tmp_path / "b.ice"), settings.model_copy(update={"num_threads": num_threads}))
     assert same(open_store(str(tmp_path / "a.ice")), open_store(str(tmp_path / "b.ice")))
 
 
@@ -198,23 +197,6 @@ def test_ctrl_c_says_how_to_go_on(source: str, settings: ExtractSettings, tmp_pa
     with pytest.raises(ExtractInterruptedError, match=r"interrupted; finished .* go on with: icecore extract .*s\.ice"):
         extract(source, store, settings, BrokenAfter(10, KeyboardInterrupt()))
     assert open_store(store).num_missing == NUM_ROWS - 8
-
-
-def test_an_input_that_vanishes_is_no_bad_input(
-    source: str, settings: ExtractSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read, num_reads = folder.FolderSource.read, iter(range(10**6))
-
-    def read_until_the_disk_fails(self: folder.FolderSource, row: int) -> bytes:
-        if next(num_reads) >= NUM_ROWS + 12:  # the scan reads every row once
-            raise OSError("stale handle")
-        return read(self, row)
-
-    monkeypatch.setattr(folder.FolderSource, "read", read_until_the_disk_fails)
-    settings = settings.model_copy(update={"num_decoders": 1})
-    with pytest.raises(IcecoreError, match=r"can no longer be read \(stale handle\)"):
-        extract(source, str(tmp_path / "s.ice"), settings)
-    assert open_store(str(tmp_path / "s.ice")).failed == {}
 
 
 def test_another_backbone_is_refused_with_what_differs(source: str, settings: ExtractSettings, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def make(family: str) -> tuple[Backbone, Any, Tensor]:
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
     transform = Preprocessing(model, {"img_size": size})
-    backbone = Backbone(family, copy.deepcopy(model), "0" * 64, transform, "cpu", torch.float32)
+    backbone = Backbone(family, copy.deepcopy(model), "0" * 64, transform, torch.device("cpu"), torch.float32)
     return backbone, model, torch.randn(3, 3, size, size)
 
 
@@ -146,7 +146,9 @@ def test_bfloat16_is_within_its_rounding(family: str) -> None:
     backbone, model, images = make(family)
     layers = range(backbone.num_layers + 1)
     exact = backbone.forward(images, layers)
-    rounded = Backbone(family, model, "0" * 64, backbone.transform, "cpu", torch.bfloat16).forward(images, layers)
+    rounded = Backbone(family, model, "0" * 64, backbone.transform, torch.device("cpu"), torch.bfloat16).forward(
+        images, layers
+    )
     for layer in layers:
         assert rounded[layer].dtype == torch.bfloat16
         assert (rounded[layer].float() - exact[layer]).norm() < 2**-5 * exact[layer].norm(), layer
