@@ -29,7 +29,7 @@ def read_again(source: Source, place: int, scanned: Sample) -> bytes:
     if digest(data) != scanned.sha256:
         raise ChangedError(
             f"{scanned.key!r}: has changed since its data set was scanned (sha256 {scanned.sha256[:12]} then, "
-            f"{digest(data)[:12]} now); run the command again, or restore the image"
+            f"{digest(data)[:12]} now); restore the image, or run the command again"
         )
     return data
 

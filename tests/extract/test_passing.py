@@ -160,7 +160,9 @@ def test_an_image_that_changes_after_the_scan_stops_the_job(
 
     with monkeypatch.context() as patched:
         patched.setattr(type(opened), "read", read_what_has_changed)
-        with pytest.raises(ChangedError, match=r"'.+': has changed since its data set was scanned .* run the command"):
+        with pytest.raises(
+            ChangedError, match=r"'.+': has changed since its data set was scanned .* or run the command"
+        ):
             extract(source, store, settings)
     assert open_store(store).failed == {}
     assert extract(source, store, settings).num_skipped == 8
