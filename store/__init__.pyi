@@ -10,7 +10,7 @@ from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError
 from .estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
 from .layer_reader import LayerReader
 from .layout import Shard
-from .location import write_atomic
+from .location import create_atomic, write_atomic
 from .lock import only_writer
 from .reader import Store, open_store, require_store
 from .samples import Sample, dataset_sha256
@@ -46,6 +46,7 @@ __all__ = [
     "StoreWriter",
     "UsageError",
     "choose",
+    "create_atomic",
     "dataset_sha256",
     "estimate_size",
     "free_bytes",

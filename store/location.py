@@ -89,12 +89,23 @@ def open_location(url: str) -> Location:
 
 def write_atomic(url: str, data: bytes) -> None:
     """Create or replace one file at a path or URL, atomically and (locally) durably."""
-    folder, _, name = url.rpartition("/")
-    location = open_location(folder or ".")
+    location, name = _location_of(url)
     if isinstance(location, LocalFolder):
-        location.replace(name, data, Path(location.url) / f".{name}.{uuid.uuid4().hex[:8]}")
+        with location.create_beside(name) as file:
+            file.write(data)
     else:
         location.write(name, data)
+
+
+def create_atomic(url: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """Open one file at a path or URL for writing front to back; it appears, whole, when that ends well."""
+    location, name = _location_of(url)
+    return location.create_beside(name) if isinstance(location, LocalFolder) else location.create(name)
+
+
+def _location_of(url: str) -> tuple[Location, str]:
+    folder, _, name = url.rpartition("/")
+    return open_location(folder or "."), name
 
 
 def _sync_folder(folder: Path) -> None:
@@ -126,12 +137,12 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file, atomically and durably."""
-        self.replace(name, data, self._partial())
-
-    def replace(self, name: str, data: bytes, temporary: Path) -> None:
-        """Write through a given temporary file of the same file system."""
-        with self._durable(name, temporary) as file:
+        with self.create(name) as file:
             file.write(data)
+
+    def create_beside(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open a new file as `create` does, in a folder that is no store: unfinished, it is a hidden file beside it."""
+        return self._durable(name, self._root / f".{name}.{uuid.uuid4().hex[:8]}")
 
     def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Open a new file for writing front to back; it appears, whole and durable, when the context ends well."""
@@ -179,8 +190,9 @@ class LocalFolder:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb", buffering=0) as file:
+            with temporary.open("wb") as file:  # buffered: a bare file writes no more than 2 GB at once
                 yield file
+                file.flush()
                 os.fsync(file.fileno())
             temporary.replace(final)
         except BaseException:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from icecore.store import Store
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .halving import STOPPED
+from .kept_file import FILE, write_predictions
 from .ledger import Outcome
 from .out_of_fold import out_of_fold
-from .run import Run, adapters_bytes, metrics_bytes, results_bytes, validation_bytes, write_run
+from .run import Content, Run, adapters_bytes, metrics_bytes, results_bytes, write_run
 from .split import Split, count_classes
 from .work import Work
 
@@ -43,10 +45,10 @@ def record(
     tables = {key: table for outcome in joined for key, table in outcome.predictions.items()}
     predictions = {key: tables[key] for key in sorted(tables, key=lambda key: place[key])}
     labels = work.target.labels(source, validation)
-    files = {
+    files: dict[str, Content] = {
         "results.parquet": results_bytes(results),
         "adapters.safetensors": adapters_bytes({k: v for outcome in joined for k, v in outcome.trained.items()}),
-        "validation.parquet": validation_bytes(predictions, validation, labels),
+        FILE: partial(write_predictions, predictions=predictions, rows=validation, labels=labels),
         "metrics.parquet": metrics_bytes(
             {key: work.target.metrics(table.float(), labels) for key, table in predictions.items()}
         ),

@@ -5,26 +5,26 @@ run.json is written last: a folder that has one is complete.
 
 import io
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float, Int64, Shaped
 from safetensors.torch import load, save
 from torch import Tensor
 
-from icecore.store import IcecoreError, UsageError, write_atomic
+from icecore.store import IcecoreError, UsageError, create_atomic, write_atomic
 
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .kept import Kept
+from .kept_file import OLD_FILE, read_predictions
 from .result import candidate_of, to_row
-from .target import Labels, Target
+from .target import Target
 from .targets import fitted
 
 FORMAT = 1
@@ -48,13 +48,7 @@ RESULTS = pa.schema(
         ("recipe", pa.string()),
     ]
 )
-VALIDATION = pa.schema(
-    [
-        ("adapter_id", pa.string()),
-        ("row", pa.int64()),
-        ("predictions", pa.list_(pa.float16())),
-    ]
-)  # and `label`: a class, or a number an output
+Content = bytes | Callable[[IO[bytes]], None]  # of a file: what is in it, or what writes it front to back
 
 
 @dataclass(frozen=True)
@@ -91,19 +85,16 @@ class Run:
 
     def kept(self) -> Kept:
         """The validation predictions of every finished adapter."""
-        table = pq.read_table(Path(self.path) / "validation.parquet", use_threads=False)
-        ids = table["adapter_id"].to_pylist()
-        order = list(dict.fromkeys(ids))
-        num_rows = len(ids) // max(1, len(order))
-        values = table["predictions"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        predictions, rows, labels = read_predictions(self.path)
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
+        tables = [table.float() if table.dtype == torch.float16 else table for table in predictions.values()]
         return Kept(
-            candidates=tuple(self.candidates[adapter_id] for adapter_id in order),
-            num_parameters=tuple(parameters[adapter_id] for adapter_id in order),
-            rows=torch.from_numpy(table["row"].to_numpy()[:num_rows].copy()),
-            labels=_labels(table["label"].slice(0, num_rows)),
+            candidates=tuple(self.candidates[adapter_id] for adapter_id in predictions),
+            num_parameters=tuple(parameters[adapter_id] for adapter_id in predictions),
+            rows=rows,
+            labels=labels,
             target=self.target,
-            predictions=torch.from_numpy(values.astype(np.float32)).view(len(order), num_rows, -1),
+            predictions=torch.stack(tables) if tables else torch.empty(0, len(rows), 0),
         )
 
 
@@ -133,45 +124,22 @@ def adapters_bytes(trained: dict[str, dict[str, Tensor]]) -> bytes:
     return save(flat)
 
 
-def validation_bytes(
-    predictions: dict[str, Float[Tensor, "row classes"]], rows: Int64[np.ndarray, " row"], labels: Labels
-) -> bytes:
-    """Return validation.parquet."""
-    tables: list[pa.Table] = []
-    truth = _listed(labels.numpy()) if labels.ndim > 1 else pa.array(labels.numpy())
-    schema = VALIDATION.append(pa.field("label", truth.type))
-    for adapter_id, table in predictions.items():
-        ids = pa.array([adapter_id] * len(rows))
-        columns = [ids, pa.array(rows), _listed(table.half().numpy()), truth]
-        tables.append(pa.Table.from_arrays(columns, schema=schema))
-    return _parquet(pa.concat_tables(tables) if tables else schema.empty_table())
-
-
 def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
     """Return metrics.parquet: one row for every finished adapter."""
     rows = [{"adapter_id": key} | mine for key, mine in figures.items()]
     return _parquet(pa.Table.from_pylist(rows) if rows else pa.table({"adapter_id": pa.array([], pa.string())}))
 
 
-def write_run(path: str, files: dict[str, bytes], facts: dict[str, Any]) -> Run:
+def write_run(path: str, files: Mapping[str, Content], facts: dict[str, Any]) -> Run:
     """Write a RUN folder, run.json last."""
     Path(path).mkdir(parents=True, exist_ok=True)
-    (Path(path) / "run.json").unlink(missing_ok=True)
-    for name, data in files.items():
-        write_atomic(f"{path}/{name}", data)
+    for name in ("run.json", OLD_FILE):
+        (Path(path) / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        with create_atomic(f"{path}/{name}") as file:
+            _ = file.write(content) if isinstance(content, bytes) else content(file)
     write_atomic(f"{path}/run.json", json.dumps({"format": FORMAT} | facts, indent=2).encode())
     return open_run(path)
-
-
-def _listed(table: Shaped[np.ndarray, "row values"]) -> pa.ListArray:
-    offsets = pa.array(np.arange(len(table) + 1, dtype=np.int32) * table.shape[1])
-    return pa.ListArray.from_arrays(offsets, pa.array(table.ravel()))
-
-
-def _labels(column: pa.ChunkedArray) -> Labels:
-    if pa.types.is_list(column.type):
-        return torch.tensor(column.to_pylist())
-    return torch.from_numpy(column.to_numpy().copy())
 
 
 def _parquet(table: pa.Table) -> bytes:

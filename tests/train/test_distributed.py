@@ -52,7 +52,7 @@ def test_killed_workers_change_nothing(
     killer.join()
     assert len(killed) == 2
     assert many.tensors().keys() == alone.tensors().keys()
-    for name in ("adapters.safetensors", "validation.parquet"):
+    for name in ("adapters.safetensors", "validation.safetensors"):
         assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
     assert not list(ledger.glob("part-*"))
 
@@ -102,5 +102,5 @@ def test_an_extension_on_workers_is_the_same(make_store: MakeStore, tmp_path: Pa
     alone = train(second, str(tmp_path / "alone"), new)
     many = train(second, str(tmp_path / "many"), new.model_copy(update={"scheduler": cluster.scheduler_address}))
     assert many.tensors().keys() == alone.tensors().keys()
-    for name in ("adapters.safetensors", "validation.parquet"):
+    for name in ("adapters.safetensors", "validation.safetensors"):
         assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name

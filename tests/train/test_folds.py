@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -90,8 +89,10 @@ def test_what_cannot_be_folded_is_said(
 
 
 def _predictions(run: Run) -> dict[tuple[str, int], list[float]]:
-    rows = pq.read_table(Path(run.path) / "validation.parquet").to_pylist()
-    return {(row["adapter_id"], row["row"]): row["predictions"] for row in rows}
+    kept = run.kept()
+    tables = zip(kept.candidates, kept.predictions.tolist(), strict=True)
+    rows = kept.rows.tolist()
+    return {(one.adapter_id, row): said for one, table in tables for row, said in zip(rows, table, strict=True)}
 
 
 def test_every_prediction_is_of_a_training_without_its_row(make_store: MakeStore, tmp_path: Path) -> None:

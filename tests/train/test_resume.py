@@ -45,7 +45,7 @@ def run(url: str, out: Path, settings: TrainSettings, seconds: float | None = No
 def content(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
     rows = pq.read_table(out / "results.parquet").drop(["seconds"]).to_pylist()
     named = [{str(key): repr(value) for key, value in row.items()} for row in rows]  # a nan equals no nan
-    return (out / "adapters.safetensors").read_bytes(), (out / "validation.parquet").read_bytes(), named
+    return (out / "adapters.safetensors").read_bytes(), (out / "validation.safetensors").read_bytes(), named
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def test_a_sweep_that_is_stopped_keeps_what_was_solved(
     monkeypatch.setattr(Ridge, "solve", None)  # it is not solved again
     again = train(url, str(tmp_path / "run"), settings)
     assert again.results.drop(["seconds"]).equals(whole.results.drop(["seconds"]))
-    names = ("adapters.safetensors", "validation.parquet")
+    names = ("adapters.safetensors", "validation.safetensors")
     assert all((tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes() for name in names)
 
 
