@@ -59,7 +59,7 @@ def feed_of(store: Store) -> StoreFeed:
 
 def shuffled(feed: StoreFeed, epoch: int) -> float:
     """Return the seconds that an epoch of stored rows takes."""
-    places = make_order(feed.store, feed.rows, BATCH, seed=0).epoch(epoch)
+    places = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(epoch)
     begin, count = time.perf_counter(), 0
     for batch in feed.stored(places, BATCH):
         count += batch.num_rows
@@ -72,7 +72,7 @@ def shuffled(feed: StoreFeed, epoch: int) -> float:
 def ready(feed: StoreFeed) -> float:
     """Return the seconds that an epoch takes with the rows made ready for an adapter."""
     begin = time.perf_counter()
-    for _ in feed.batches(make_order(feed.store, feed.rows, BATCH, seed=0).epoch(1), BATCH):
+    for _ in feed.batches(make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(1), BATCH):
         pass
     return time.perf_counter() - begin
 

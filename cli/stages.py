@@ -24,16 +24,12 @@ def extract_stage(plan: Plan) -> str:
 
 
 def train_stage(plan: Plan) -> str:
-    """Train unless RUN holds the same settings on the same store."""
-    from icecore.store import open_store
-    from icecore.train import open_run, train
+    """Train unless RUN was trained by the same settings on all that the store has for them."""
+    from icecore.train import is_current, open_run, train
 
     pipeline = plan.pipeline
-    if (Path(pipeline.run) / "run.json").is_file():
-        facts = open_run(pipeline.run).facts
-        same_store = facts["identity_sha256"] == open_store(pipeline.store).identity.sha256
-        if same_store and facts["settings"] == plan.train.model_dump(mode="json"):
-            return f"{UP_TO_DATE}, {facts['cost']['num_adapters']} adapters"
+    if (Path(pipeline.run) / "run.json").is_file() and is_current(pipeline.run, pipeline.store, plan.train):
+        return f"{UP_TO_DATE}, {open_run(pipeline.run).facts['cost']['num_adapters']} adapters"
     with train_progress() as progress:
         run = train(pipeline.store, pipeline.run, plan.train, progress)
     write_metrics(pipeline.run)

@@ -67,6 +67,8 @@ def trained(run: Mapping[str, Any]) -> str:
     if cost["num_stopped"]:
         parts.append(f"{cost['num_stopped']} stopped early")
     done = ", ".join([*parts, duration(cost["elapsed_seconds"]), f"{size(cost['bytes_read'])} read"])
+    if run.get("trained_anew"):
+        done += f"; all trained anew, since the store has grown: {', '.join(run['trained_anew'])}"
     fewest = validation["fewest_rows_of_a_class"]
     if fewest is None or fewest >= FEW_ROWS or validation["num_folds"]:
         return done

@@ -12,7 +12,7 @@ from pathlib import Path
 from icecore.store import UsageError, write_atomic
 from icecore.train import Run, open_run
 from icecore.train.candidate import Candidate
-from icecore.train.ledger import Ledger, Outcome
+from icecore.train.ledger import Outcome
 from icecore.train.peak import measure_peak
 from icecore.train.run import results_bytes
 
@@ -126,7 +126,7 @@ def _train_all(
     progress: Callable[[CompareProgress], None],
 ) -> dict[str, Outcome]:
     """Train what the ledger does not know yet; return all by id."""
-    ledger, peaks = Ledger(f"{out}/training", study.conditions, halving=False), Path(out) / PEAKS
+    ledger, peaks = study.ledger(f"{out}/training"), Path(out) / PEAKS
     total, known = sum(one.recipe.epochs for one in asked), json.loads(peaks.read_text()) if peaks.exists() else {}
     with ledger.held(study.store):
         found = _by_id(ledger.outcomes(asked))

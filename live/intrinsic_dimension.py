@@ -44,7 +44,7 @@ def intrinsic_dimension(
     Path(out).mkdir(parents=True, exist_ok=True)
     store = open_rows(where, out, settings)
     study = open_study(store, settings, out)
-    ledger = Ledger(f"{out}/training", study.conditions, halving=False)
+    ledger = study.ledger(f"{out}/training")
     curves: list[Curve] = []
     say = progress or (lambda *_: None)
     with ledger.held(store):

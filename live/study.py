@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from icecore.extract.backbone_loading import LoadedModel
 from icecore.store import Store, resolve_compute_dtype, resolve_device
 from icecore.train.candidate import Candidate
+from icecore.train.inputs import Inputs, inputs_of
+from icecore.train.ledger import Ledger
 from icecore.train.split import Split, hold_out
 from icecore.train.target import Target
 from icecore.train.targets import get_target
@@ -31,6 +33,7 @@ class Study:
     """Everything a training needs beside its candidate; the pretrained model is never changed."""
 
     store: Store
+    inputs: Inputs
     split: Split
     target: Target
     loaded: LoadedModel
@@ -47,6 +50,10 @@ class Study:
             "weights_sha256": self.loaded.weights_sha256,
             "compute_dtype": str(self.dtype).removeprefix("torch."),
         }
+
+    def ledger(self, folder: str) -> Ledger:
+        """Return the ledger of what is trained on these rows."""
+        return Ledger(folder, self.inputs, self.conditions, halving=False)
 
     def model(self, candidate: Candidate) -> nn.Module:
         """Return a fresh model with what a candidate trains in it."""
@@ -86,6 +93,7 @@ def open_study(store: Store, settings: StudySettings, folder: str) -> Study:
     wanted = np.concatenate([split.train, split.validation, store.rows("test")])
     return Study(
         store=store,
+        inputs=inputs_of(store, np.concatenate([split.train, split.validation])),
         split=split,
         target=unfitted.fitted(unfitted.labels(store, split.train)),
         loaded=loaded,

@@ -35,7 +35,9 @@ class Training:
         self._optimizer = torch.optim.AdamW(
             self._trained.values(), lr=candidate.recipe.lr, weight_decay=candidate.recipe.weight_decay
         )
-        self._order = make_order(study.store, study.split.train, candidate.recipe.batch_size, seed=0)
+        self._order = make_order(
+            study.store, study.store.layers, study.split.train, candidate.recipe.batch_size, seed=0
+        )
         self._labels = study.labels(study.split.train).to(study.device)
         self.results: list[EpochResult] = []
         self._begin_epoch()

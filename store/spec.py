@@ -45,19 +45,21 @@ class Identity(Frozen):
         """The digest that stands for this identity."""
         return sha256(canonical(self.model_dump(mode="json")))
 
-    def differences(self, asked: "Identity") -> list[str]:
-        """Say in words where another identity differs, a line for each field."""
-        return _differences(self.model_dump(mode="json"), asked.model_dump(mode="json"))
+    def differences(self, asked: "Identity", wherefrom: str = "asked for") -> list[str]:
+        """Say in words where another identity differs, a line for each field; `wherefrom` says whose the other is."""
+        return _differences(self.model_dump(mode="json"), asked.model_dump(mode="json"), wherefrom)
 
 
-def _differences(stored: dict[str, JsonValue], asked: dict[str, JsonValue], prefix: str = "") -> list[str]:
+def _differences(
+    stored: dict[str, JsonValue], asked: dict[str, JsonValue], wherefrom: str, prefix: str = ""
+) -> list[str]:
     lines: list[str] = []
     for key in sorted({*stored, *asked}):
         ours, theirs = stored.get(key), asked.get(key)
         if isinstance(ours, dict) and isinstance(theirs, dict):
-            lines += _differences(ours, theirs, f"{prefix}{key}.")
+            lines += _differences(ours, theirs, wherefrom, f"{prefix}{key}.")
         elif ours != theirs:
-            lines.append(f"{prefix}{key}: {ours} in the store, {theirs} asked for")
+            lines.append(f"{prefix}{key}: {ours} in the store, {theirs} {wherefrom}")
     return lines
 
 

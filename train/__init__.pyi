@@ -1,6 +1,7 @@
 """The names of `icecore.train`, by module; each is imported when it is first asked for."""
 
 from .bundle import Bundle, load_bundle
+from .current import is_current
 from .progress import Progress
 from .run import Run, open_run
 from .score import LayerScore, score
@@ -21,6 +22,7 @@ __all__ = [
     "Selection",
     "TableRow",
     "TrainSettings",
+    "is_current",
     "load_bundle",
     "open_run",
     "score",

@@ -5,6 +5,7 @@ the last checkpoint, and what ended is not trained again.
 """
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,27 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
-from .preparation import prepare
+from .preparation import works_of
 from .progress import Meter
 from .settings import TrainSettings
 from .task import Task, pending, run_task
+from .work import Work
 
 CONNECT_SECONDS = 10
 
 
-def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[Task], meter: Meter) -> None:
+def train_on_workers(store: str, out: str, works: list[Work], tasks: list[Task], meter: Meter) -> None:
     """Train every task on some worker; returns when all are in the ledger."""
-    extended = settings.extend and _everywhere(settings.extend)
-    given = settings.model_copy(update={"extend": extended}).model_dump(mode="json")
+    settings = works[0].settings
+    settled = {"extend": settings.extend and _everywhere(settings.extend), "compute_dtype": works[0].compute_dtype}
+    given = settings.model_copy(update=settled).model_dump(mode="json")
     with _cluster(settings) as client:
         futures: dict[Future, Task] = {}
         for task in tasks:
             asked = [candidate.model_dump(mode="json") for candidate in task.candidates]
             place = (_everywhere(store), _everywhere(out))
-            futures[client.submit(train_group, *place, given, task.split, asked, pure=False)] = task
+            conditions = works[task.split].ledger(out).conditions
+            futures[client.submit(train_group, *place, given, task.split, asked, conditions, pure=False)] = task
         try:
             for future in as_completed(futures):
                 meter.add(_result(future, futures[future]), futures[future].layers)
@@ -41,12 +45,27 @@ def train_on_workers(store: str, out: str, settings: TrainSettings, tasks: list[
             raise
 
 
-def train_group(store: str, out: str, settings: dict[str, Any], split: int, asked: list[dict[str, Any]]) -> int:
-    """Train what is not in the ledger yet, on one thread; return the epochs of single adapters. Runs on a worker."""
+def train_group(
+    store: str,
+    out: str,
+    settings: dict[str, Any],
+    split: int,
+    asked: list[dict[str, Any]],
+    conditions: dict[str, Any],
+) -> int:
+    """Train what is not in the ledger yet, on one thread; return the epochs of single adapters. Runs on a worker.
+
+    `conditions` are those of the sweep: a worker that finds others, where the store is another, trains nothing.
+    """
     torch.set_num_threads(1)
     candidates = [Candidate.model_validate(one) for one in asked]
-    _, works = prepare(store, TrainSettings.model_validate(settings))
-    work, ledger = works[split], works[split].ledger(out)
+    work = works_of(store, TrainSettings.model_validate(settings))[split]
+    ledger = work.ledger(out)
+    if found := [key for key, value in conditions.items() if ledger.conditions.get(key) != value]:
+        raise IcecoreError(
+            f"{store}: is another on the worker {socket.gethostname()} than where the sweep was started "
+            f"({', '.join(found)} differ); give every worker the same store"
+        )
     counts: list[int] = []
     for task in pending(candidates, ledger.outcomes(candidates), ledger, split):
         run_task(work, task, ledger, lambda results: counts.append(len(results)), lambda: False)

@@ -8,10 +8,11 @@ compared is up to the adapter: docs/open_inca.md. Training itself is that of any
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -22,6 +23,7 @@ from .adapter import Scope
 from .adapters.open_inca import PER_CLASS, SHARED, OpenInCA, OpenInCAConfig
 from .candidate import Candidate
 from .group import Data, Group
+from .inputs import inputs_of
 from .relabelled import Relabelled
 from .run import Run, open_run
 from .settings import TrainSettings
@@ -93,34 +95,64 @@ class Extension(Group):
         return staying
 
 
-def prepare_extension(store: str, settings: TrainSettings) -> tuple[list[Candidate], Work]:
-    """Settle how the classes of a store that a run does not know are trained; UsageError if there is none."""
-    assert settings.extend is not None
-    old = open_run(settings.extend)
-    base, tensors = _best(old)
-    source = _named(store, old)
-    work = _work(source, settings, num_old=len(old.facts["classes"]))
-    return _candidates(source, settings, base, tensors), replace(work, group=partial(Extension, tensors))
+@dataclass(frozen=True)
+class Base:
+    """The adapter that is extended, and the run that it is from."""
+
+    run: Run
+    candidate: Candidate
+    tensors: Tensors
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it knows."""
+        return len(self.run.facts["classes"])
 
 
-def _best(run: Run) -> tuple[Candidate, Tensors]:
-    """Return the adapter to extend: of the highest validation score, then of the lowest loss."""
-    kept, ranks = run.kept(), dict[str, tuple[float, float]]()
+def base_of(run: str) -> Base:
+    """Return the adapter of a run to extend: of the highest validation score, then of the lowest loss."""
+    old = open_run(run)
+    kept, ranks = old.kept(), dict[str, tuple[float, float]]()
     for candidate, table in zip(kept.candidates, kept.predictions, strict=True):
         if candidate.adapter == "open_inca":
             scores = kept.target.score(table, kept.labels)
             ranks[candidate.adapter_id] = (-scores.score, scores.loss)
     if not ranks:
-        raise UsageError(f"{run.path}: has no open_inca, whose classes alone can grow; train with --adapters open_inca")
+        raise UsageError(f"{old.path}: has no open_inca, whose classes alone can grow; train with --adapters open_inca")
     best = min(ranks, key=lambda key: (ranks[key], key))
-    return run.candidates[best], run.tensors()[best]
+    return Base(old, old.candidates[best], old.tensors()[best])
+
+
+def extension_work(url: str, settings: TrainSettings, base: Base) -> Work:
+    """Settle the rows, those of new classes alone, and the machine; UsageError if there is no new class."""
+    source = _named(url, base.run)
+    source.require_complete()
+    device, target = resolve_device(settings.device), get_target("class")
+    split = hold_out(source, settings.validation, settings.shuffle_seed)
+    train, validation = (rows[source.labels[rows] >= base.num_classes] for rows in (split.train, split.validation))
+    if not len(train) or not len(validation):
+        raise UsageError(f"{source.url}: {len(train)} train and {len(validation)} validation rows of new classes")
+    split, inputs = (
+        replace(split, train=train, validation=validation),
+        inputs_of(source, np.concatenate([train, validation])),
+    )
+    dtype, group = resolve_compute_dtype(settings.compute_dtype, device), partial(Extension, base.tensors)
+    return Work(source, settings, inputs, split, target, device, dtype, 1, settings.memory_bytes, group)
+
+
+def extension(source: Store, settings: TrainSettings, base: Base) -> list[Candidate]:
+    """Return the recipes of the settings, on the adapter that is extended: known by its name and what it has learnt."""
+    alike = settings.model_copy(update={"adapters": ("open_inca",), "layers": str(base.candidate.layer)})
+    digest = hashlib.sha256(save({name: tensor.contiguous() for name, tensor in base.tensors.items()})).hexdigest()
+    config = base.candidate.config | {"extends": f"{base.candidate.adapter_id} {digest[:16]}"}
+    found = [candidate.model_copy(update={"config": config}) for candidate in sweep(source, alike)]
+    return [Candidate.model_validate(candidate.model_dump()) for candidate in found]
 
 
 def _named(url: str, old: Run) -> Store:
     """Open the store under the run's classes and its own new ones; refuse one of another backbone, or without any."""
     plain, known = open_store(url), tuple(old.facts["classes"])
-    identity = plain.identity
-    theirs, ours = old.facts["identity"], identity.model_dump(mode="json")
+    theirs, ours = old.facts["identity"], plain.identity.model_dump(mode="json")
     for field in ("backbone", "weights_sha256", "preprocessing", "tokens"):
         if theirs[field] != ours[field]:
             raise UsageError(
@@ -132,25 +164,3 @@ def _named(url: str, old: Run) -> Store:
     if not new:
         raise UsageError(f"{url}: has no class that {old.path} does not know ({len(known)} classes); nothing to extend")
     return Relabelled(url, known + new)
-
-
-def _work(source: Store, settings: TrainSettings, num_old: int) -> Work:
-    """Settle the rows, those of new classes alone, and the machine."""
-    source.require_complete()
-    device, target = resolve_device(settings.device), get_target("class")
-    split = hold_out(source, settings.validation, settings.shuffle_seed)
-    train, validation = (rows[source.labels[rows] >= num_old] for rows in (split.train, split.validation))
-    if not len(train) or not len(validation):
-        raise UsageError(f"{source.url}: {len(train)} train and {len(validation)} validation rows of new classes")
-    split = replace(split, train=train, validation=validation)
-    dtype = resolve_compute_dtype(settings.compute_dtype, device)
-    return Work(source, settings, split, target, device, dtype, 1, settings.memory_bytes)
-
-
-def _candidates(source: Store, settings: TrainSettings, base: Candidate, tensors: Tensors) -> list[Candidate]:
-    """Return the recipes of the settings, on the adapter that is extended: known by its name and what it has learnt."""
-    alike = settings.model_copy(update={"adapters": ("open_inca",), "layers": str(base.layer)})
-    digest = hashlib.sha256(save({name: tensor.contiguous() for name, tensor in tensors.items()})).hexdigest()
-    config = base.config | {"extends": f"{base.adapter_id} {digest[:16]}"}
-    found = [candidate.model_copy(update={"config": config}) for candidate in sweep(source, alike)]
-    return [Candidate.model_validate(candidate.model_dump()) for candidate in found]

@@ -71,7 +71,7 @@ class StoreFeed:
         return {layer: self.store.layer(layer) for layer in self.layers}
 
     def _pool(self, batch_size: int) -> Pool:
-        return (walk_pool if self.in_order else make_pool)(self.store, batch_size)
+        return (walk_pool if self.in_order else make_pool)(self.store, self.layers, batch_size)
 
     @cached_property
     def _row_bytes(self) -> int:

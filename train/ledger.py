@@ -1,8 +1,9 @@
 """The ledger of a RUN: what is trained already, and where unfinished training stands.
 
-RUN/ledger/store.json names the store; `done-*.safetensors` hold groups that ended, `part-*.safetensors` the place of a
-group in progress. An adapter is known by its id, which is the hash of its configuration, and by the conditions that all
-adapters of a sweep share (rows, order, type): the same of both is never trained twice.
+RUN/ledger/store.json names the store and what is used of it; `done-*.safetensors` hold groups that ended,
+`part-*.safetensors` the place of a group in progress. An adapter is known by its id, which is the hash of its
+configuration, and by the conditions that all adapters of a sweep share (rows, labels, order, type): the same of both is
+never trained twice.
 """
 
 import contextlib
@@ -10,18 +11,21 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from icecore.store import Store, UsageError, only_writer, write_atomic
+from icecore.store import IcecoreError, Store, UsageError, only_writer, write_atomic
 
 from .candidate import Candidate
 from .checkpoint import candidates_of
 from .entry import Entry, read_entry
 from .group import EpochResult
 from .halving import STOPPED
+from .inputs import Inputs
+from .origin import differences
 from .result import from_row, to_row
 
 STORE = "store.json"
@@ -41,20 +45,29 @@ class Outcome:
 class Ledger:
     """The ledger of one RUN, under some conditions; workers read and add to it while the sweep holds it."""
 
-    def __init__(self, run: str, conditions: dict[str, Any], halving: bool) -> None:
+    def __init__(self, run: str, inputs: Inputs, conditions: dict[str, Any], halving: bool) -> None:
         self._run = Path(run)
         self._folder = self._run / "ledger"
-        self._conditions = conditions
+        self._inputs = inputs
+        self.conditions = conditions | {"inputs_sha256": inputs.sha256}
         self._halving = halving
+        self.growth: list[str] = []  # of the store, since this RUN was trained from it last; known once held
 
     @contextlib.contextmanager
     def held(self, store: Store) -> Iterator[None]:
         """Let nobody else train into this RUN; UsageError if it is another store's, LockedError if it is in use."""
         _require_free(self._run, store)
         with only_writer(str(self._folder)):
+            if "inputs" in (before := read_facts(self._folder / STORE)):
+                self.growth = Inputs.model_validate(before["inputs"]).growth(self._inputs)
             for unfinished in self._folder.glob(".*"):  # what a killed process was writing
                 unfinished.unlink(missing_ok=True)
-            facts = {"store": store.url, "identity_sha256": store.identity.sha256}
+            facts = {
+                "store": store.url,
+                "identity_sha256": store.identity.sha256,
+                "inputs": self._inputs.model_dump(mode="json"),
+                "compute_dtype": self.conditions["compute_dtype"],
+            }
             write_atomic(str(self._folder / STORE), json.dumps(facts, indent=2).encode())
             self._forget_parts_of_what_ended()
             yield
@@ -84,7 +97,7 @@ class Ledger:
 
     def save(self, candidates: Sequence[Candidate], entry: Entry) -> None:
         """Record where a group stands, in place of where it stood."""
-        shared = {"conditions": self._conditions, "halving": self._halving}
+        shared = {"conditions": self.conditions, "halving": self._halving}
         Entry(entry.facts | shared, entry.tensors).write(self._path("part", candidates))
 
     def finish(self, candidates: Sequence[Candidate], outcome: Outcome) -> None:
@@ -93,7 +106,7 @@ class Ledger:
         for key, one in outcome.trained.items():
             tensors |= {f"trained/{key}/{name}": tensor.contiguous() for name, tensor in one.items()}
         facts = {
-            "conditions": self._conditions,
+            "conditions": self.conditions,
             "results": [to_row(result) for result in outcome.results],
             "reading_seconds": outcome.reading_seconds,
             "training_seconds": outcome.training_seconds,
@@ -114,12 +127,24 @@ class Ledger:
                 path.unlink(missing_ok=True)
 
     def _path(self, kind: str, candidates: Sequence[Candidate]) -> Path:
-        text = json.dumps([sorted(candidate.adapter_id for candidate in candidates), self._conditions], sort_keys=True)
+        text = json.dumps([sorted(candidate.adapter_id for candidate in candidates), self.conditions], sort_keys=True)
         return self._folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
 
     def _read(self, path: Path) -> Entry | None:
         entry = read_entry(path)
-        return entry if entry is not None and entry.facts["conditions"] == self._conditions else None
+        return entry if entry is not None and self._is_ours(entry.facts["conditions"]) else None
+
+    def _is_ours(self, theirs: dict[str, Any]) -> bool:
+        """Say whether an entry was made under our conditions; an earlier version did not record all of them."""
+        if "inputs_sha256" in theirs:
+            return theirs == self.conditions
+        return self._had_our_target and all(self.conditions.get(key) == value for key, value in theirs.items())
+
+    @cached_property
+    def _had_our_target(self) -> bool:
+        """Whether the kind of target was ours before it was recorded: if RUN says so, or else one class a row."""
+        facts = read_facts(self._run / "run.json")
+        return facts.get("target", {"name": "class"})["name"] == self._inputs.target
 
 
 def _ended(entry: Entry, halving: bool) -> set[str]:
@@ -143,6 +168,23 @@ def _outcome(entry: Entry, ids: set[str]) -> Outcome:
     return Outcome(results, trained, predictions, *seconds)
 
 
+def begun_in(run: str) -> str | None:
+    """Return the compute type that a RUN was begun in; None where there is no RUN, or it does not say."""
+    return read_facts(Path(run) / "ledger" / STORE).get("compute_dtype")
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a RUN; nothing where it is not there."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise IcecoreError(
+            f"{path}: is not readable JSON ({error}); remove the file, or choose another --out"
+        ) from None
+
+
 def _require_free(folder: Path, store: Store) -> None:
     """Refuse an output folder that holds something other than a run from the same store."""
     if folder.exists() and not folder.is_dir():
@@ -153,10 +195,9 @@ def _require_free(folder: Path, store: Store) -> None:
     if not named and not (folder / "ledger").is_dir() and not (folder / "results.parquet").exists():
         raise UsageError(f"{folder}: is not empty and holds no run; choose another --out")
     for path in named[:1]:
-        theirs, ours = json.loads(path.read_text()), store.identity.sha256
-        if theirs["identity_sha256"] != ours:
+        facts = read_facts(path)
+        if found := differences(facts, store):
             raise UsageError(
-                f"{folder}: holds a run from another store; choose another --out or remove it "
-                f"(it is from {theirs['store']}, identity {theirs['identity_sha256'][:12]}; "
-                f"asked for {store.url}, identity {ours[:12]})"
+                f"{folder}: holds a run from another store, {facts['store']}; choose another --out or remove it "
+                f"(asked for {store.url}: {'; '.join(found)})"
             )

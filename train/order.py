@@ -1,10 +1,11 @@
-"""The order of the rows in an epoch: a function of the seed, the epoch and the store's layout, and of nothing else.
+"""The order of the rows in an epoch: a function of the seed, the epoch and the layout of what is read alone.
 
 Chunks go in random order into a pool of a few shards' rows, and rows leave it at random from all of it, a shard's worth
 at a time: a plain shuffle where all rows fit, and beyond it one without borders, for which a reader that holds a pool
 reads every chunk once. Memory has no say, so rows that are held and rows that are streamed teach the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,20 +66,22 @@ class Order:
         return torch.argsort(ranks, stable=True)
 
 
-def make_order(store: Store, rows: Int64[np.ndarray, " row"], batch_size: int, seed: int) -> Order:
-    """Return the order of some rows of a store, in batches of some size."""
-    return Order(rows, make_pool(store, batch_size), store.identity.views, seed)
+def make_order(
+    store: Store, layers: Sequence[int], rows: Int64[np.ndarray, " row"], batch_size: int, seed: int
+) -> Order:
+    """Return the order in which some layers of some rows of a store are read, in batches of some size."""
+    return Order(rows, make_pool(store, layers, batch_size), store.identity.views, seed)
 
 
-def make_pool(store: Store, batch_size: int) -> Pool:
+def make_pool(store: Store, layers: Sequence[int], batch_size: int) -> Pool:
     """Return the pool that takes eight shards' memory, a batch included; more only for very large batches."""
-    chunk_rows = max(store.layer(layer).chunk_rows for layer in store.layers)
+    chunk_rows = max(store.layer(layer).chunk_rows for layer in layers)
     step_rows = _step_rows(store, batch_size)
     room_rows = max(ROOM_SHARDS * store.shard_rows, LEAST_CHUNKS * chunk_rows)
     return Pool(max(step_rows, room_rows - step_rows - chunk_rows - batch_size), step_rows, chunk_rows)
 
 
-def walk_pool(store: Store, batch_size: int) -> Pool:
+def walk_pool(store: Store, layers: Sequence[int], batch_size: int) -> Pool:
     """Return what mixes nothing, for whoever walks through rows as they lie."""
     step_rows = _step_rows(store, batch_size)
     return Pool(step_rows, step_rows, chunk_rows=1)

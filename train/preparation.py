@@ -1,18 +1,20 @@
-"""All that comes before the first step of a sweep: candidates, rows, target, machine and limits.
+"""All that comes before the first step of a sweep: rows, target, machine and limits, and what is trained with them.
 
-A function of the store and the settings alone, so that every process of a sweep settles the same.
+The process that drives a sweep settles what is trained, and in which type; those that work for it are told both.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from icecore.store import Store, UsageError, open_store, resolve_compute_dtype, resolve_device
 
 from .candidate import Candidate
-from .extend import prepare_extension
+from .extend import Base, base_of, extension, extension_work
 from .folds import folds
+from .inputs import inputs_of
 from .memory import num_workers
 from .settings import TrainSettings
 from .split import Split, hold_out
@@ -28,20 +30,33 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
         raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
     if settings.folds and settings.extend is not None:
         raise UsageError("--folds and --extend: new classes are judged by one held-out part; leave out --folds")
-    if settings.extend is not None:
-        candidates, work = prepare_extension(store, settings)
-        return candidates, [work]
-    source = open_store(store)
-    source.require_complete()
-    candidates = sweep(source, settings)
-    device = resolve_device(settings.device)
-    works = [_alone(source, settings, split, device) for split in _splits(source, settings)]
+    base = None if settings.extend is None else base_of(settings.extend)
+    works = works_of(store, settings, base)
+    source = works[0].store
+    candidates = sweep(source, settings) if base is None else extension(source, settings, base)
     pairs = [(work, task) for work in works for task in tasks_of(candidates, [])]
-    most = min(torch.get_num_threads(), len(pairs)) if device.type == "cpu" else 1
+    most = min(torch.get_num_threads(), len(pairs)) if works[0].device.type == "cpu" and base is None else 1
     needs = [(*feeds_of(work, task), task.batch_size) for work, task in pairs]
     workers = num_workers(needs, most, settings.memory_bytes)
     share = settings.memory_bytes // workers
     return candidates, [replace(work, num_workers=workers, memory_bytes=share) for work in works]
+
+
+def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> list[Work]:
+    """Return what is trained on, split by split, whoever is trained: all of it, with the machine to itself."""
+    if settings.extend is not None:
+        return [extension_work(store, settings, base or base_of(settings.extend))]
+    source = open_store(store)
+    source.require_complete()
+    splits, device = _splits(source, settings), resolve_device(settings.device)
+    dtype = resolve_compute_dtype(settings.compute_dtype, device)
+    inputs = inputs_of(source, np.concatenate([rows for one in splits for rows in (one.train, one.validation)]))
+    works: list[Work] = []
+    for split in splits:
+        target = get_target(source.spec.target)
+        fitted = target.fitted(target.labels(source, split.train))
+        works.append(Work(source, settings, inputs, split, fitted, device, dtype, 1, settings.memory_bytes))
+    return works
 
 
 def _splits(store: Store, settings: TrainSettings) -> Sequence[Split]:
@@ -49,10 +64,3 @@ def _splits(store: Store, settings: TrainSettings) -> Sequence[Split]:
     if settings.folds:
         return folds(store, settings.folds, settings.shuffle_seed)
     return [hold_out(store, settings.validation, settings.shuffle_seed)]
-
-
-def _alone(store: Store, settings: TrainSettings, split: Split, device: torch.device) -> Work:
-    """Return what is done on one split, with the machine to itself."""
-    target, dtype = get_target(store.spec.target), resolve_compute_dtype(settings.compute_dtype, device)
-    fitted = target.fitted(target.labels(store, split.train))
-    return Work(store, settings, split, fitted, device, dtype, 1, settings.memory_bytes)

@@ -3,7 +3,6 @@
 import importlib.metadata
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,28 @@ from .group import OK, EpochResult
 from .halving import STOPPED
 from .kept_file import FILE, write_predictions
 from .ledger import Outcome
+from .origin import places
 from .out_of_fold import out_of_fold
 from .run import Content, Run, adapters_bytes, metrics_bytes, results_bytes, write_run
+from .settings import TrainSettings
 from .split import Split, count_classes
 from .work import Work
 
 
 def record(
     out: str,
+    settings: TrainSettings,
     works: Sequence[Work],
     candidates: Sequence[Candidate],
     outcomes: Sequence[Sequence[Outcome]],
+    growth: Sequence[str],
     elapsed_seconds: float,
     peak_bytes: int | None,
 ) -> Run:
     """Write the RUN folder of a finished sweep, in the order of its candidates, whatever order they were trained in.
 
-    `outcomes` are those of each split of `works`: one split, or the folds and at last all rows.
+    `settings` are those that were asked for, `outcomes` those of each split of `works`: one split, or the folds and at
+    last all rows. `growth` says what of the store is new, so that everything was trained anew.
     Seconds and peak are those of the last call, and of this process: None where the system does not tell.
     """
     work, joined = works[-1], list(outcomes[-1])
@@ -55,13 +59,16 @@ def record(
     }
     cost = _cost(works, outcomes, results) | {"elapsed_seconds": elapsed_seconds, "peak_bytes": peak_bytes}
     split = Split(work.split.train, validation, work.split.how)
-    return write_run(out, files, _facts(work, split, len(works) - 1, results) | {"cost": cost})
+    asked = {"settings": settings.model_dump(mode="json"), "trained_anew": list(growth), "cost": cost}
+    return write_run(out, files, places(source.url, out) | _facts(work, split, len(works) - 1, results) | asked)
 
 
 def _facts(work: Work, split: Split, num_folds: int, results: list[EpochResult]) -> dict[str, Any]:
     identity = work.store.identity
     return {
-        "store": work.store.url if "://" in work.store.url else str(Path(work.store.url).resolve()),
+        "inputs": work.inputs.model_dump(mode="json"),
+        "store_layers": list(work.store.layers),
+        "num_test_rows": len(work.store.rows("test")),
         "identity": identity.model_dump(mode="json"),
         "identity_sha256": identity.sha256,
         "backbone": {
@@ -74,7 +81,6 @@ def _facts(work: Work, split: Split, num_folds: int, results: list[EpochResult])
         "classes": list(work.store.classes),
         "target": {"name": work.store.spec.target, **work.target.model_dump(mode="json")},
         "layers": sorted({layer for result in results for layer in result.candidate.layers}),
-        "settings": work.settings.model_dump(mode="json"),
         "validation": {
             "how": split.how,
             "num_rows": len(split.validation),
@@ -109,7 +115,7 @@ def _cost(
         "num_diverged": sum(result.status != OK and not result.status.startswith(STOPPED) for result in results),
         "num_stopped": sum(result.status.startswith(STOPPED) for result in results),
         "device": str(work.device),
-        "compute_dtype": str(work.dtype).removeprefix("torch."),
+        "compute_dtype": work.compute_dtype,
     }
 
 

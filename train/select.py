@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.store import IcecoreError, IdentityError, Store, open_store, resolve_device, write_atomic
+from icecore.store import IcecoreError, Store, resolve_device, write_atomic
 
 from .bundle import write_bundle
 from .candidate import Candidate
@@ -19,7 +19,7 @@ from .cost import Cost, Costs
 from .honest import honest
 from .kept import Kept
 from .measure import Measure
-from .relabelled import Relabelled
+from .origin import require_known_classes, store_of
 from .run import Run, open_run
 from .selection import Selected, Selection
 from .settings import SelectSettings
@@ -32,7 +32,8 @@ from .testsplit import TestPredictions, TestSplit, count_read
 def select(run: str, settings: SelectSettings) -> Selection:
     """Choose, measure on the test split, and write RUN/selection.json, RUN/test.parquet and RUN/bundle."""
     opened = open_run(run)
-    store = _store_of(opened)
+    store = store_of(opened)
+    require_known_classes(opened, store)
     costs, everything = Costs(store), _kept(opened, store)
     kept = eligible(everything, settings, costs)
     measure = Measure(kept.target, settings)
@@ -77,14 +78,6 @@ def mix(
 ) -> Float[Tensor, "row classes"]:
     """Return the weighted mean of some adapters' predictions."""
     return torch.stack([tables[adapter_id] * weight for adapter_id, weight in weights.items()]).sum(0)
-
-
-def _store_of(run: Run) -> Store:
-    store = open_store(run.facts["store"])
-    if store.identity.sha256 != run.facts["identity_sha256"]:
-        raise IdentityError(f"{run.path}: was trained from another store than {store.url} is now; train again")
-    classes = tuple(run.facts["classes"])
-    return store if classes == store.classes else Relabelled(store.url, classes)  # a run that was extended knows more
 
 
 def _kept(run: Run, store: Store) -> Kept:

@@ -105,7 +105,7 @@ def run_task(
         if stop:
             raise StoppedError
 
-    order = make_order(work.store, work.split.train, task.batch_size, work.settings.shuffle_seed)
+    order = make_order(work.store, task.layers, work.split.train, task.batch_size, work.settings.shuffle_seed)
     with deterministic(work.device):
         group.run(order, lambda count: progress(group.results[-count:]), after_batch)
     results, trained = group.results, group.trained

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 import torch
 
+from icecore.store import IcecoreError, layer_name
+
 from .candidate import Candidate
 from .checkpoint import num_epochs_of
 from .group import OK, EpochResult
 from .halving import RUNGS, Halving
-from .ledger import Ledger, Outcome
+from .ledger import Ledger, Outcome, begun_in
 from .peak import measure_peak
 from .preparation import prepare
 from .progress import Meter, Progress
@@ -27,9 +29,12 @@ from .work import Work
 
 
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
-    """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost."""
+    """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost.
+
+    `compute_dtype` "auto" is what RUN was begun in, if it was: it goes on wherever it is continued.
+    """
     begin = time.perf_counter()
-    candidates, works = prepare(store, settings)
+    candidates, works = prepare(store, _settled(settings, out))
     ledgers = [work.ledger(out) for work in works]
     with ledgers[0].held(works[0].store):
         known = _known(ledgers, candidates)
@@ -44,7 +49,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
             if tasks and (settings.workers or settings.scheduler):
                 from .distributed import train_on_workers
 
-                train_on_workers(store, out, settings, tasks, meter)
+                train_on_workers(store, out, works, tasks, meter)
                 known[:] = _known(ledgers, candidates)
             elif tasks:
                 for task, outcome in zip(tasks, _train_here(works, ledgers, tasks, meter), strict=True):
@@ -52,10 +57,31 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
 
         with measure_peak(works[0].device) as peak:
             train_all(first)
+            _require_outcomes(candidates, known[0], out)
             staying = [one for one in candidates if any(one.adapter_id in outcome.predictions for outcome in known[0])]
             splits = range(1, len(works))
             train_all([task for split in splits for task in pending(staying, known[split], ledgers[split], split)])
-        return record(out, works, candidates, known, time.perf_counter() - begin, peak.num_bytes)
+            for split in splits:
+                _require_outcomes(staying, known[split], out)
+        elapsed_seconds, growth = time.perf_counter() - begin, ledgers[0].growth
+        return record(out, settings, works, candidates, known, growth, elapsed_seconds, peak.num_bytes)
+
+
+def _settled(settings: TrainSettings, out: str) -> TrainSettings:
+    """Return the settings with the compute type that a RUN was begun in, where none is asked for."""
+    begun = begun_in(out) if settings.compute_dtype == "auto" else None
+    return settings if begun is None else settings.model_copy(update={"compute_dtype": begun})
+
+
+def _require_outcomes(candidates: Sequence[Candidate], known: Sequence[Outcome], out: str) -> None:
+    """Refuse to call a sweep finished of which nothing is known of some adapter."""
+    ended = {result.candidate.adapter_id for outcome in known for result in outcome.results}
+    if lost := [one for one in candidates if one.adapter_id not in ended]:
+        raise IcecoreError(
+            f"{out}: {len(lost)} of {len(candidates)} adapters were trained and are not in its ledger (the first is "
+            f"{lost[0].adapter} at layer {layer_name(lost[0].layer)}); expected every worker to write to this folder: "
+            "put RUN where all of them reach it, and run the same command again"
+        )
 
 
 def _known(ledgers: Sequence[Ledger], candidates: Sequence[Candidate]) -> list[list[Outcome]]:

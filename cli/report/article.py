@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from icecore.store import IcecoreError, Store, open_store
+from icecore.store import IcecoreError, Store
 
 from ..wording import duration, percent, short, size
 from .accuracy import accuracy_by_layer
@@ -63,10 +63,12 @@ def headline(findings: Findings) -> str:
 
 
 def _store(findings: Findings) -> Store | None:
-    """Open the run's store, if it is there and still the one that the run was trained on."""
+    """Open the run's store, if it is there and still holds what the run was trained on."""
+    from icecore.train.origin import store_of
+    from icecore.train.run import Run
+
     try:
-        store = open_store(findings.run["store"])
-        return store if store.identity.sha256 == findings.run["identity_sha256"] else None
+        return store_of(Run(str(findings.path), findings.run))
     except (IcecoreError, OSError):
         return None
 

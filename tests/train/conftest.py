@@ -64,7 +64,10 @@ def samples_of(labels: Sequence[int | None], splits: Sequence[str], groups: Sequ
 
 @pytest.fixture
 def make_store(tmp_path: Path) -> MakeStore:
-    """Write a store: `planted` is the layer that shows the label, by a direction added to one patch."""
+    """Write a store, or what it lacks of this: `planted` is the layer that shows the label, in one patch.
+
+    `identified` are further fields of its identity.
+    """
 
     def make(
         num_rows: int = 131,
@@ -79,6 +82,8 @@ def make_store(tmp_path: Path) -> MakeStore:
         targets: Sequence[tuple[float, ...] | None] | None = None,
         target: str = "class",
         classes: tuple[str, ...] = CLASSES,
+        layers: Sequence[int] = LAYERS,
+        **identified: object,
     ) -> str:
         labels = labels if labels is not None else [row % 3 for row in range(num_rows)]
         splits = splits or ["test" if row % 5 == 4 else "train" for row in range(num_rows)]
@@ -89,16 +94,16 @@ def make_store(tmp_path: Path) -> MakeStore:
             backbone="tiny",
             weights_sha256="w",
             preprocessing={"size": 8},
-            layers=LAYERS,
+            layers=tuple(layers),
             tokens="all",
             dtype="float32",
             compute_dtype="float32",
             views=num_views,
             dataset_sha256=dataset_sha256(samples, classes),
-        )
+        ).model_copy(update=identified)
         spec = StoreSpec(
             identity=identity,
-            layers=dict.fromkeys(LAYERS, SPEC),
+            layers=dict.fromkeys(layers, SPEC),
             classes=classes,
             target=target,  # pyright: ignore[reportArgumentType]
             source="folder:x",

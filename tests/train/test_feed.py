@@ -102,7 +102,7 @@ def test_streamed_and_held_rows_are_the_rows_of_the_store(make_store: MakeStore,
     url = make_store(num_rows)
     store = open_store(url)
     rows = store.rows("train")
-    order = make_order(store, rows, batch_size=48, seed=1)
+    order = make_order(store, store.layers, rows, batch_size=48, seed=1)
     assert (len(rows) > order.pool.num_rows) == (num_rows == 1400)
     places = order.epoch(1)
     expected = store.layer(1).rows(rows[places.numpy()])
@@ -119,7 +119,7 @@ def test_a_row_is_read_in_the_view_that_was_drawn(make_store: MakeStore) -> None
     url = make_store(1400, num_views=3)
     store = open_store(url)
     rows = store.rows("train")
-    order = make_order(store, rows, batch_size=48, seed=1)
+    order = make_order(store, store.layers, rows, batch_size=48, seed=1)
     places = order.epoch(1).numpy()
     assert order.num_views == 3
     every = torch.stack([store.layer(1).rows(rows, view) for view in range(3)])
@@ -152,7 +152,7 @@ def test_an_epoch_reads_every_chunk_once_and_holds_what_it_counts(
 
     monkeypatch.setattr(LayerReader, "read_into", read_into)
     monkeypatch.setattr(StoreFeed, "window", allocated)
-    for _ in feed.batches(make_order(store, feed.rows, 48, seed=1).epoch(1), 48):
+    for _ in feed.batches(make_order(store, feed.layers, feed.rows, 48, seed=1).epoch(1), 48):
         pass
     assert len(read) == len(set(read)) == 2 * num_views * 22  # layers, and chunks of 64 rows
     row_bytes = feed.stored_bytes() // feed.num_places
@@ -178,7 +178,7 @@ def test_to_walk_through_rows_takes_two_steps_and_copies_nothing(make_store: Mak
 def test_rows_leave_a_pool_in_whole_batches(make_store: MakeStore) -> None:
     store = open_store(make_store())
     for batch_size in (1, 7, 64, 100, 1000):
-        pool = make_pool(store, batch_size)
+        pool = make_pool(store, store.layers, batch_size)
         assert pool.step_rows % batch_size == 0
         assert pool.num_rows >= pool.step_rows
         assert pool.room_rows + batch_size < 16 * 64 or batch_size == 1000
