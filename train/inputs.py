@@ -65,7 +65,7 @@ class Inputs(Frozen):
         if len(rows) and rows[-1] >= store.num_rows:
             return [f"rows: {store.num_rows} in the store, the run read row {rows[-1]}"]
         if _digest(store, rows) != self.rows_sha256:
-            return [f"rows: key, label, split, group or bytes of some of its {len(rows)} train and validation rows"]
+            return [f"rows: some of its {len(rows)} have another key, label, split, group or bytes"]
         return []
 
 

@@ -234,6 +234,6 @@ def test_an_interrupted_run_of_another_store_is_refused(make_store: MakeStore, t
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     other = make_store(labels=[(row + 1) % 3 for row in range(131)], name="other.ice")
     with pytest.raises(
-        UsageError, match=r"holds a run from another store, .*s.ice; choose another --out .* rows: key, label"
+        UsageError, match=r"holds a run from another store, .*s.ice; choose another --out .* rows: some of its"
     ):
         train(other, str(out), EVERY_BATCH)

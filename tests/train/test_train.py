@@ -152,7 +152,7 @@ def test_another_stores_run_is_not_overwritten(make_store: MakeStore, tmp_path: 
     trained(make_store(name="same.ice"), out, layers="1")  # the same identity: a run may be made again
     other = make_store(labels=[(row + 1) % 3 for row in range(131)], name="other.ice")
     with pytest.raises(
-        UsageError, match=r"r: holds a run from another store, .*s.ice; .*asked for .*other.ice: rows: key, label"
+        UsageError, match=r"r: holds a run from another store, .*same.ice; .*asked for .*other.ice: rows: some of its"
     ):
         trained(other, out)
     (tmp_path / "mine").mkdir()
