@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from icecore.store import IcecoreError, Store, UsageError, only_writer, write_atomic
+from icecore.store import IcecoreError, Store, UsageError, only_writer, require_destination, write_atomic
 
 from .candidate import Candidate
 from .checkpoint import candidates_of
@@ -187,17 +187,10 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 def _require_free(folder: Path, store: Store) -> None:
     """Refuse an output folder that holds something other than a run from the same store."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, expected a folder for the run; choose another --out")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    named = [path for path in (folder / "ledger" / STORE, folder / "run.json") if path.is_file()]
-    if not named and not (folder / "ledger").is_dir() and not (folder / "results.parquet").exists():
-        raise UsageError(f"{folder}: is not empty and holds no run; choose another --out")
-    for path in named[:1]:
-        facts = read_facts(path)
-        if found := differences(facts, store):
-            raise UsageError(
-                f"{folder}: holds a run from another store, {facts['store']}; choose another --out or remove it "
-                f"(asked for {store.url}: {'; '.join(found)})"
-            )
+    require_destination(str(folder), "run")
+    facts = read_facts(folder / "ledger" / STORE) or read_facts(folder / "run.json")
+    if facts and (found := differences(facts, store)):
+        raise UsageError(
+            f"{folder}: holds a run from another store, {facts['store']}; choose another --out or remove it "
+            f"(asked for {store.url}: {'; '.join(found)})"
+        )

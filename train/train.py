@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from icecore.store import IcecoreError, layer_name
+from icecore.store import IcecoreError, UsageError, layer_name, require_destination
 
 from .candidate import Candidate
 from .checkpoint import num_epochs_of
@@ -33,6 +33,9 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
 
     `compute_dtype` "auto" is what RUN was begun in, if it was: it goes on wherever it is continued.
     """
+    if "://" in out:
+        raise UsageError(f"{out}: is a URL, expected the path of a folder for the RUN; the STORE alone may be a URL")
+    require_destination(out, "run")
     begin = time.perf_counter()
     candidates, works = prepare(store, _settled(settings, out))
     ledgers = [work.ledger(out) for work in works]

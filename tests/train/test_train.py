@@ -155,10 +155,19 @@ def test_another_stores_run_is_not_overwritten(make_store: MakeStore, tmp_path: 
         UsageError, match=r"r: holds a run from another store, .*same.ice; .*asked for .*other.ice: rows: some of its"
     ):
         trained(other, out)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match=r"mine: is not empty and holds no run"):
-        trained(other, tmp_path / "mine")
+
+
+def test_a_folder_that_is_no_run_is_not_written_to(make_store: MakeStore, tmp_path: Path) -> None:
+    url, mine = make_store(), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("more work")
+    places = {str(mine): "files that icecore did not write", url: "a store", str(tmp_path / "file" / "r"): "is a file"}
+    for place, message in {**places, "memory://r": "is a URL, expected the path of a folder"}.items():
+        before = sorted(path for path in tmp_path.rglob("*"))
+        with pytest.raises(UsageError, match=message):
+            train(url, place, FAST)
+        assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
