@@ -6,12 +6,14 @@ submodule in full, interpolated in log d, where the classifier alone does not. T
 compressible, and the one to adapt.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
-from icecore.store import choose
+from icecore.store import IcecoreError, choose
 from icecore.train.candidate import Candidate
+from icecore.train.group import OK
 from icecore.train.ledger import Ledger
 
 from .curve import Curve, make_curve
@@ -68,14 +70,20 @@ def _score(study: Study, ledger: Ledger, settings: IntrinsicSettings, method: st
         point = {"adapter": method, "layers": layers, "config": config, "recipe": settings.recipe(lr, seed)}
         return _trained(study, ledger, Candidate.model_validate(point), settings.checkpoint_seconds)
 
-    seeds = range(settings.seed, settings.seed + settings.seeds)
-    return mean(max(trained(lr, seed) for lr in rates) for seed in seeds)
+    def best(seed: int) -> float:
+        scores = [score for lr in rates if math.isfinite(score := trained(lr, seed))]
+        if not scores:
+            raise IcecoreError(f"{method} {config}, seed {seed}: diverged at every learning rate {rates}; lower --lr")
+        return max(scores)
+
+    return mean(best(seed) for seed in range(settings.seed, settings.seed + settings.seeds))
 
 
 def _trained(study: Study, ledger: Ledger, candidate: Candidate, checkpoint_seconds: float) -> float:
-    """Train one candidate, where the ledger does not know it yet."""
-    if known := ledger.outcomes([candidate]):
-        return known[0].results[-1].validation_score
-    outcome = finetune(study, candidate, ledger, checkpoint_seconds, lambda _: None)
-    ledger.finish([candidate], outcome)
-    return outcome.results[-1].validation_score
+    """Train one candidate, where the ledger does not know it yet; return its score, NaN if it diverged."""
+    known = ledger.outcomes([candidate])
+    outcome = known[0] if known else finetune(study, candidate, ledger, checkpoint_seconds, lambda _: None)
+    if not known:
+        ledger.finish([candidate], outcome)
+    last = outcome.results[-1]
+    return last.validation_score if last.status == OK else math.nan

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from icecore.train.candidate import Candidate, Recipe
 from icecore.train.entry import Entry
-from icecore.train.group import OK, EpochResult
+from icecore.train.group import DIVERGED, OK, EpochResult
 from icecore.train.order import make_order
 from icecore.train.result import from_row, to_row
 from icecore.train.schedule import rate
@@ -68,7 +68,8 @@ class Training:
             table = self._study.predict(self.model, rows, self._recipe.batch_size)
             scores = self._study.target.score(table, self._study.labels(rows))
             train_loss = float(self._total) / len(self._labels)
-            status = OK if math.isfinite(train_loss + scores.loss) else f"diverged in epoch {len(self.results) + 1}"
+            is_well = math.isfinite(train_loss + scores.loss)
+            status = OK if is_well else f"{DIVERGED} in epoch {len(self.results) + 1}"
             num_parameters = sum(tensor.numel() for tensor in self._trained.values())
             seconds = self._seconds + time.perf_counter() - begin
             self.results.append(
@@ -76,7 +77,7 @@ class Training:
                     self._candidate,
                     len(self.results) + 1,
                     train_loss,
-                    scores.score,
+                    scores.score if is_well else math.nan,
                     scores.loss,
                     seconds,
                     num_parameters,

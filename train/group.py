@@ -27,11 +27,15 @@ from .stack import Stack, gradients_of, start, tensors_of
 from .target import Emphasis, Scores, Target, emphasis_of
 
 OK = "ok"
+DIVERGED = "diverged"  # how the status of an adapter begins of which a number went wrong
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one adapter did in one epoch, counted from 1; `seconds` is its share of the group's time."""
+    """What one adapter did in one epoch, counted from 1; `seconds` is its share of the group's time.
+
+    Once it has diverged it has no score: NaN, whatever its outputs happen to say.
+    """
 
     candidate: Candidate
     epoch: int
@@ -120,7 +124,7 @@ class Group:
         seconds = (time.perf_counter() - begin) / len(candidates)
         for candidate, adapter, loss, scores in zip(candidates, adapters, losses, measured, strict=True):
             status = self._status(loss, scores.loss, 1)
-            figures = (loss, scores.score, scores.loss, seconds, adapter.num_parameters, status)
+            figures = (loss, _score(scores, status), scores.loss, seconds, adapter.num_parameters, status)
             self.results.append(EpochResult(candidate, 1, *figures))
             if status == OK:
                 self.trained[candidate.adapter_id] = tensors_of(adapter, 0)
@@ -180,9 +184,9 @@ class Group:
 
     def _status(self, train_loss: float, validation_loss: float, epoch: int) -> str:
         if not math.isfinite(train_loss):
-            return f"diverged in epoch {epoch}: train loss is {train_loss}"
+            return f"{DIVERGED} in epoch {epoch}: train loss is {train_loss}"
         if self._validation.feed.num_rows and not math.isfinite(validation_loss):
-            return f"diverged in epoch {epoch}: validation loss is {validation_loss}"
+            return f"{DIVERGED} in epoch {epoch}: validation loss is {validation_loss}"
         return OK
 
     def _record(
@@ -200,7 +204,7 @@ class Group:
             status = statuses[candidate.adapter_id]
             found = (
                 float(loss[index]),
-                scores[index].score,
+                _score(scores[index], status),
                 scores[index].loss,
                 seconds,
                 stack.adapter.num_parameters,
@@ -212,6 +216,10 @@ class Group:
             elif status == OK:
                 self.trained[candidate.adapter_id] = stack.tensors(index)
         return staying
+
+
+def _score(scores: Scores, status: str) -> float:
+    return math.nan if status.startswith(DIVERGED) else scores.score
 
 
 def evaluate(adapters: Sequence[Adapter], data: Data, target: Target) -> list[list[Scores]]:

@@ -10,7 +10,7 @@ import numpy as np
 from icecore.store import Store
 
 from .candidate import Candidate
-from .group import OK, EpochResult
+from .group import DIVERGED, EpochResult
 from .halving import STOPPED
 from .kept_file import FILE, write_predictions
 from .ledger import Outcome
@@ -112,7 +112,7 @@ def _cost(
         "reading_seconds": sum(outcome.reading_seconds for outcome in everything) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),
         "num_adapters": len({result.candidate.adapter_id for result in results}),
-        "num_diverged": sum(result.status != OK and not result.status.startswith(STOPPED) for result in results),
+        "num_diverged": sum(result.status.startswith(DIVERGED) for result in results),
         "num_stopped": sum(result.status.startswith(STOPPED) for result in results),
         "device": str(work.device),
         "compute_dtype": work.compute_dtype,

@@ -23,7 +23,8 @@ def accuracy_by_layer(findings: Findings, prefix: str) -> Drawing:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.margins(x=0.03, y=0.08)
         low, high = axes.get_ylim()
-        axes.set_ylim(max(low, 0), min(high, 101))
+        is_share = all(one.shown >= 0 and one.validation >= 0 for one in findings.standings)  # r2 may be below
+        axes.set_ylim(max(low, 0) if is_share else low, min(high, 101))
         figure.legend(loc="outside upper left", ncols=3 if narrow else 6)
 
     return drawing(draw, (8.6, 4.2), (4.4, 4.2), f"{prefix} accuracy by layer")

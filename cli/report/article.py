@@ -38,7 +38,7 @@ def article(findings: Findings, name: str) -> dict[str, Any]:
         "kept": kept_shares(findings, store),
         "sweeps": [sweep(findings, family) for family in findings.families],
         "num_seeds": len({each.seed for each in findings.trained}),
-        "adapters": sorted(findings.trained, key=lambda each: -each.score),
+        "adapters": sorted(findings.trained, key=lambda each: each.rank, reverse=True),
         "curves": learning_curves(findings, name),
         "agreement": agreement(findings, store, name),
         "tradeoff": tradeoff(findings, store, name),
@@ -57,6 +57,8 @@ def headline(findings: Findings) -> str:
     members, leader = len(findings.chosen), findings.leader
     if members > 1:
         return f"An ensemble of {members} adapters"
+    if leader.score is None:
+        return "No adapter finished its training"
     if len(leader.layers) > 1:
         return f"{leader.adapter} on {len(leader.layers)} layers"
     return f"Layer {max(leader.layers)} with {leader.adapter}"

@@ -30,9 +30,15 @@ class Trained:
     validation_loss: tuple[float | None, ...]
 
     @property
-    def score(self) -> float:
-        """Validation score after the last epoch; 0 where the adapter diverged."""
-        return (self.validation_score[-1] or 0.0) if self.status == "ok" else 0.0
+    def score(self) -> float | None:
+        """Validation score after the last epoch; None where the adapter diverged or was stopped before."""
+        return self.validation_score[-1] if self.status == "ok" else None
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """What orders adapters, the best last: who finished comes after who did not."""
+        score, loss = self.score, self.validation_loss[-1]
+        return score is not None, 0.0 if score is None else score, 0.0 if score is None or loss is None else -loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +108,13 @@ class Findings:
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
-        """The best of every family and span: as `select` found it, or by the last epoch's validation score."""
+        """The best of every family and span that finished: as `select` found it, or by the last validation score."""
         if self.selection:
             return tuple(_standing(row) for row in self.selection["table"])
         best: dict[tuple[str, tuple[int, ...]], Trained] = {}
-        for each in sorted(self.trained, key=lambda each: (each.score, -(each.validation_loss[-1] or 0.0))):
-            best[each.adapter, each.layers] = each
+        for each in sorted(self.trained, key=lambda each: each.rank):
+            if each.score is not None:
+                best[each.adapter, each.layers] = each
         return tuple(_unselected(best[key]) for key in sorted(best))
 
     def of(self, family: str) -> list[Trained]:
@@ -132,11 +139,11 @@ class Findings:
 
     @cached_property
     def leader(self) -> Trained:
-        """The adapter of greatest weight in the selection; before `select`, the best by validation."""
+        """The adapter of greatest weight in the selection; before `select`, the best by validation that finished."""
         by_id = {each.adapter_id: each for each in self.trained}
         if self.selection:
             return by_id[max(self.selection["selected"], key=lambda member: member["weight"])["adapter_id"]]
-        return max(self.trained, key=lambda each: each.score)
+        return max(self.trained, key=lambda each: each.rank)
 
     @property
     def chosen(self) -> set[str]:
@@ -212,7 +219,9 @@ def _standing(row: dict[str, Any]) -> Standing:
 
 
 def _unselected(each: Trained) -> Standing:
-    return Standing(each.adapter, each.layers, each.adapter_id, each.num_parameters, each.score, None, None, None)
+    score = each.score
+    assert score is not None  # who did not finish has no standing
+    return Standing(each.adapter, each.layers, each.adapter_id, each.num_parameters, score, None, None, None)
 
 
 def _score_name(run: dict[str, Any]) -> str:

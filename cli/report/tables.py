@@ -36,7 +36,7 @@ def sweep(findings: Findings, family: str) -> Sweep:
         groups[tuple((key, short(value)) for key, value in each.config.items())][each.layers].append(each)
     configs = list(groups)
     means = {config: {span: _mean(some) for span, some in spans.items()} for config, spans in groups.items()}
-    known = [score for spans in means.values() for score in spans.values()]
+    known = [score for spans in means.values() for score in spans.values() if score is not None]
     rows = [
         {
             "layers": layers_in_words(span),
@@ -82,13 +82,16 @@ def members(findings: Findings) -> list[dict[str, Any]]:
     return [{"adapter": each, "weight": weight, "told_apart": told_apart(each)} for each, weight in chosen]
 
 
-def _mean(some: list[Trained]) -> float:
-    return fmean(each.score for each in some)
+def _mean(some: list[Trained]) -> float | None:
+    """Return the mean score; None where one of them did not finish."""
+    scores = [each.score for each in some if each.score is not None]
+    return fmean(scores) if len(scores) == len(some) else None
 
 
 def _cell(score: float | None, known: list[float], some: list[Trained], chosen: set[str]) -> Cell:
     if score is None:
-        return Cell("–", 0, False)
+        ended = [each.status.partition(" ")[0] for each in some if each.score is None]  # diverged, stopped
+        return Cell(ended[0] if ended else "–", 0, any(each.adapter_id in chosen for each in some))
     low, high = min(known), max(known)
     heat = round(45 * (score - low) / (high - low)) if high > low else 0
     return Cell(percent(score), heat, any(each.adapter_id in chosen for each in some))

@@ -1,6 +1,7 @@
 """The theorems of a sweep: together equals alone, whatever the company, the order or the endings."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ def test_who_diverges_ends_alone(make_store: MakeStore, tmp_path: Path) -> None:
     ended = [row for row in run.results.to_pylist() if row["status"] != "ok"]
     assert len(ended) == 2
     assert all(row["status"].startswith(f"diverged in epoch {row['epoch']}: ") for row in ended)
+    assert all(math.isnan(row["validation_score"]) for row in ended)
     assert run.facts["cost"]["num_diverged"] == 2
 
 
