@@ -17,6 +17,7 @@ from .backbone import Backbone
 from .pipeline import Batch, BatchTokens, Images, run_batches
 from .progress import Meter, Progress
 from .settings import ExtractSettings
+from .threads import Threads
 from .tokens import reduction
 
 NUM_MEASURED = 64  # rows of the sample that a codec may ask for
@@ -42,8 +43,7 @@ class Job:
         self._images = images
         self._backbone = backbone
         self._settings = settings
-        self._num_cores = num_cores or num_usable_cores()
-        self._num_threads = settings.num_threads or self._num_cores
+        self._threads = Threads.of(backbone.device, num_cores or num_usable_cores(), settings.num_threads)
         self._reduction = cache(lambda layer: reduction(settings.tokens, backbone.layer_spec(layer)))
 
     def tokens(self, rows: Sequence[int], layers: tuple[int, ...]) -> Generator[BatchTokens, None, None]:
@@ -87,8 +87,9 @@ class Job:
                 with writer.shard(shard) as out:
                     for result in islice(results, len(batches[shard])):
                         self._write(out, images, result)
-                        num_failed = len(result.failed) if result.batch.view == shard.views[0] else 0
-                        count(len(result.batch.rows) / len(shard.views), num_failed)
+                        num_rows, num_failed = len(result.batch.rows), len(result.failed)
+                        count(num_rows / len(shard.views), num_failed if result.batch.view == shard.views[0] else 0)
+                        del result  # its tokens, while the next ones are waited for
 
     def _batches(self, shard: Shard) -> list[Batch]:
         """Cut a shard into batches, all views of some rows before the next rows."""
@@ -104,7 +105,7 @@ class Job:
         return [Batch(rows[start : start + size], layers) for start in range(0, len(rows), size)]
 
     def _tokens(self, images: Images, batches: Sequence[Batch]) -> Generator[BatchTokens, None, None]:
-        return run_batches(images, self._backbone, self._reduction, batches, self._num_threads, self._num_cores)
+        return run_batches(images, self._backbone, self._reduction, batches, self._threads)
 
     def _write(self, out: ShardWriter, images: Images, result: BatchTokens) -> None:
         for row, cause in result.failed.items():

@@ -1,7 +1,7 @@
-"""From rows to tokens, a batch in each of several threads. Knows nothing of shards, or of who takes the tokens."""
+"""From rows to tokens: images are decoded ahead, and a few batches run at a time. Knows nothing of shards."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from torch import Tensor
 from .ahead import map_ahead
 from .backbone import Backbone
 from .images import Images
+from .threads import Threads
 from .tokens import Reduction
 
 
@@ -35,32 +36,49 @@ class BatchTokens:
     failed: dict[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """A batch whose images are being decoded: for each row its pixels, or why there are none."""
+
+    batch: Batch
+    pixels: Sequence[Future[UInt8[Tensor, "3 y x"] | str]]
+
+    def wait(self) -> tuple[dict[int, UInt8[Tensor, "3 y x"]], dict[int, str]]:
+        """Return the pixels of the rows that could be decoded, and why the others could not."""
+        results = {row: future.result() for row, future in zip(self.batch.rows, self.pixels, strict=True)}
+        pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
+        return pixels, {row: x for row, x in results.items() if isinstance(x, str)}
+
+
+def decode_ahead(images: Images, batches: Iterable[Batch], pool: Executor) -> Iterator[Decoding]:
+    """Begin to decode each batch as it is asked for."""
+    for batch in batches:
+        yield Decoding(batch, [pool.submit(images.pixels, row, batch.view) for row in batch.rows])
+
+
 def run_batches(
     images: Images,
     backbone: Backbone,
     reduction: Callable[[int], Reduction],
-    batches: Sequence[Batch],
-    num_threads: int,
-    num_cores: int,
+    batches: Iterable[Batch],
+    threads: Threads,
 ) -> Generator[BatchTokens, None, None]:
     """Yield the tokens of each batch in order. A row that fails makes its batch smaller, and moves no other row.
 
-    Each thread decodes and runs whole batches, with its share of the cores for products: threads that share one product
-    wait for the slowest of them at every step (two cores, one of them a third busy with writing: 54 rows/s, not 81).
+    However many batches and cores there are, `threads.num_ahead` batches and the one that was yielded last are in
+    memory, as long as the caller drops each before it asks for the next.
     """
-    share = max(1, num_cores // num_threads)
-    run = partial(_run_batch, images, backbone, reduction)
+    run = partial(_run_batch, backbone, reduction)
     with (
-        ThreadPoolExecutor(num_threads, "batch", torch.set_num_threads, (share,)) as pool,
-        closing(map_ahead(pool, run, batches, num_threads + 1)) as results,
+        threads.pools() as (decoding, running),
+        closing(map_ahead(running, run, decode_ahead(images, batches, decoding), threads.num_ahead)) as results,
     ):
         yield from results
 
 
-def _run_batch(images: Images, backbone: Backbone, reduction: Callable[[int], Reduction], batch: Batch) -> BatchTokens:
-    results = {row: images.pixels(row, batch.view) for row in batch.rows}
-    pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
-    failed = {row: x for row, x in results.items() if isinstance(x, str)}
+def _run_batch(backbone: Backbone, reduction: Callable[[int], Reduction], decoding: Decoding) -> BatchTokens:
+    pixels, failed = decoding.wait()
+    batch = decoding.batch
     tokens = _forward(backbone, reduction, batch.layers, list(pixels.values())) if pixels else {}
     return BatchTokens(batch, list(pixels), tokens, failed)
 

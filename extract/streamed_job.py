@@ -1,17 +1,19 @@
 """An extraction through one block after another: all rows of a shard pass a block before the next one is loaded."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
+from contextlib import closing
 
 import torch
 from torch import Tensor
 
 from icecore.store import SUM, Shard, ShardWriter, StoreWriter
 
+from .ahead import map_ahead
 from .backbone_streaming import StreamedBackbone
 from .images import Images
 from .job import Job
-from .pipeline import Batch
+from .pipeline import Decoding, decode_ahead
 from .settings import ExtractSettings
 
 
@@ -25,19 +27,23 @@ class StreamedJob(Job):
     def write(self, writer: StoreWriter, shards: Sequence[Shard], count: Callable[[float, int], None]) -> None:
         """Write some shards, and count their rows at the end of each view."""
         images = self._images.ordered(writer.order, self._augmentation(writer.spec.identity.augmentation))
-        share = max(1, self._num_cores // self._num_threads)
-        with ThreadPoolExecutor(self._num_threads, "batch", torch.set_num_threads, (share,)) as pool:
+        with self._threads.pools() as pools:
             for shard in shards:
                 with writer.shard(shard) as out:
                     for view in shard.views:
-                        num_failed = self._write_view(pool, out, images, shard, view)
+                        num_failed = self._write_view(pools, out, images, shard, view)
                         num_rows = shard.stop - shard.start
                         count(num_rows / len(shard.views), num_failed if view == shard.views[0] else 0)
 
-    def _write_view(self, pool: ThreadPoolExecutor, out: ShardWriter, images: Images, shard: Shard, view: int) -> int:
+    def _write_view(
+        self, pools: tuple[Executor, Executor], out: ShardWriter, images: Images, shard: Shard, view: int
+    ) -> int:
         """Write the layers that a view of a shard lacks; return how many rows failed."""
+        decoding, running = pools
         batches = [batch for batch in self._batches(shard) if batch.view == view]
-        entered = list(pool.map(lambda batch: self._enter(images, batch), batches))
+        ahead = decode_ahead(images, batches, decoding)
+        with closing(map_ahead(running, self._enter, ahead, self._threads.num_ahead)) as results:
+            entered = list(results)
         failed = {row: cause for _, _, causes in entered for row, cause in causes.items()}
         for row, cause in failed.items():
             self._fail(out, images, row, cause)
@@ -48,7 +54,7 @@ class StreamedJob(Job):
         for layer in range((self._streamed.num_layers if SUM in layers else max(layers)) + 1):
             if layer:
                 run = _without_gradient(self._streamed.blocks.block(layer))
-                for place, found in enumerate(pool.map(run, tokens)):
+                for place, found in enumerate(running.map(run, tokens)):
                     tokens[place] = found
             if layer and SUM in layers:
                 sums = [found + (sums[place] if sums else 0) for place, found in enumerate(map(Tensor.float, tokens))]
@@ -62,11 +68,9 @@ class StreamedJob(Job):
         for some, found in zip(rows, tokens, strict=True):
             out.append(some, {layer: self._reduction(layer).reduce(found)}, view)
 
-    def _enter(self, images: Images, batch: Batch) -> tuple[list[int], Tensor | None, dict[int, str]]:
+    def _enter(self, decoding: Decoding) -> tuple[list[int], Tensor | None, dict[int, str]]:
         """Return the rows of a batch that can be decoded, what enters the first block, and why the others cannot."""
-        results = {row: images.pixels(row, batch.view) for row in batch.rows}
-        pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
-        failed = {row: x for row, x in results.items() if isinstance(x, str)}
+        pixels, failed = decoding.wait()
         if not pixels:
             return [], None, failed
         normalised = self._streamed.transform.normalise(torch.stack(list(pixels.values())).to(self._streamed.device))
