@@ -36,12 +36,19 @@ def extract(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Images in one forward pass.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    path_column: Annotated[str | None, typer.Option(metavar="NAME", help="Of csv: the images' paths.")] = None,
     label_column: Annotated[
         str | None, typer.Option(metavar="NAME[,...]", help="Of csv, parquet; field of a wds .json.")
     ] = None,
     split_column: Annotated[str | None, typer.Option(metavar="NAME", help="The same for the split.")] = None,
     group_column: Annotated[str | None, typer.Option(metavar="NAME", help="The same for the group.")] = None,
     target: Annotated[str | None, typer.Option(metavar="KIND", help="class, multilabel or regression.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="Between the classes in a cell, where not found: ; | or a comma.")
+    ] = None,
+    unknown: Annotated[
+        str | None, typer.Option(metavar="VALUE[,...]", help="Labels that say that nothing is known, such as -1.")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="NAME=FROM:PERCENT", help="A new split: validation=train:10%.")
     ] = None,

@@ -6,15 +6,17 @@ from typing import Any
 
 from icecore.store import Sample, UsageError
 
+from .cells import Cells
 from .columns import Columns
-from .splits import SPLITS
-from .targets import targets
+from .labels import read_labels
+from .splits import column_split
+from .tally import Tally
 
 Described = dict[str, Any]
 
 
 def from_fields(
-    described: Mapping[str, tuple[str, Described]], columns: Columns, where: str
+    described: Mapping[str, tuple[str, Described]], columns: Columns, where: str, tally: Tally
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """Return samples and classes of keys, each with the split its file says and its fields."""
     names = columns.label or ("label",)
@@ -23,20 +25,11 @@ def from_fields(
         lacking = [name for name in (*names, columns.split, columns.group) if name and name not in fields]
         if lacking:
             raise UsageError(f"{where}: {key!r} has no field {lacking[0]!r} among {sorted(fields)}")
-        said = str(fields[columns.split]) if columns.split else split
-        group = str(fields[columns.group]) if columns.group else None
-        samples.append(Sample(key, None, SPLITS.get(said.lower(), said), group))
+        said = column_split(fields[columns.split], f"{where}: {key!r}") if columns.split else split
+        group = fields[columns.group] if columns.group else None
+        samples.append(Sample(key, None, said, None if group is None else str(group)))
         values.append([fields[name] for name in names])
-    if columns.target != "class":
-        found = targets(columns.target, names, values, where)
-        made = (replace(sample, target=target) for sample, target in zip(samples, found.of_rows, strict=True))
-        return tuple(made), found.names
-    if len(names) > 1:
-        raise UsageError(f"{where}: {len(names)} label fields for one class; choose --target")
-    texts = [None if value is None else str(value) for (value,) in values]
-    known = {text for text in texts if text is not None}
-    numeric = all(map(str.isdecimal, known))
-    classes = tuple(map(str, range(max(map(int, known)) + 1))) if known and numeric else tuple(sorted(known))
-    number = {name: index for index, name in enumerate(classes)}
-    labelled = (replace(s, label=None if t is None else number[t]) for s, t in zip(samples, texts, strict=True))
-    return tuple(labelled), classes
+    keys = list(described)
+    found = read_labels(Cells(names, values, where, lambda row: f"{where}: {keys[row]!r}"), columns, tally)
+    told = zip(samples, found.labels, found.targets, strict=True)
+    return tuple(replace(sample, label=label, target=target) for sample, label, target in told), found.classes

@@ -26,10 +26,13 @@ class ExtractSettings(Frozen):
     augment: str | None = None
     batch_size: int = Field(default=32, ge=1)
     device: str = "auto"
+    path_column: str | None = None
     label_column: tuple[str, ...] = ()
     split_column: str | None = None
     group_column: str | None = None
     target: TargetKind = "class"
+    separator: str | None = None
+    unknown: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     limit: int | None = Field(default=None, ge=1)
     strict: bool = False
@@ -49,7 +52,15 @@ class ExtractSettings(Frozen):
     @property
     def columns(self) -> Columns:
         """What the columns of the source are called."""
-        return Columns(self.label_column, self.split_column, self.group_column, self.target)
+        return Columns(
+            label=self.label_column,
+            split=self.split_column,
+            group=self.group_column,
+            target=self.target,
+            path=self.path_column,
+            separator=self.separator,
+            unknown=self.unknown,
+        )
 
     @field_validator("augment", mode="before")
     @classmethod

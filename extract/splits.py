@@ -28,6 +28,19 @@ WORDS = SPLITS | {  # in the names of files and folders
 RENAME = "expected one split's word in every name, or in none; rename what differs"
 
 
+def column_split(value: object, where: str) -> str:
+    """Return the split that the value of a column names; a word that is not known is a split of its own."""
+    name = "" if value is None else str(value).strip()
+    if not name:
+        raise UsageError(f"{where}: no split; expected train, test or validation")
+    return SPLITS.get(name.lower(), name)
+
+
+def says_splits(values: Iterable[object]) -> bool:
+    """Say whether some value of a column is a word for a split."""
+    return any(str(value).strip().lower() in SPLITS for value in values)
+
+
 def splits_in(name: str) -> list[str]:
     """Return the splits that a name has words for, each once; words part at all but letters, and before capitals."""
     cased = "".join(letter if letter.lower() != letter.upper() else " " for letter in name)  # no digits, no kanji

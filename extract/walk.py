@@ -60,12 +60,12 @@ def walk(root: Path, tally: Tally) -> Iterator[tuple[str, list[str]]]:
 
 
 def files_below(root: Path, endings: tuple[str, ...], tally: Tally) -> list[str]:
-    """Return the path below `root` of every file with one of some endings (in lower case), sorted."""
+    """Return the path below `root` of every file with one of some endings (in lower case), in order of paths."""
     found = [_join(folder, file) for folder, files in walk(root, tally) for file in files]
     for file in found:
         if not file.lower().endswith(endings):
             tally.pass_over(ending_of(file), readable(file))
-    return sorted(file for file in found if file.lower().endswith(endings))
+    return sorted((file for file in found if file.lower().endswith(endings)), key=lambda file: file.split("/"))
 
 
 def images_below(root: Path, tally: Tally) -> list[str]:

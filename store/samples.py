@@ -33,7 +33,8 @@ TARGETED = SCHEMA.append(pa.field("target", pa.list_(pa.float32())))
 class Sample:
     """One row of a data set: `label` indexes the classes, `sha256` is of the source bytes, sizes are in pixels.
 
-    `target` is instead of a label where a store's target is not one class: 0 or 1 for each class, or a number each.
+    `target` is instead of a label where a store's target is not one class: 0 or 1 for each class, None where it is not
+    known whether the row is of that class; or a number each.
     """
 
     key: str
@@ -43,11 +44,15 @@ class Sample:
     sha256: str = ""
     width: int | None = None
     height: int | None = None
-    target: tuple[float, ...] | None = None
+    target: tuple[float | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.target is not None:  # as it will be read back, so that digests agree
-            object.__setattr__(self, "target", tuple(np.array(self.target, np.float32).tolist()))
+            object.__setattr__(self, "target", tuple(map(_rounded, self.target)))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(np.float32(value))
 
 
 def check_keys(samples: Sequence[Sample]) -> None:
@@ -87,7 +92,7 @@ def to_samples(table: pa.Table) -> list[Sample]:
     return [_to_sample(**{name: value for name, value in row.items() if name != "row"}) for row in table.to_pylist()]
 
 
-def _to_sample(target: Sequence[float] | None = None, **fields: Any) -> Sample:
+def _to_sample(target: Sequence[float | None] | None = None, **fields: Any) -> Sample:
     return Sample(**fields, target=None if target is None else tuple(target))
 
 

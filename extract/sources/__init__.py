@@ -18,6 +18,7 @@ from ..columns import DEFAULT, Columns
 from ..tally import Tally
 from .csv import CsvSource
 from .folder import FolderSource
+from .imagefolder import ImageFolderSource
 from .parquet import ParquetSource
 from .shapes import ShapesSource
 from .sklearn import SklearnSource
@@ -65,11 +66,13 @@ SOURCES: dict[str, SourceKind] = {
     "parquet": ParquetSource,
     "wds": WdsSource,
     "csv": CsvSource,
+    "imagefolder": ImageFolderSource,
     "sklearn": SklearnSource,
     "shapes": ShapesSource,
     "timm": TimmSource,
 }
-WITH_COLUMNS = ("parquet", "wds", "csv")  # the others are given none that a user chose
+WITH_COLUMNS = ("parquet", "wds", "csv", "imagefolder")  # the others are given none that a user chose
+WITH_PATHS = ("csv", "imagefolder")
 
 
 def open_source(text: str, columns: Columns = DEFAULT) -> Source:
@@ -79,6 +82,10 @@ def open_source(text: str, columns: Columns = DEFAULT) -> Source:
     if columns.given and name not in WITH_COLUMNS:
         able = ", ".join(WITH_COLUMNS)
         raise UsageError(f"source {text!r}: has no columns for {columns.given[0]}; kinds that have: {able}")
+    if columns.path and name not in WITH_PATHS:
+        raise UsageError(
+            f"source {text!r}: has no column of paths for --path-column; kinds that have: {', '.join(WITH_PATHS)}"
+        )
     return kind(path, columns)
 
 
@@ -94,6 +101,8 @@ def _kind_and_path(text: str) -> tuple[str, str]:
 
 def _kind_of(path: Path) -> str:
     kinds = [name for name, kind in SOURCES.items() if kind.recognises(path)]
+    if "imagefolder" in kinds:  # its images lie in folders as those of any other do
+        kinds = [name for name in kinds if name != "folder"]
     if len(kinds) == 1:
         return kinds[0]
     seems = f"could be {' or '.join(kinds)}" if kinds else "looks like no kind of source, or holds no image"

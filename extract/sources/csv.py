@@ -3,8 +3,7 @@
 The columns may have other names, and several may hold labels.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -13,10 +12,10 @@ from icecore.store import Sample, UsageError
 
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
-from ..passing import AbsentError
-from ..splits import SPLITS
+from ..listed import Listed, completed, key_of, read_listed, require_once, samples_of
+from ..manifest import Line, read_csv
+from ..splits import column_split, file_splits, splits_in
 from ..tally import Tally
-from ..targets import Target, targets
 
 EXPECTED = "expected a CSV file with a header and the columns path, label, split[, group]"
 
@@ -24,94 +23,58 @@ EXPECTED = "expected a CSV file with a header and the columns path, label, split
 class CsvSource:
     """The images of a CSV manifest, sorted by split and path; keys are the paths, relative to the manifest.
 
-    An empty label means that the row has none. Classes are in the order of their names, or of their numbers.
+    An empty label means that the row has none. Classes are in the order of their names, or of their numbers. Without a
+    column of splits, the names of the manifest and of the images' folders tell them.
     """
 
     kind = "csv"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
         self.tally = Tally()
-        self._manifest = Path(path)
-        self._labels = list(columns.label or ("label",))
-        self._split, self._group = columns.split or "split", columns.group or "group"
-        self._needed = ["path", *self._labels, self._split, *([columns.group] if columns.group else [])]
-        if not self._manifest.is_file():
+        manifest = Path(path)
+        if not manifest.is_file():
             raise UsageError(f"csv {path!r}: no such file; {EXPECTED}")
-        rows = sorted(self._rows(), key=lambda row: (row[self._split], row["path"]))
-        if not rows:
-            raise UsageError(f"csv {path!r}: lists no images; {EXPECTED}")
-        if columns.target == "class":
-            self._read_classes(rows)
-        else:
-            values = [[row[name] for name in self._labels] for row in rows]
-            found = targets(columns.target, self._labels, values, f"csv {path!r} (by split and path)")
-            self.classes = found.names
-            self.samples = tuple(map(self._sample, rows, [None] * len(rows), found.of_rows))
+        self._folder = manifest.parent
+        self.samples, self.classes = self._read(manifest, columns)
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether the path is a file named `*.csv`."""
-        return path.is_file() and path.suffix.lower() == ".csv"
+        """Say whether the path is a file named `*.csv` or `*.tsv`."""
+        return path.is_file() and path.suffix.lower() in (".csv", ".tsv")
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one image file; AbsentError where its folder is there and the file is not."""
-        path = self._manifest.parent / self.samples[row].key
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            if path.parent.is_dir():
-                raise AbsentError(f"no such file: {path}") from None
-            raise
+        return read_listed(self._folder / self.samples[row].key)
 
     def decode(self, data: bytes) -> Image.Image:
         """Return the RGB image of a file's bytes."""
         return decode_image(data)
 
-    def _read_classes(self, rows: Sequence[dict[str, str]]) -> None:
-        if len(self._labels) > 1:
-            raise UsageError(f"{self._manifest}: {len(self._labels)} label columns for one class; choose --target")
-        found = [row[self._labels[0]] for row in rows]
-        names = set(found) - {""}
-        self.classes = tuple(sorted(names, key=_by_number if all(map(str.isdecimal, names)) else None))
-        label = {name: index for index, name in enumerate(self.classes)}
-        self.samples = tuple(map(self._sample, rows, map(label.get, found), [None] * len(rows)))
-
-    def _sample(self, row: dict[str, str], label: int | None, target: Target) -> Sample:
-        return Sample(row["path"], label, row[self._split], row.get(self._group) or None, target=target)
-
-    def _rows(self) -> Iterator[dict[str, str]]:
-        """Yield the rows of the manifest, each checked; UsageError with the line number where one is not good."""
-        line_of: dict[str, int] = {}
-        with self._manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            self._check_header(reader.fieldnames or ())
-            for row in reader:
-                where = f"{self._manifest}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise UsageError(f"{where}: has another number of fields than the header; quote commas")
-                _check_path(row["path"], where)
-                if row["path"] in line_of:
-                    raise UsageError(f"{where}: {row['path']!r} is listed twice, first in line {line_of[row['path']]}")
-                line_of[row["path"]] = reader.line_num
-                yield row | {self._split: _split(row[self._split], where)}
-
-    def _check_header(self, columns: Sequence[str]) -> None:
-        lacking = [name for name in self._needed if name not in columns]
-        if lacking:
-            raise UsageError(f"{self._manifest}: no column {lacking[0]!r} among {list(columns)}; {EXPECTED}")
+    def _read(self, manifest: Path, columns: Columns) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+        path, labels = columns.path or "path", columns.label or ("label",)
+        needed = [path, *labels, *filter(None, (columns.split, columns.group))]
+        header, lines = read_csv(manifest, needed, self.tally)
+        if not lines:
+            raise UsageError(f"csv {str(manifest)!r}: lists no images; {EXPECTED}")
+        keys = [key_of(line.fields[path], self._folder, line.where) for line in lines]
+        keys = completed(keys, self._folder, lines, self.tally)
+        splits = _splits(manifest, columns.split or "split", header, lines, keys)
+        listed = [Listed(*one) for one in zip(lines, keys, splits, strict=True)]
+        require_once(listed, labels)
+        listed.sort(key=lambda one: (one.split, one.key))
+        return samples_of(listed, columns, f"csv {str(manifest)!r}", self.tally)
 
 
-def _by_number(name: str) -> tuple[int, str]:
-    return int(name), name
-
-
-def _check_path(path: str, where: str) -> None:
-    parsed = PurePosixPath(path)
-    if not path or parsed.is_absolute() or ".." in parsed.parts or "\\" in path:
-        raise UsageError(f"{where}: path {path!r}; expected one relative to the manifest, with '/', without '..'")
-
-
-def _split(name: str, where: str) -> str:
-    if not name:
-        raise UsageError(f"{where}: no split; expected train, test or validation")
-    return SPLITS.get(name.lower(), name)
+def _splits(
+    manifest: Path, column: str, header: Sequence[str], lines: Sequence[Line], keys: Sequence[str]
+) -> list[str]:
+    """Return the split of every row by its column, else by the names of the manifest and of the image's folders."""
+    if column in header:
+        return [column_split(line.fields[column], line.where) for line in lines]
+    names = [PurePosixPath(manifest.stem, *PurePosixPath(key).parts[:-1]) for key in keys]
+    if not any(splits_in(name.as_posix()) for name in names):
+        raise UsageError(
+            f"{manifest}: no column {column!r} among {list(header)}, and no split in the names of the manifest or of "
+            f"folders; name the column with --split-column; {EXPECTED}"
+        )
+    return file_splits(names, str(manifest))

@@ -1,8 +1,7 @@
 """Parquet files in the Hugging Face layout: a struct `image` of bytes and path, and a column `label`."""
 
-import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,12 +12,15 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..cells import Cells
+from ..class_names import common_classes
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..labels import read_labels
 from ..row_groups import RowGroups
-from ..splits import SPLITS, file_splits
+from ..splits import column_split, file_splits, says_splits, split_of
 from ..tally import Tally
-from ..targets import targets
+from ..walk import files_below, readable
 
 EXPECTED = "expected Parquet files with a column image {bytes, path} and a column label"
 
@@ -30,6 +32,7 @@ class _File:
     split: str
     metadata: pq.FileMetaData
     schema: pa.Schema
+    image: str  # the column of images
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +45,32 @@ class _Row:
 class ParquetSource:
     """The rows of one or many Parquet files in the order of files and rows; keys are `FILE/ROW-NAME`.
 
-    Class names come from the schema (metadata `huggingface`); without them they are the labels themselves. Image bytes
-    are read a row group at a time, when asked for. A label of -1 means that the row has none.
+    Class names come from the schema (metadata `huggingface`) of any of the files; without them the labels themselves
+    tell. Image bytes are read a row group at a time, when asked for. A label of -1 means that the row has none.
     """
 
     kind = "parquet"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
         self.tally = Tally()
-        names = columns.label or ("label",)
-        files = _open_files(Path(path), [*names, *filter(None, (columns.split, columns.group))])
-        rows = [row for file in files for row in _rows(file, names, columns)]
+        names, where = columns.label or ("label",), f"parquet {path!r}"
+        files = _open_files(Path(path), columns, self.tally)
+        told = [_class_names(file.schema, names[0]) for file in files]
+        known, numbers = common_classes(told, where, self.tally)
+        rows = [
+            row if number is None else replace(row, values=tuple(_renumbered(value, number) for value in row.values))
+            for file, number in zip(files, numbers, strict=True)
+            for row in _rows(file, names, columns)
+        ]
         if not rows:
-            raise UsageError(f"parquet {path!r}: has no rows; {EXPECTED}")
-        known = _class_names(files[0].schema, names[0])
-        if columns.target == "class":
-            if len(names) > 1:
-                raise UsageError(f"parquet {path!r}: {len(names)} label columns for one class; choose --target")
-            self.classes = known or _names_of(rows)
-            self.samples = tuple(replace(row.sample, label=_label(row, self.classes)) for row in rows)
-        else:
-            found = targets(columns.target, names, [row.values for row in rows], f"parquet {path!r}", known)
-            self.classes = found.names
-            self.samples = tuple(replace(r.sample, target=t) for r, t in zip(rows, found.of_rows, strict=True))
-        self._images = RowGroups([(file.path, file.metadata) for file in files], "image.bytes")
+            raise UsageError(f"{where}: has no rows; {EXPECTED}")
+        values, places = [row.values for row in rows], [row.where for row in rows]
+        cells = Cells(names, values, where, places.__getitem__, numeric_texts=False)
+        found = read_labels(cells, columns, self.tally, known)
+        self.classes = found.classes
+        labelled = zip(rows, found.labels, found.targets, strict=True)
+        self.samples = tuple(replace(row.sample, label=label, target=target) for row, label, target in labelled)
+        self._images = RowGroups([(file.path, file.metadata) for file in files], f"{files[0].image}.bytes")
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -83,87 +88,93 @@ class ParquetSource:
         return decode_image(data)
 
 
-def _open_files(root: Path, columns: Sequence[str]) -> list[_File]:
+def _open_files(root: Path, columns: Columns, tally: Tally) -> list[_File]:
     if not root.exists():
         raise UsageError(f"parquet {str(root)!r}: no such file or folder; {EXPECTED}")
-    paths = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
-    if not paths:
+    base = root.parent if root.is_file() else root
+    found = [root.name] if root.is_file() else files_below(root, (".parquet",), tally)
+    if not found:
         raise UsageError(f"parquet {str(root)!r}: holds no .parquet files; {EXPECTED}")
-    names = [path.relative_to(root.parent if root.is_file() else root).with_suffix("") for path in paths]
-    splits = file_splits(names, str(root))
-    return [
-        _open(path, name.as_posix(), split, columns) for path, name, split in zip(paths, names, splits, strict=True)
+    names = [PurePosixPath(readable(file)).with_suffix("") for file in found]
+    splits = ["train"] * len(names) if columns.split else file_splits(names, str(root))
+    needed = [*(columns.label or ("label",)), *filter(None, (columns.split, columns.group))]
+    files = [
+        _open(base / file, name.as_posix(), split, needed)
+        for file, name, split in zip(found, names, splits, strict=True)
     ]
+    if len({file.image for file in files}) > 1:
+        several = sorted({file.image for file in files})
+        raise UsageError(f"parquet {str(root)!r}: images are in columns {several}; {EXPECTED}")
+    return files
 
 
 def _open(path: Path, name: str, split: str, needed: Sequence[str]) -> _File:
     try:
         with pq.ParquetFile(path) as parquet:
-            file = _File(path, name, split, parquet.metadata, parquet.schema_arrow)
+            metadata, schema = parquet.metadata, parquet.schema_arrow
     except pa.ArrowException as error:
         raise UsageError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); {EXPECTED}") from None
-    image = [file.schema.field(name) for name in file.schema.names if name == "image"]
-    inside = [field.name for column in image if pa.types.is_struct(column.type) for field in column.flatten()]
-    if not set(needed) <= set(file.schema.names) or not {"image.bytes", "image.path"} <= set(inside):
-        raise UsageError(f"{path}: has columns {file.schema.names}, not all of {list(needed)}; {EXPECTED}")
-    return file
+    images = [field.name for field in schema if pa.types.is_struct(field.type) and _is_image(field)]
+    image = "image" if "image" in images or len(images) != 1 else images[0]
+    if image not in images or not set(needed) <= set(schema.names):
+        raise UsageError(f"{path}: has columns {schema.names}, not all of {list(needed)}; {EXPECTED}")
+    return _File(path, name, split, metadata, schema, image)
+
+
+def _is_image(field: pa.Field) -> bool:
+    return {"bytes", "path"} <= {inside.name for inside in field.type}
 
 
 def _rows(file: _File, labels: Sequence[str], columns: Columns) -> Iterator[_Row]:
     """Yield every row of a file as a sample without label, and the values of its label columns."""
-    wanted = [*labels, *filter(None, (columns.split, columns.group))]
+    split = columns.split or ("split" if "split" in file.schema.names else None)
+    wanted = dict.fromkeys([*labels, *filter(None, (split, columns.group))])
     with pq.ParquetFile(file.path, metadata=file.metadata) as parquet:
-        table = parquet.read(columns=["image.path", *wanted])
-    paths = table.column("image").combine_chunks().field("path").to_pylist()
+        table = parquet.read(columns=[f"{file.image}.path", *wanted])
+    paths = table.column(file.image).combine_chunks().field("path").to_pylist()
     values = zip(*(table.column(name).to_pylist() for name in labels), strict=True)
-    splits = _texts(table, columns.split) or [file.split] * len(paths)
-    groups = _texts(table, columns.group) or [None] * len(paths)
-    for row, (path, value, split, group) in enumerate(zip(paths, values, splits, groups, strict=True)):
-        if not split:
-            raise UsageError(f"{file.path}: row {row} has no {columns.split}; expected train, test or validation")
+    splits = _splits(file, table, split, asked=columns.split is not None)
+    groups = _texts(table, columns.group)
+    for row, (path, value, said, group) in enumerate(zip(paths, values, splits, groups, strict=True)):
         name = PurePosixPath((path or "").replace("\\", "/")).name
         key = f"{file.name}/{row:06d}{'-' if name else ''}{name}"
-        yield _Row(f"{file.path}: row {row}", Sample(key, None, SPLITS.get(split.lower(), split), group), value)
+        yield _Row(f"{file.path}: row {row}", Sample(key, None, said, group), value)
+
+
+def _splits(file: _File, table: pa.Table, column: str | None, asked: bool) -> list[str]:
+    """Return the split of every row: of the column asked for, of one called `split` that names splits, of the file."""
+    said = _texts(table, column)
+    if not asked and not says_splits(said):
+        return [file.split] * len(said)
+    found = [column_split(value, f"{file.path}: row {row}, column {column!r}") for row, value in enumerate(said)]
+    named = split_of(file.name, str(file.path))
+    if not asked and named and set(found) != {named}:
+        other = next(split for split in found if split != named)
+        raise UsageError(
+            f"{file.path}: is named {named!r}, and its column 'split' says {other!r}; say which: --split-column split, "
+            "or rename one of the two"
+        )
+    return found
 
 
 def _texts(table: pa.Table, column: str | None) -> list[str | None]:
     if column is None:
-        return []
+        return [None] * len(table)
     return [None if value is None else str(value) for value in table.column(column).to_pylist()]
 
 
 def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """Return the names of the classes that a file's metadata tells."""
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     feature = metadata.get("info", {}).get("features", {}).get(column, {})
     inner = feature.get("feature", {}) if isinstance(feature, dict) else {}  # of a list of classes
     return tuple(feature.get("names") or inner.get("names") or ()) if isinstance(feature, dict) else ()
 
 
-def _names_of(rows: Iterable[_Row]) -> tuple[str, ...]:
-    """Return the class names that the labels themselves tell: numbers from 0 on, or the sorted texts."""
-    known: set[int | str] = set()
-    for row in rows:
-        (label,) = row.values
-        if label is not None and not isinstance(label, int | str):
-            raise UsageError(f"{row.where} has label {label!r}; expected a class, or choose --target")
-        known |= set() if label is None else {label}
-    numbers = [label for label in known if isinstance(label, int)]
-    if numbers:
-        return tuple(map(str, range(max(numbers) + 1)))
-    return tuple(sorted(map(str, known)))
-
-
-def _label(row: _Row, classes: tuple[str, ...]) -> int | None:
-    """Return the number of a row's class; None for -1 or nothing."""
-    label = row.values[0]
-    index = _number_of(classes).get(label, len(classes)) if isinstance(label, str) else label
-    if index is None or index == -1:
-        return None
-    if not isinstance(index, int) or not 0 <= index < len(classes):
-        raise UsageError(f"{row.where} has label {label!r}; expected one of {len(classes)} classes")
-    return index
-
-
-@functools.lru_cache(maxsize=1)
-def _number_of(classes: tuple[str, ...]) -> dict[str, int]:
-    return {name: index for index, name in enumerate(classes)}
+def _renumbered(value: Any, number: Sequence[int]) -> Any:
+    """Return a class number, or a list of them, among the classes of all files."""
+    if isinstance(value, list):
+        return [_renumbered(part, number) for part in value]
+    if not isinstance(value, int) or not 0 <= value < len(number):
+        return value
+    return number[value]

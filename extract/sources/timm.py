@@ -13,13 +13,19 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..cells import Cells
+from ..class_names import common_classes
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..labels import read_labels
+from ..splits import folder_splits, split_of
 from ..tally import Tally
+from ..walk import images_below, readable
 
 EXPECTED = "expected timm:PATH of images, timm:torch/NAME:ROOT or timm:hfds/NAME"
 IN_ORDER_ONLY = ("tfds", "hfids", "wds")
 SPLITS = ("train", "validation", "test")
+FOLDERS = ("image_folder", "folder")  # of torchvision: without a folder of the split, timm reads what is above
 RAW = b"icecore RGB "  # a decoded image: this, then width and height, then its bytes
 
 
@@ -27,38 +33,53 @@ RAW = b"icecore RGB "  # a decoded image: this, then width and height, then its 
 class _Part:
     split: str
     data: Any  # indexed: (bytes or image, label)
+    rows: range | list[int]  # those of the data that are used
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes by number, where the reader tells them."""
+        named = getattr(self.data, "class_to_idx", None) or getattr(self.data, "class_name_to_idx", None) or {}
+        is_whole = sorted(named.values()) == list(range(len(named)))
+        return tuple(sorted(named, key=named.get)) if is_whole else ()  # type: ignore[arg-type]
 
 
 class TimmSource:
     """The samples of one data set, split after split; keys are `SPLIT/NUMBER[-NAME]`.
 
-    A reader that gives decoded images has no source bytes: theirs are the RGB values.
+    A class has one number in all splits, by its name. A reader that gives decoded images has no source bytes: theirs
+    are the RGB values.
     """
 
     kind = "timm"
 
     def __init__(self, path: str, _columns: Columns = DEFAULT) -> None:
-        self.tally = Tally()
+        self.tally, where = Tally(), f"timm {path!r}"
         prefix, _, rest = path.partition("/")
         if prefix in IN_ORDER_ONLY:
             raise UsageError(
-                f"timm {path!r}: {prefix}/ is read in order only, and a store needs any row at any time; "
+                f"{where}: {prefix}/ is read in order only, and a store needs any row at any time; "
                 "export it as WebDataset and use wds:"
             )
-        open_part = {"torch": _torch, "hfds": _hugging_face}.get(prefix, _files)
+        open_parts = {"torch": _torch, "hfds": _hugging_face}.get(prefix)
         try:
-            self._parts = list(open_part(rest if open_part is not _files else path))
+            self._parts = list(open_parts(rest) if open_parts else _files(path, where, self.tally))
         except (ImportError, OSError, RuntimeError, ValueError) as error:
-            raise UsageError(f"timm {path!r}: {' '.join(str(error).split())}; {EXPECTED}") from None
-        self._places = [(part, row) for part in self._parts for row in range(len(part.data))]
-        labels = [label for part in self._parts for label in _labels(part.data)]
-        if not labels:
-            raise UsageError(f"timm {path!r}: holds no images; {EXPECTED}")
-        self.classes = _classes(self._parts[0].data, max(labels))
-        self.samples = tuple(
-            Sample(_key(part, row), label if label >= 0 else None, part.split)
-            for (part, row), label in zip(self._places, labels, strict=True)
-        )
+            raise UsageError(f"{where}: {' '.join(str(error).split())}; {EXPECTED}") from None
+        self._places = [(part, row) for part in self._parts for row in part.rows]
+        if not self._places:
+            raise UsageError(f"{where}: holds no images; {EXPECTED}")
+        keys = _keys(self._places)
+        known, numbers = common_classes([part.classes for part in self._parts], where, self.tally)
+        values = [
+            [value if number is None else number[value]]
+            for part, number in zip(self._parts, numbers, strict=True)
+            for value in _labels(part)
+        ]
+        cells = Cells(("label",), values, where, lambda row: f"{where}: {keys[row]!r}", numeric_texts=False)
+        found = read_labels(cells, DEFAULT, self.tally, known)
+        self.classes = found.classes
+        told = zip(keys, found.labels, self._places, strict=True)
+        self.samples = tuple(Sample(key, label, part.split) for key, label, (part, _) in told)
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -82,16 +103,40 @@ class TimmSource:
         return Image.frombytes("RGB", (width, height), data[len(RAW) + 8 :])
 
 
-def _files(path: str) -> Iterator[_Part]:
-    from timm.data.readers.reader_factory import create_reader
-
+def _files(path: str, where: str, tally: Tally) -> Iterator[_Part]:
+    """Open a tar file, or a folder with a part for the folder of each split."""
     root = Path(path)
     if not root.exists():
         raise FileNotFoundError("no such file or folder")
-    folders = [root / name for name in ("train", "validation", "val", "test") if (root / name).is_dir()]
-    for folder in folders or [root]:
-        split = {"val": "validation"}.get(folder.name, folder.name) if folders else "train"
-        yield _Part(split, create_reader("", root=str(folder)))
+    if root.is_file():
+        yield _part(split_of(root.name, where) or "train", root, None, where, tally)
+        return
+    images = images_below(root, tally)
+    folders: dict[str, bool] = {}
+    for parts in (image.split("/") for image in images if "/" in image):
+        folders[parts[0]] = folders.get(parts[0], False) or len(parts) == 2
+    splits = folder_splits(folders, where)
+    if not splits:
+        yield _part("train", root, images, where, tally)
+    for name in sorted(splits, key=lambda name: (SPLITS.index(splits[name]), name)):
+        inside = [image.removeprefix(f"{name}/") for image in images if image.startswith(f"{name}/")]
+        yield _part(splits[name], root / name, inside, where, tally)
+
+
+def _part(split: str, root: Path, images: list[str] | None, where: str, tally: Tally) -> _Part:
+    """Open a folder or tar file; of a folder, what timm finds among the images that are there and not hidden."""
+    from timm.data.readers.reader_factory import create_reader
+
+    data = create_reader("", root=str(root))
+    if images is None:
+        return _Part(split, data, range(len(data)))
+    names, wanted = [data.filename(row) for row in range(len(data))], set(images)
+    for image in sorted(wanted - set(names)):
+        tally.pass_over(f"images ending in {PurePosixPath(image).suffix.lower()}, which timm does not read", image)
+    stray = next((image for image in images if "/" not in image), None)
+    if stray is not None:
+        raise UsageError(f"{where}: {readable(stray)!r} in {root} is in no class; {EXPECTED}")
+    return _Part(split, data, [row for row, name in enumerate(names) if name in wanted])
 
 
 def _torch(text: str) -> Iterator[_Part]:
@@ -100,9 +145,11 @@ def _torch(text: str) -> Iterator[_Part]:
     name, _, root = text.partition(":")
     for split in ("train", "test"):
         try:
-            yield _Part(split, create_dataset(f"torch/{name}", root=root or ".", split=split))
+            data = create_dataset(f"torch/{name}", root=root or ".", split=split)
         except AssertionError as error:  # timm's word for a name that it does not know
             raise ValueError(str(error)) from None
+        if split == "train" or name not in FOLDERS or Path(data.root) != Path(root or "."):
+            yield _Part(split, data, range(len(data)))
 
 
 def _hugging_face(text: str) -> Iterator[_Part]:
@@ -111,32 +158,37 @@ def _hugging_face(text: str) -> Iterator[_Part]:
     name, _, cache = text.partition(":")
     for split in SPLITS:
         try:
-            yield _Part(split, create_reader(f"hfds/{name}", root=cache or None, split=split))
+            data = create_reader(f"hfds/{name}", root=cache or None, split=split)
         except ValueError:  # this split is not there
             if split == "train":
                 raise
+        else:
+            yield _Part(split, data, range(len(data)))
 
 
-def _labels(data: Any) -> list[int]:
+def _labels(part: _Part) -> list[Any]:
     """Return the label of every row, without reading an image where the reader tells."""
+    data = part.data
     for name in ("samples", "targets"):
         told = getattr(data, name, None)
         if told is not None and len(told) == len(data):
-            return [int(entry[1] if isinstance(entry, tuple) else entry) for entry in told]
-    column = getattr(getattr(data, "dataset", None), "features", {}) and data.dataset[data.label_key]
-    return [int(label) for label in column] if column else [int(data[row][1]) for row in range(len(data))]
+            labels = [entry[1] if isinstance(entry, tuple) else entry for entry in told]
+            break
+    else:
+        column = getattr(getattr(data, "dataset", None), "features", {}) and data.dataset[data.label_key]
+        labels = list(column) if column else [data[row][1] for row in range(len(data))]
+    return [label.item() if hasattr(label, "item") else label for label in (labels[row] for row in part.rows)]
 
 
-def _classes(data: Any, largest: int) -> tuple[str, ...]:
-    named = getattr(data, "class_to_idx", None) or {}
-    if named and sorted(named.values()) == list(range(len(named))) and len(named) > largest:
-        return tuple(sorted(named, key=named.get))  # type: ignore[arg-type]
-    return tuple(map(str, range(largest + 1)))
-
-
-def _key(part: _Part, row: int) -> str:
-    name = part.data.filename(row, basename=True) if hasattr(part.data, "filename") else None
-    return f"{part.split}/{row:06d}" + (f"-{PurePosixPath(str(name)).name}" if name else "")
+def _keys(places: list[tuple[_Part, int]]) -> list[str]:
+    """Return the key of every row: its split, its number in it, and the name of its file."""
+    counts: dict[str, int] = {}
+    keys = []
+    for part, row in places:
+        number = counts[part.split] = counts.get(part.split, -1) + 1
+        name = part.data.filename(row, basename=True) if hasattr(part.data, "filename") else None
+        keys.append(f"{part.split}/{number:06d}" + (f"-{readable(PurePosixPath(str(name)).name)}" if name else ""))
+    return keys
 
 
 def _raw(image: Image.Image) -> bytes:

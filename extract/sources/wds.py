@@ -1,152 +1,201 @@
 """WebDataset: tar shards whose members `KEY.png` (or .jpg, .webp) and `KEY.cls` or `KEY.json` make one sample."""
 
 import json
-import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from icecore.store import Sample, UsageError
 
+from ..archives import EXPECTED, Archive, Archives, archives_of, is_archive
+from ..cells import Cells, number_in, whole
 from ..columns import DEFAULT, Columns
-from ..decoding import EXTENSIONS, decode_image
+from ..decoding import decode_image
 from ..fields import Described, from_fields
-from ..splits import file_splits
+from ..labels import read_labels
+from ..manifest import decode_text
+from ..splits import file_splits, require_no_split, splits_in
 from ..tally import Tally
+from ..walk import HIDDEN, ending_of, is_hidden, is_image, walk
 
-EXPECTED = "expected tar files, not compressed, with members KEY.jpg (or .png) and KEY.cls"
-MAX_CLASSES = 1_000_000
+Place = tuple[int, int]  # offset and size in bytes
 
 
 @dataclass(slots=True)
 class _Members:
-    """Where the two members of a sample lie: offset and size in bytes."""
+    """Where the members of one shard lie, by key: a member's name without its last ending."""
 
-    image: tuple[int, int] | None = None
-    label: tuple[int, int] | None = None
-    fields: tuple[int, int] | None = None
+    keys: dict[str, None] = field(default_factory=dict)  # in the order of the shard
+    images: dict[str, Place] = field(default_factory=dict)
+    labels: dict[str, Place] = field(default_factory=dict)
+    fields: dict[str, Place] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One image of a shard, and what is said of it: the fields of its `.json`, else its class."""
+
+    shard: Archive
+    key: str
+    place: Place
+    said: Described
 
 
 class WdsSource:
-    """The samples of tar shards in the order of shards and members; keys are `SPLIT/KEY`, unique in all shards.
+    """The samples of tar shards in the order of shards and members; keys are `SPLIT/KEY`.
 
-    Members are read by their offset, in any order. Without columns a class is the number in `.cls`, and its name is
-    that number; with columns, these are fields of `.json`, and a class is what the field says.
+    Where shards begin their keys anew, the shard's name is part of them: `SPLIT/SHARD/KEY`. Members are read by their
+    offset, in any order; a compressed shard is unpacked to a temporary file first. Without columns a class is the
+    number in `.cls`, and its name is that number; with columns, these are fields of `.json`, and a class is what the
+    field says.
     """
 
     kind = "wds"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
-        self.tally = Tally()
-        root = Path(path)
-        shards = _shards(root)
-        splits = file_splits([shard.relative_to(root.parent if root.is_file() else root) for shard in shards], path)
-        self._places: list[tuple[Path, int, int]] = []
-        described: dict[str, tuple[str, Described]] = {}
-        for shard, split in zip(shards, splits, strict=True):
-            for key, place, fields in _samples(shard, bool(columns.given)):
-                key = f"{split}/{key}"
-                if key in described:
-                    raise UsageError(f"{shard}: key {key!r} is in an earlier shard too; rename one")
-                described[key] = split, fields
-                self._places.append((shard, *place))
-        if not described:
-            raise UsageError(f"wds {path!r}: its shards hold no images; {EXPECTED}")
+        self.tally, self._archives, where = Tally(), Archives(), f"wds {path!r}"
+        found = [one for shard in _shards(Path(path), self.tally) for one in self._samples(shard, bool(columns.given))]
+        if not found:
+            raise UsageError(f"{where}: its shards hold no images; {EXPECTED}")
+        self._places = [(one.shard, *one.place) for one in found]
+        splits = _splits(found, where)
+        keys = _keys(found, splits, self.tally)
+        described = {key: (split, one.said) for key, split, one in zip(keys, splits, found, strict=True)}
         if columns.given:
-            self.samples, self.classes = from_fields(described, columns, f"wds {path!r}")
-        else:
-            labels = [int(fields["cls"]) for _, fields in described.values()]
-            self.samples = tuple(
-                Sample(key, label, split) for (key, (split, _)), label in zip(described.items(), labels, strict=True)
-            )
-            self.classes = tuple(map(str, range(max(labels) + 1)))
+            self.samples, self.classes = from_fields(described, columns, where, self.tally)
+            return
+        values = [[one.said["cls"]] for one in found]
+        cells = Cells(("cls",), values, where, lambda row: f"{found[row].shard.where}: {found[row].key}.cls")
+        labels = read_labels(cells, columns, self.tally)
+        self.classes = labels.classes
+        told = zip(keys, labels.labels, splits, strict=True)
+        self.samples = tuple(Sample(key, label, split) for key, label, split in told)
 
     @staticmethod
     def recognises(path: Path) -> bool:
         """Say whether the path is a tar file, or a folder with such files in it or in a folder of it."""
-        return path.suffix == ".tar" if path.is_file() else any(path.glob("*.tar")) or any(path.glob("*/*.tar"))
+        if path.is_file():
+            return is_archive(path.name)
+        return any(is_archive(file.name) for pattern in ("*", "*/*") for file in path.glob(pattern))
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one image member."""
-        return _read(*self._places[row])
+        return self._archives.read(*self._places[row])
 
     def decode(self, data: bytes) -> Image.Image:
         """Return the RGB image of a member's bytes."""
         return decode_image(data)
 
+    def _samples(self, shard: Archive, wants_fields: bool) -> Iterator[_Found]:
+        """Yield the samples of one shard; UsageError where an image or what is said of it is lacking."""
+        members = self._members(shard)
+        told = members.fields if wants_fields else members.labels
+        for key in members.keys:
+            if key in members.images and key in told:
+                data = self._archives.read(shard, *told[key])
+                said = _fields(shard, key, data) if wants_fields else {"cls": _label(shard, key, data)}
+                yield _Found(shard, key, members.images[key], said)
+            elif key in members.images or key in told:
+                if not _is_further(key, members.images, told):
+                    lacking = "image" if key in told else ".json" if wants_fields else ".cls"
+                    hint = (
+                        "" if wants_fields or key not in members.fields else "; name a field of .json: --label-column"
+                    )
+                    raise UsageError(f"{shard.where}: key {key!r} has no {lacking} member; {EXPECTED}{hint}")
+                self.tally.pass_over("further members of a key", f"{shard.name}: {key}")
 
-def _shards(root: Path) -> list[Path]:
+    def _members(self, shard: Archive) -> _Members:
+        """Find the members of one shard; what is neither image nor label is passed over."""
+        members = _Members()
+        for member in self._archives.members(shard):
+            if any(map(is_hidden, PurePosixPath(member.name).parts)):
+                self.tally.pass_over(HIDDEN, f"{shard.name}: {member.name}")
+                continue
+            name, place = PurePosixPath(member.name), (member.offset_data, member.size)
+            key, ending = name.with_suffix("").as_posix(), name.suffix.lower()
+            members.keys[key] = None
+            if is_image(member.name):
+                if key in members.images:
+                    raise UsageError(f"{shard.where}: {member.name!r} is a second image of its key; expected one a key")
+                members.images[key] = place
+            elif ending in (".cls", ".json"):
+                self._add(shard, members.labels if ending == ".cls" else members.fields, key, place, member.name)
+            else:
+                self.tally.pass_over(ending_of(member.name), f"{shard.name}: {member.name}")
+        return members
+
+    def _add(self, shard: Archive, known: dict[str, Place], key: str, place: Place, name: str) -> None:
+        """Add what is said of a key; said twice, it must be the same."""
+        if key in known:
+            texts = [self._archives.read(shard, *one) for one in (known[key], place)]
+            if texts[0] != texts[1]:
+                raise UsageError(
+                    f"{shard.where}: {name!r} is there twice, with {texts[0][:40]!r} and {texts[1][:40]!r}"
+                )
+            self.tally.pass_over("members that are there twice, alike", f"{shard.name}: {name}")
+        known[key] = place
+
+
+def _shards(root: Path, tally: Tally) -> list[Archive]:
     if root.is_file():
-        return [root]
+        return archives_of(root.parent, [root.name])
     if not root.is_dir():
         raise UsageError(f"wds {str(root)!r}: no such file or folder; {EXPECTED}")
-    shards = sorted(root.rglob("*.tar"))
+    files = [f"{folder}/{file}".lstrip("/") for folder, names in walk(root, tally) for file in names]
+    for file in files:
+        if not is_archive(file):
+            tally.pass_over(ending_of(file), file)
+    shards = archives_of(root, [file for file in files if is_archive(file)])
     if not shards:
         raise UsageError(f"wds {str(root)!r}: holds no tar files; {EXPECTED}")
     return shards
 
 
-def _samples(shard: Path, wants_fields: bool) -> Iterator[tuple[str, tuple[int, int], Described]]:
-    """Yield key, place of the image, and what is said of each sample of one shard: its `.json`, else its class."""
-    samples: dict[str, _Members] = {}
-    for member in _members(shard):
-        name = PurePosixPath(member.name)
-        stem, _, extension = name.name.partition(".")
-        members = samples.setdefault((name.parent / stem).as_posix(), _Members())
-        place = (member.offset_data, member.size)
-        if f".{extension.lower()}" in EXTENSIONS:
-            if members.image is not None:
-                raise UsageError(f"{shard}: {member.name!r} is a second image of its key; expected one a key")
-            members.image = place
-        elif extension == "cls":
-            members.label = place
-        elif extension == "json":
-            members.fields = place
-    for key, members in samples.items():
-        told = members.fields if wants_fields else members.label
-        if members.image is not None and told is not None:
-            data = _read(shard, *told)
-            said = _fields(shard, key, data) if wants_fields else {"cls": _label(shard, key, data)}
-            yield key, members.image, said
-        elif members.image is not None or told is not None:
-            lacking = "image" if members.image is None else ".json" if wants_fields else ".cls"
-            raise UsageError(f"{shard}: key {key!r} has no {lacking} member; {EXPECTED}")
+def _splits(found: list[_Found], where: str) -> list[str]:
+    """Return the split of each sample: by the names of the shards, or by the folders within, where no shard tells."""
+    shards = list(dict.fromkeys(one.shard for one in found))
+    if not any(splits_in(shard.name) for shard in shards):
+        return file_splits([PurePosixPath(one.key).parent for one in found], where)
+    named = file_splits([PurePosixPath(shard.name) for shard in shards], where)
+    split = dict(zip(shards, named, strict=True))
+    for one in found:
+        require_no_split(PurePosixPath(one.key).parts[:-1], split[one.shard], one.key, one.shard.where)
+    return [split[one.shard] for one in found]
 
 
-def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the files of one shard; refuse links, and names that lead out of it."""
+def _keys(found: list[_Found], splits: list[str], tally: Tally) -> list[str]:
+    """Return keys that are unique in all shards."""
+    keys = [f"{split}/{one.key}" for one, split in zip(found, splits, strict=True)]
+    if len(set(keys)) == len(keys):
+        return keys
+    tally.note("rows of shards that begin their keys anew: the shard's name is part of the key", keys[0], len(keys))
+    return [f"{split}/{one.shard.name}/{one.key}" for one, split in zip(found, splits, strict=True)]
+
+
+def _is_further(key: str, images: Mapping[str, Place], told: Mapping[str, Place]) -> bool:
+    """Say whether a key is that of a sample with more to it, as the mask `x.seg.png` is beside `x.jpg` and `x.cls`."""
+    parts = key.split(".")
+    shorter = (".".join(parts[:length]) for length in range(1, len(parts)))
+    return any(one in images and one in told for one in shorter)
+
+
+def _label(shard: Archive, key: str, data: bytes) -> int:
+    where = f"{shard.where}: {key}.cls"
+    text = decode_text(data, where).strip()
+    value = int(text) if text.isdecimal() else whole(number_in(text))
+    if not isinstance(value, int) or value < 0:
+        raise UsageError(f"{where} holds {text!r}; expected a class number from 0")
+    return value
+
+
+def _fields(shard: Archive, key: str, data: bytes) -> Described:
+    where = f"{shard.where}: {key}.json"
     try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
-                    raise UsageError(f"{shard}: member {member.name!r} leads out of the archive or is no plain file")
-                if member.isfile():
-                    yield member
-    except tarfile.TarError as error:
-        raise UsageError(f"{shard}: {error}; {EXPECTED}") from None
-
-
-def _label(shard: Path, key: str, data: bytes) -> int:
-    text = data.decode("ascii", "replace").strip()
-    if not text.isdecimal() or int(text) >= MAX_CLASSES:
-        raise UsageError(f"{shard}: {key}.cls holds {text!r}; expected a class number from 0, below {MAX_CLASSES:,}")
-    return int(text)
-
-
-def _fields(shard: Path, key: str, data: bytes) -> Described:
-    try:
-        fields = json.loads(data)
+        fields = json.loads(decode_text(data, where))
     except ValueError:
         fields = None
     if not isinstance(fields, dict):
-        raise UsageError(f"{shard}: {key}.json holds no JSON object; expected fields and their values")
+        raise UsageError(f"{where} holds no JSON object; expected fields and their values")
     return fields
-
-
-def _read(shard: Path, offset: int, num_bytes: int) -> bytes:
-    with shard.open("rb") as file:
-        file.seek(offset)
-        return file.read(num_bytes)

@@ -88,11 +88,25 @@ def make_csv(root: Path, num_images: int = 23) -> str:
     return f"csv:{root / 'list.csv'}"
 
 
+def make_imagefolder(root: Path, num_images: int = 23) -> str:
+    rows: dict[str, list[list[str]]] = {"train": [["file_name", "label"]], "test": [["file_name", "label"]]}
+    for seed in range(num_images):
+        split = "test" if seed % 4 == 0 else "train"
+        (root / split).mkdir(parents=True, exist_ok=True)
+        (root / split / f"{seed:03d}.jpg").write_bytes(image_bytes(seed))
+        rows[split].append([f"{seed:03d}.jpg", CLASSES[seed % 3]])
+    for split, lines in rows.items():
+        with (root / split / "metadata.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(lines)
+    return f"imagefolder:{root}"
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "folder": make_folder,
     "parquet": make_parquet,
     "wds": make_wds,
     "csv": make_csv,
+    "imagefolder": make_imagefolder,
     "timm": lambda root: "timm:" + make_folder(root).partition(":")[2],
     "sklearn": lambda _: "sklearn:digits",
     "shapes": lambda _: "shapes:count:100",

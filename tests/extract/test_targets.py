@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from icecore.extract import ExtractSettings, Source, extract, open_source
+from icecore.extract.cells import Cells
 from icecore.extract.columns import Columns
 from icecore.extract.split_moves import move_splits
-from icecore.extract.targets import targets
+from icecore.extract.tally import Tally
+from icecore.extract.targets import read_targets
 from icecore.store import Sample, UsageError, open_store
 
 from .conftest import BACKBONE, add_member, image_bytes, make_csv, make_folder, make_parquet
@@ -83,7 +85,9 @@ def test_lists_and_numbers_of_parquet(tmp_path: Path) -> None:
         open_source(text, Columns(("age", "part")))
     with pytest.raises(UsageError, match=r"not all of \['size'\]"):
         open_source(text, Columns(("size",)))
-    with pytest.raises(UsageError, match=r"row 0 has label \[0\.5, 1\.5\]; expected a class, or choose --target"):
+    with pytest.raises(
+        UsageError, match=r"row 0 has \[0\.5, 1\.5\] in column 'box'; expected a class: .* --target multilabel"
+    ):
         open_source(text, Columns(("box",)))
 
 
@@ -106,7 +110,7 @@ def test_fields_of_webdataset_json(tmp_path: Path) -> None:
     source = open_source(text, Columns(("t",), target="regression"))
     assert (source.classes, source.samples[1].target) == (("t[0]", "t[1]"), (3, 4))
     numbers = open_source(text, Columns(("id",)))
-    assert (numbers.classes, numbers.samples[0].label) == (("0", "1", "2", "3", "4"), 3)
+    assert (numbers.classes, numbers.samples[0].label) == (("3", "4"), 0)
     with pytest.raises(UsageError, match=r"'train/0' has no field 'size' among \['fold', 'id', 'label', 't'\]"):
         open_source(text, Columns(("size",)))
     with pytest.raises(UsageError, match=r"0\.json holds no JSON object"):
@@ -116,24 +120,26 @@ def test_fields_of_webdataset_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "columns", "rows", "message"),
     [
-        ("multilabel", ["a", "b"], [["1", "2"]], r"csv 'x': row 0 has '2'; expected 0 or 1"),
-        ("multilabel", ["a", "b"], [["1", ""]], r"row 0 has ''; expected 0 or 1, or all columns empty"),
-        ("regression", ["a"], [["nan"]], r"row 0 has 'nan'; expected a finite number"),
+        ("multilabel", ["a", "b"], [["1", "2"]], r"row 0 has '2'; expected 0 or 1"),
+        ("multilabel", ["a", "b"], [["1", ""]], r"row 0 has ''; expected 0 or 1 \(true or false\), all columns empty"),
+        ("regression", ["a"], [["nan"]], r"row 0 has 'nan' in column 'a'; expected a finite number"),
         ("regression", ["a"], [[[1, 2]], [[1]]], r"\['a'\] hold \[1, 2\] numbers; expected as many in every row"),
         ("regression", ["a"], [[None]], r"hold \[\] numbers"),
-        ("multilabel", ["a"], [[3.5]], r"row 0, column 'a' has 3.5; expected a list of classes, or names separated"),
-        ("multilabel", ["a"], [[[-1]]], r"has -1; expected a class by name, or by number from 0"),
+        ("multilabel", ["a"], [[3.5]], r"row 0 has 3.5 in column 'a'; expected a list of classes, or names"),
+        ("multilabel", ["a"], [[[-1]]], r"has -1 in column 'a'; expected a class by name, or by number from 0"),
         ("multilabel", ["a"], [[""]], r"column 'a' names no class in any row"),
     ],
 )
 def test_values_that_are_no_target_are_one_clear_line(kind: str, columns: list, rows: list, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        targets(kind, columns, rows, WHERE)  # type: ignore[arg-type]
+        read_targets(kind, Cells(columns, rows, WHERE, "row {}".format), Tally())  # type: ignore[arg-type]
 
 
 def test_columns_are_refused_where_there_are_none(tmp_path: Path) -> None:
     text = make_folder(tmp_path)
-    with pytest.raises(UsageError, match="has no columns for --label-column; kinds that have: parquet, wds, csv"):
+    with pytest.raises(
+        UsageError, match="has no columns for --label-column; kinds that have: parquet, wds, csv, imagefolder"
+    ):
         open_source(text, Columns(("x",)))
     with pytest.raises(UsageError, match="has no columns for --target multilabel"):
         open_source(text, Columns(target="multilabel"))
