@@ -21,21 +21,20 @@ class FrozenBackbone:
     tensors: dict[str, Tensor]
 
 
-def frozen_files(frozen: FrozenBackbone) -> dict[str, bytes]:
-    """Return the files that keep a frozen backbone."""
+def frozen_files(location: Location, stored: Root | None, frozen: FrozenBackbone) -> dict[str, bytes]:
+    """Return the files that keep a frozen backbone; those of the store where it keeps the same tensors, or more."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(frozen.tensors.items())}
-    return {BACKBONE_CONFIG: canonical(frozen.config), BACKBONE_TENSORS: safetensors.torch.save(tensors)}
-
-
-def keep_known(location: Location, root: Root, frozen: FrozenBackbone) -> FrozenBackbone:
-    """Return what a store keeps of the same backbone already, where that is more than what is given."""
-    if BACKBONE_TENSORS not in root.files:
-        return frozen
+    given = {BACKBONE_CONFIG: canonical(frozen.config), BACKBONE_TENSORS: safetensors.torch.save(tensors)}
+    if stored is None:
+        return given
     try:
-        known = load_frozen(location, root)
-    except IntegrityError:  # damaged, so that what is given mends it
-        return frozen
-    return known if known.tensors.keys() > frozen.tensors.keys() else frozen
+        known = {role: load_file(location, stored, role) for role in given}
+        names = set(safetensors.torch.load(known[BACKBONE_TENSORS]))
+    except (IntegrityError, SafetensorError):  # damaged, so that what is given mends it
+        return given
+    if names == set(tensors):
+        return {**given, BACKBONE_TENSORS: known[BACKBONE_TENSORS]}  # an older version said less of the same blocks
+    return known if names > set(tensors) else given
 
 
 def load_frozen(location: Location, root: Root) -> FrozenBackbone:

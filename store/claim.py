@@ -5,6 +5,7 @@ the next writer of the store waits for every claim that is still held, so no sha
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from .lock import STALE_SECONDS, hold, writer_token
 
 CLAIMS = "claims"
 RETRY_SECONDS = 0.5
+_NAME = re.compile(rf"{CLAIMS}/\d{{6,}}")
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def require_writer(location: Location, token: str) -> None:
 
 def free_claims(location: Location) -> None:
     """Remove what ended workers left behind; LockedError where one is still writing."""
-    for name in location.sizes(CLAIMS):
+    for name in filter(_NAME.fullmatch, location.sizes(CLAIMS)):
         with hold(location, name):
             location.delete(name)
 

@@ -1,12 +1,30 @@
 """What the ledger says is there: rows, layers and views that may be read, and the ones that failed."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from .errors import IncompleteError
+from .layout import Shard
 from .ledger import Entry
 from .root import Root
 from .shard import FileDigest
+
+
+def lacking(root: Root, entries: Mapping[int, Entry], shards: Iterable[int]) -> tuple[Shard, ...]:
+    """Return the shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks."""
+    identity = root.spec.identity
+    pairs = [(layer, view) for view in range(identity.views) for layer in identity.layers]
+    found: list[Shard] = []
+    for index in shards:
+        start, stop = root.shard_range(index)
+        entry = entries.get(index)
+        known = entry if entry is not None and entry.stop == stop else None
+        missing = tuple(pair for pair in pairs if known is None or not known.covers(*pair))
+        if missing:
+            found.append(Shard(index, start, stop, missing))
+    return tuple(found)
 
 
 class Coverage:

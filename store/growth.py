@@ -3,15 +3,15 @@
 A store may gain layers, views and rows; everything else that differs is refused, with both values.
 """
 
-import datetime
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .codecs import get_codec
-from .errors import IdentityError, UsageError
+from .errors import IdentityError, IntegrityError, UsageError
 from .layout import chunk_rows, shard_rows
 from .location import Location
+from .provenance import FACTS, Provenance, now
 from .root import ROOT, SAMPLES, Root, load_file, load_root
 from .samples import Sample, dataset_sha256, from_parquet, to_samples
 from .spec import Identity, StoreSpec
@@ -19,22 +19,36 @@ from .spec import Identity, StoreSpec
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The root document to be, its samples in the store's order, and for every row its place in the request."""
+    """The root document in the store, the one to be, its samples in the store's order, their places in the request."""
 
+    stored: Root | None
     root: Root
     samples: tuple[Sample, ...]
     order: tuple[int, ...]
 
+    def recorded(self, asked: StoreSpec) -> "Growth":
+        """Return the growth as one that has rows to write: the root names where they come from, and the others did."""
+        if self.stored is None:
+            return self
+        spec = self.root.spec.model_copy(update={name: getattr(asked, name) for name in FACTS})
+        if (spec, self.root.num_rows) == (self.stored.spec, self.stored.num_rows):
+            return self
+        history = (*self.stored.history, Provenance.of(spec, self.root.num_rows, now()))
+        return replace(self, root=self.root.model_copy(update={"spec": spec, "provenance": history}))
+
 
 def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Growth:
-    """Return what the store is to hold; IdentityError where that contradicts what it holds."""
+    """Return what the store is to hold; IdentityError where that contradicts what it holds.
+
+    Where the rows come from stays as the store says, because nothing may be left to write: see `Growth.recorded`.
+    """
     if not samples:
         raise UsageError("the data set has no samples; expected at least one image")
     if spec.identity.dataset_sha256 != dataset_sha256(samples, spec.classes):
         raise IdentityError("the samples are not those of the identity asked for; compute dataset_sha256 from them")
-    if not location.exists(ROOT):
-        return Growth(_new_root(spec, len(samples)), tuple(samples), tuple(range(len(samples))))
-    root = load_root(location)
+    root = _stored_root(location)
+    if root is None:
+        return Growth(None, _new_root(spec, len(samples)), tuple(samples), tuple(range(len(samples))))
     if root.spec.identity.dataset_sha256 == spec.identity.dataset_sha256:
         rows, classes = tuple(samples), spec.classes
     else:
@@ -42,7 +56,16 @@ def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Grow
         rows, classes = _more_rows(location.url, stored, root.spec.classes, samples, spec.classes)
     place = {sample.key: index for index, sample in enumerate(samples)}
     grown = _grown_root(location.url, root, spec, rows, classes)
-    return Growth(grown, rows, tuple(place[sample.key] for sample in rows))
+    return Growth(root, grown, rows, tuple(place[sample.key] for sample in rows))
+
+
+def _stored_root(location: Location) -> Root | None:
+    """Load the root document; None where there is no store yet, which is where no shard was ever finished."""
+    if location.exists(ROOT):
+        return load_root(location)
+    if location.sizes("ledger"):
+        raise IntegrityError(f"{location.url}: {ROOT} is missing; run 'icecore verify --repair {location.url}'")
+    return None
 
 
 def _new_root(spec: StoreSpec, num_rows: int) -> Root:
@@ -51,7 +74,7 @@ def _new_root(spec: StoreSpec, num_rows: int) -> Root:
     rows = spec.shard_rows or shard_rows(num_rows, row_bytes)
     return Root(
         store_id=uuid.uuid4().hex,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=now(),
         spec=spec,
         num_rows=num_rows,
         shard_rows=rows,
@@ -78,15 +101,19 @@ def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...],
     differences = _contradictions(stored, asked, identity)
     if spec.shard_rows not in (None, root.shard_rows):
         differences.append(f"shard_rows: {root.shard_rows} in the store, {spec.shard_rows} asked for")
-    if spec.compressor != root.spec.compressor:
-        differences.append(f"compressor: {root.spec.compressor} in the store, {spec.compressor} asked for")
+    for name in ("compressor", "target"):
+        ours, theirs = getattr(root.spec, name), getattr(spec, name)
+        if ours != theirs:
+            differences.append(f"{name}: {ours} in the store, {theirs} asked for")
     if differences:
         raise _refusal(url, differences)
     layers = {**root.spec.layers, **spec.layers}
     update = {"identity": identity, "layers": {k: layers[k] for k in sorted(layers)}, "classes": classes}
     chunk_rows = {**_chunk_rows(spec, root.shard_rows), **root.chunk_rows}
-    spec = spec.model_copy(update=update)
-    return root.model_copy(update={"spec": spec, "num_rows": len(rows), "chunk_rows": chunk_rows})
+    grown = root.spec.model_copy(update=update)
+    return root.model_copy(
+        update={"spec": grown, "num_rows": len(rows), "chunk_rows": {k: chunk_rows[k] for k in sorted(chunk_rows)}}
+    )
 
 
 def _contradictions(stored: Identity, asked: Identity, grown: Identity) -> list[str]:

@@ -58,8 +58,8 @@ class Location(Protocol):
         """Say whether a file is there."""
         ...
 
-    def entries(self) -> list[str] | None:
-        """Return the names directly in the folder, of files and folders; None where it is not there."""
+    def entries(self, folder: str = "") -> list[str] | None:
+        """Return the names directly in a folder, of files and folders; None where it is not there."""
         ...
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -164,10 +164,10 @@ class LocalFolder:
         """Say whether a file is there."""
         return (self._root / name).exists()
 
-    def entries(self) -> list[str] | None:
-        """Return the names directly in the folder, of files and folders; None where it is not there."""
+    def entries(self, folder: str = "") -> list[str] | None:
+        """Return the names directly in a folder, of files and folders; None where it is not there."""
         try:
-            return [path.name for path in self._root.iterdir()]
+            return [path.name for path in (self._root / folder).iterdir()]
         except FileNotFoundError:
             return None
 
@@ -244,9 +244,9 @@ class RemoteFolder:
         """Say whether a file is there."""
         return bool(self._retry(lambda: self._filesystem.exists(self._path(name))))
 
-    def entries(self) -> list[str] | None:
-        """Return the names directly in the folder, of files and folders; None where it is not there."""
-        top = self._filesystem._strip_protocol(self._root)
+    def entries(self, folder: str = "") -> list[str] | None:
+        """Return the names directly in a folder, of files and folders; None where it is not there."""
+        top = self._filesystem._strip_protocol(self._path(folder))
         try:
             found = self._retry(lambda: self._filesystem.ls(top, detail=True))
         except FileNotFoundError:

@@ -15,8 +15,9 @@ from pydantic import JsonValue
 from .coverage import Coverage
 from .errors import IncompleteError, UsageError
 from .ledger import load_ledger
-from .location import open_location
-from .root import SAMPLES, load_config, load_file, load_root
+from .location import Location, open_location
+from .provenance import Provenance
+from .root import SAMPLES, Root, load_config, load_file, load_newest, load_root
 from .samples import Sample, from_parquet, to_samples
 from .spec import Identity, StoreSpec, layer_name
 
@@ -35,8 +36,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._location = open_location(url)
-        self._root = load_root(self._location)
-        self.samples: pa.Table = from_parquet(load_file(self._location, self._root, SAMPLES), f"{url}: {SAMPLES}")
+        self._root, self.samples = load_newest(self._location, load_root(self._location), _load_samples)
         self.coverage = Coverage(url, self._root, load_ledger(self._location, self._root))
         self._parts: dict[tuple[str, ...], "FrozenBackbone"] = {}
 
@@ -49,6 +49,11 @@ class Store:
     def identity(self) -> Identity:
         """What the numbers in the store depend on."""
         return self.spec.identity
+
+    @property
+    def provenance(self) -> tuple[Provenance, ...]:
+        """Every extraction that had rows to write, the first one first; the last one is also in `spec`."""
+        return self._root.history
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,7 +97,7 @@ class Store:
     def _channel_scales(self) -> "dict[int, Tensor]":
         from .small_files import load_channel_scales
 
-        return load_channel_scales(self._location, self._root)
+        return load_newest(self._location, self._root, load_channel_scales)
 
     def as_samples(self) -> list[Sample]:
         """Return every row of the table as the sample that it was made of."""
@@ -136,13 +141,13 @@ class Store:
 
     def backbone_config(self) -> dict[str, JsonValue]:
         """Return the facts about the blocks of the backbone, without their tensors."""
-        return load_config(self._location, self._root)
+        return load_newest(self._location, self._root, load_config)
 
     def frozen(self) -> "FrozenBackbone":
         """Return the frozen blocks and final norm of the backbone."""
         from .backbone_files import load_frozen
 
-        return load_frozen(self._location, self._root)
+        return load_newest(self._location, self._root, load_frozen)
 
     def frozen_parts(self, prefixes: tuple[str, ...]) -> "FrozenBackbone":
         """Return the frozen tensors whose names begin with one of the prefixes; what was read last is at hand."""
@@ -159,6 +164,10 @@ class Store:
     def num_bytes(self) -> int:
         """Return the bytes of all files of the store."""
         return sum(self._location.sizes().values())
+
+
+def _load_samples(location: Location, root: Root) -> tuple[Root, pa.Table]:
+    return root, from_parquet(load_file(location, root, SAMPLES), f"{location.url}: {SAMPLES}")
 
 
 def require_store(url: str) -> None:

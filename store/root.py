@@ -1,7 +1,9 @@
 """The root document of a store: what it holds and what its small files must be. Written last, so it makes the store."""
 
 import json
-from typing import Any
+import re
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
@@ -10,8 +12,11 @@ from .choose import choose
 from .configuration import Frozen
 from .errors import IcecoreError, IntegrityError
 from .location import Location
+from .provenance import Provenance
 from .shard import ShardFormat
 from .spec import StoreSpec
+
+T = TypeVar("T")
 
 FORMAT = 1
 ROOT = "zarr.json"
@@ -21,10 +26,16 @@ SAMPLES = "samples.parquet"
 BACKBONE_CONFIG = "backbone/config.json"
 BACKBONE_TENSORS = "backbone/frozen.safetensors"
 CHANNEL_SCALES = "channel_scales.safetensors"
+NOT_WRITTEN = "is not the file that was written; run 'icecore verify' on the store"
 
 
 class Root(Frozen):
-    """The store's attributes under `icecore`; `files` gives the SHA-256 of every small file."""
+    """The store's attributes under `icecore`.
+
+    `files` gives the SHA-256 of every small file. A small file that changed as the store grew has its digest in its
+    name, as `samples-0123456789abcdef.parquet`, so that no growth overwrites what the root document before it names.
+    `provenance` is empty while one extraction wrote all rows: `spec` and `created` say all of it.
+    """
 
     format: int = FORMAT
     store_id: str
@@ -34,6 +45,18 @@ class Root(Frozen):
     shard_rows: int
     chunk_rows: dict[int, int]
     files: dict[str, str]
+    provenance: tuple[Provenance, ...] = ()
+
+    @property
+    def history(self) -> tuple[Provenance, ...]:
+        """Every extraction that had rows to write, the first one first."""
+        return self.provenance or (Provenance.of(self.spec, self.num_rows, self.created),)
+
+    def file(self, role: str) -> str | None:
+        """Return the name of a small file, such as `samples.parquet`, as the store has it; None where it has none."""
+        stem, _, ending = role.rpartition(".")
+        named = re.compile(rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.{ending}")
+        return next((name for name in self.files if named.fullmatch(name)), None)
 
     def shard_formats(self, layer: int) -> dict[str, ShardFormat]:
         """Return how each part of a layer is cut."""
@@ -111,7 +134,8 @@ def root_document(root: Root) -> bytes:
     """Return the bytes of the store's zarr.json."""
     from .arrays import group_metadata  # zarr is slow to import and reading tokens does not need it
 
-    return group_metadata({"icecore": seal(root.model_dump(mode="json"))})
+    content = root.model_dump(mode="json", exclude=None if root.provenance else {"provenance"})
+    return group_metadata({"icecore": seal(content)})
 
 
 def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
@@ -119,14 +143,38 @@ def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
     return json.loads(load_file(location, root, BACKBONE_CONFIG))
 
 
-def load_file(location: Location, root: Root, name: str) -> bytes:
-    """Read a small file and check it against the root document."""
+def load_file(location: Location, root: Root, role: str) -> bytes:
+    """Read the small file of a role and check it against the root document."""
+    name = root.file(role)
+    if name is None:
+        raise IntegrityError(f"{location.url}: {ROOT} names no {role}; run 'icecore verify --repair' on the store")
+    data = _read_small(location, name)
+    if sha256(data) != root.files[name]:
+        raise IntegrityError(f"{location.url}: {name} {NOT_WRITTEN}")
+    return data
+
+
+def load_newest(location: Location, root: Root, load: Callable[[Location, Root], T]) -> T:
+    """Load by a root document, or by the one that took its place: a store that grew keeps no superseded small file."""
     try:
-        data = location.read(name)
+        return load(location, root)
+    except IntegrityError:
+        current = load_root(location)
+        if current == root or current.store_id != root.store_id:
+            raise
+        return load(location, current)
+
+
+def small_file_fault(location: Location, name: str, digests: Collection[str]) -> str | None:
+    """Say what is wrong with a small file, which is to have one of some digests."""
+    try:
+        return None if sha256(_read_small(location, name)) in digests else f"{location.url}: {name} {NOT_WRITTEN}"
+    except IntegrityError as error:
+        return str(error)
+
+
+def _read_small(location: Location, name: str) -> bytes:
+    try:
+        return location.read(name)
     except FileNotFoundError:
         raise IntegrityError(f"{location.url}: {name} is missing; run the store's extract command again") from None
-    if sha256(data) != root.files[name]:
-        raise IntegrityError(
-            f"{location.url}: {name} is not the file that was written; run 'icecore verify' on the store"
-        )
-    return data

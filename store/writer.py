@@ -2,14 +2,14 @@
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor
 
 from .backbone_files import FrozenBackbone
 from .claim import claim, free_claims, require_writer
+from .coverage import lacking
 from .destination import require_destination
 from .errors import IcecoreError, LockedError
 from .growth import grow
@@ -20,10 +20,8 @@ from .lock import writing
 from .root import Root, ledger_name, load_root
 from .samples import Sample, check_keys
 from .shard_writer import ShardWriter
-from .small_files import load_channel_scales, write_small_files
+from .small_files import Measure, load_channel_scales, write_small_files
 from .spec import StoreSpec
-
-Measure = Callable[[tuple[int, ...]], Mapping[int, Float[Tensor, "row token width"]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +61,7 @@ class StoreWriter:
     @property
     def todo(self) -> tuple[Shard, ...]:
         """The shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks."""
-        identity = self._root.spec.identity
-        pairs = [(layer, view) for view in range(identity.views) for layer in identity.layers]
-        shards = []
-        for index in self._shards:
-            start, stop = self._root.shard_range(index)
-            entry = self._entries.get(index)
-            known = entry if entry is not None and entry.stop == stop else None
-            lacking = tuple(pair for pair in pairs if known is None or not known.covers(*pair))
-            if lacking:
-                shards.append(Shard(index, start, stop, lacking))
-        return tuple(shards)
+        return lacking(self._root, self._entries, self._shards)
 
     @property
     def num_rows_done(self) -> int:
@@ -157,9 +145,10 @@ def open_writer(
     with writing(location) as token, _room_on_disk(url, spec.command):
         free_claims(location)
         growth = grow(location, spec, samples)
-        growth, scales = write_small_files(location, growth, frozen, measure)
-        root = growth.root
-        entries = load_ledger(location, root)
+        entries = load_ledger(location, growth.root)
+        if lacking(growth.root, entries, range(growth.root.num_shards)):
+            growth = growth.recorded(spec)
+        root, scales = write_small_files(location, growth, frozen, measure)
         yield StoreWriter(location, root, scales, token, entries, range(root.num_shards), growth.order)
         with contextlib.suppress(LockedError):  # a worker that was given up: the next writer waits for it
             free_claims(location)

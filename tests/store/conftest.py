@@ -56,13 +56,14 @@ def fill(
     failed: Mapping[int, str] | None = None,
     num_shards: int | None = None,
     batch_size: int = 10,
+    frozen: FrozenBackbone = FROZEN,
 ) -> None:
     """Write what is still to be written, or only so many shards of it."""
     failed = failed or {}
     num_rows = len(next(iter(tokens.values())))
     samples = make_samples(num_rows)
     measure = lambda layers: {layer: tokens[layer][::7] for layer in layers}  # noqa: E731
-    with open_writer(url, spec or make_spec(num_rows), samples, FROZEN, measure) as writer:
+    with open_writer(url, spec or make_spec(num_rows), samples, frozen, measure) as writer:
         for shard in writer.todo[:num_shards]:
             with writer.shard(shard) as out:
                 for start in range(shard.start, shard.stop, batch_size):

@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,13 @@ BOUND = {
     "float32": 0.0,
     "float16": 0.0,
     "bfloat16": 0.0,
-    "int8": 1 / 16,
+    "int8": 1 / 15,
     "int4": 15 / 14 + 0.01,
 }  # int4: half a step of the largest value
 TOKENS = (torch.arange(5 * 3 * 8).reshape(5, 3, 8) % 17 - 8).float()  # whole numbers: exact in every float type
 
 
-def write(dtype: str) -> None:
+def write(dtype: str, url: str, layers: tuple[int, ...] = (0, 7), versions: str | None = None) -> None:
     samples = [Sample(f"{row}.png", row % 2, "train" if row < 3 else "test", sha256="0") for row in range(5)]
     classes = ("ant", "bee")
     shape = LayerSpec(num_tokens=3, width=8, num_prefix=1, grid=(1, 2))
@@ -44,7 +45,7 @@ def write(dtype: str) -> None:
         backbone="golden",
         weights_sha256="0",
         preprocessing={},
-        layers=(0, 7),
+        layers=layers,
         tokens="all",
         dtype=dtype,
         compute_dtype="float32",
@@ -52,21 +53,20 @@ def write(dtype: str) -> None:
     )
     spec = StoreSpec(
         identity=identity,
-        layers={0: shape, 7: shape},
+        layers=dict.fromkeys(layers, shape),
         classes=classes,
         source="folder:golden",
         checkpoint=None,
         command="icecore extract folder:golden",
-        versions={},
+        versions={} if versions is None else {"timm": versions},
         shard_rows=4,
     )
     frozen = FrozenBackbone({"family": "vit"}, {"norm.weight": torch.arange(8.0)})
-    url = str(GOLDEN / f"format1-{dtype}.store")
     with open_writer(url, spec, samples, frozen, lambda layers: {k: TOKENS + k for k in layers}) as writer:
         for shard in writer.todo:
             with writer.shard(shard) as out:
                 rows = [row for row in range(shard.start, shard.stop) if row != 4]
-                out.append(rows, {layer: TOKENS[rows] + layer for layer in (0, 7)})
+                out.append(rows, {layer: TOKENS[rows] + layer for layer in layers})
                 if shard.stop == 5:
                     out.fail(4, "zero bytes")
 
@@ -86,6 +86,20 @@ def test_a_golden_store_opens(dtype: str) -> None:
         assert float((tokens - (TOKENS + layer)[[3, 0, 2]]).abs().max()) <= BOUND[dtype]
 
 
+@pytest.mark.parametrize("dtype", CODECS)
+def test_a_golden_store_is_left_alone_and_grows(dtype: str, tmp_path: Path) -> None:
+    golden, url = GOLDEN / f"format1-{dtype}.store", tmp_path / "s.ice"
+    shutil.copytree(golden, url)
+    write(dtype, str(url), versions="99")  # nothing to write
+    for path in golden.rglob("*"):
+        assert path.is_dir() or (url / path.relative_to(golden)).read_bytes() == path.read_bytes()
+    write(dtype, str(url), layers=(0, 7, 9), versions="99")
+    assert verify(str(url)) == []
+    store = open_store(str(url))
+    assert float((store.layer(9).rows(np.arange(4)) - (TOKENS + 9)[:4]).abs().max()) <= BOUND[dtype]
+    assert [(one.versions, one.layers) for one in store.provenance] == [({}, (0, 7)), ({"timm": "99"}, (0, 7, 9))]
+
+
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     root = json.loads((GOLDEN / "format1-int8.store/zarr.json").read_text())
     content = {key: value for key, value in root["attributes"]["icecore"].items() if key != "checksum"}
@@ -98,4 +112,4 @@ def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
 if __name__ == "__main__":
     for name in CODECS:
         if not (GOLDEN / f"format1-{name}.store").exists():
-            write(name)
+            write(name, str(GOLDEN / f"format1-{name}.store"))
