@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from .codecs import get_codec
 from .errors import IdentityError, IntegrityError, UsageError
 from .layout import chunk_rows, shard_rows
+from .ledger import shards_listed
 from .location import Location
 from .provenance import FACTS, Provenance, now
 from .root import ROOT, SAMPLES, Root, load_file, load_root
@@ -63,7 +64,7 @@ def _stored_root(location: Location) -> Root | None:
     """Load the root document; None where there is no store yet, which is where no shard was ever finished."""
     if location.exists(ROOT):
         return load_root(location)
-    if location.sizes("ledger"):
+    if shards_listed(location):
         raise IntegrityError(f"{location.url}: {ROOT} is missing; run 'icecore verify --repair {location.url}'")
     return None
 

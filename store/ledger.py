@@ -51,8 +51,13 @@ def load_entry(location: Location, root: Root, shard: int) -> Entry | None:
     return entry
 
 
+def shards_listed(location: Location) -> list[int]:
+    """Return the shards that have an entry, whatever it says."""
+    return sorted(int(match[1]) for name in location.sizes("ledger") if (match := _NAME.fullmatch(name)))
+
+
 def load_ledger(location: Location, root: Root) -> dict[int, Entry]:
     """Return every entry by shard."""
-    found = sorted(int(match[1]) for name in location.sizes("ledger") if (match := _NAME.fullmatch(name)))
-    entries = {shard: load_entry(location, root, shard) for shard in found if shard < root.num_shards}
+    listed = [shard for shard in shards_listed(location) if shard < root.num_shards]
+    entries = {shard: load_entry(location, root, shard) for shard in listed}
     return {shard: entry for shard, entry in entries.items() if entry is not None}

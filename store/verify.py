@@ -7,7 +7,7 @@ from typing import Literal
 
 from .claim import free_claims
 from .errors import IcecoreError, IntegrityError
-from .ledger import Entry, load_entry, write_entry
+from .ledger import Entry, load_entry, shards_listed, write_entry
 from .location import Location, open_location
 from .lock import writing
 from .root import ROOT, ROOT_COPY, Root, ledger_name, load_root, shard_name, small_file_fault
@@ -106,7 +106,7 @@ def _load_roots(location: Location) -> tuple[dict[str, Root], list[Problem]]:
 def _restore_root(location: Location, roots: dict[str, Root]) -> None:
     """Write the document that is damaged from the other; not that of a store whose first row was never written."""
     (found,) = roots
-    if found == ROOT or location.exists(ROOT) or location.sizes("ledger"):
+    if found == ROOT or location.exists(ROOT) or shards_listed(location):
         location.write(ROOT if found == ROOT_COPY else ROOT_COPY, location.read(found))
 
 
