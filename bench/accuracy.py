@@ -20,6 +20,7 @@ from harness import SOURCES, Figure, main, scratch, store_of
 
 from icecore.store import open_store
 from icecore.train import Run, SelectSettings, TrainSettings, train
+from icecore.train.adapters import get_adapter
 from icecore.train.choice import choose
 from icecore.train.cost import Costs
 from icecore.train.kept import Kept
@@ -128,8 +129,10 @@ def measure(data: str, folder: Path, options: argparse.Namespace) -> list[Line]:
     lines: list[Line] = []
     runs: list[Run] = []
     for name in options.methods.split(","):
-        changes = METHODS[name] | ({"epochs": 3} if options.quick else {})
-        settings = TrainSettings(adapters=(name.split()[0],), seeds=options.seeds, device=options.device)
+        family, changes = name.split()[0], dict(METHODS[name])
+        if not get_adapter(family).closed_form:
+            changes |= {"seeds": options.seeds} | ({"epochs": 3} if options.quick else {})
+        settings = TrainSettings(adapters=(family,), device=options.device)
         runs.append(train(store, str(folder / f"{data}.{name}"), settings.model_copy(update=changes)))
         lines.append(line_of(name, data, runs[-1], store))
         print(lines[-1], flush=True)

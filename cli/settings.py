@@ -24,7 +24,7 @@ def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callabl
         if key not in model.model_fields:
             raise UsageError(f"{label(key)}: unknown key{nearest(key, model.model_fields)}")
     try:
-        return model.model_validate({key: _split(model, key, value) for key, value in values.items()})
+        return model.model_validate({key: _split(model, key, value, label) for key, value in values.items()})
     except ValidationError as error:
         raise UsageError(_in_words(error, label)) from None
 
@@ -36,11 +36,18 @@ def nearest(key: str, known: Iterable[str]) -> str:
     return (f" (did you mean {near[0]!r}?)" if near else "") + f"; known: {', '.join(known)}"
 
 
-def _split(model: type[BaseModel], key: str, value: Any) -> Any:
+def _split(model: type[BaseModel], key: str, value: Any, label: Callable[[str], str]) -> Any:
     """Split a comma list where the model wants several values."""
     wanted = model.model_fields[key].annotation
     several = tuple in (typing.get_origin(each) for each in (wanted, *typing.get_args(wanted)))
-    return tuple(part.strip() for part in value.split(",")) if several and isinstance(value, str) else value
+    if not several or not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(","))
+    if "" in parts:
+        from icecore.store import UsageError
+
+        raise UsageError(f"{label(key)}: got {value!r}: one of its values is empty; expected them with commas between")
+    return parts
 
 
 def _in_words(error: ValidationError, label: Callable[[str], str]) -> str:

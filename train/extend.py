@@ -29,7 +29,7 @@ from .run import Run, open_run
 from .settings import TrainSettings
 from .split import hold_out
 from .stack import Stack, start
-from .sweep import sweep
+from .sweep import RECIPE_AXES, parse_layers, sweep
 from .targets import get_target
 from .work import Work
 
@@ -142,11 +142,33 @@ def extension_work(url: str, settings: TrainSettings, base: Base) -> Work:
 
 def extension(source: Store, settings: TrainSettings, base: Base) -> list[Candidate]:
     """Return the recipes of the settings, on the adapter that is extended: known by its name and what it has learnt."""
-    alike = settings.model_copy(update={"adapters": ("open_inca",), "layers": str(base.candidate.layer)})
+    _require_alike(settings, source, base.candidate)
+    alike = of_extension(settings).model_copy(update={"layers": str(base.candidate.layer)})
     digest = hashlib.sha256(save({name: tensor.contiguous() for name, tensor in base.tensors.items()})).hexdigest()
     config = base.candidate.config | {"extends": f"{base.candidate.adapter_id} {digest[:16]}"}
     found = [candidate.model_copy(update={"config": config}) for candidate in sweep(source, alike)]
-    return [Candidate.model_validate(candidate.model_dump()) for candidate in found]
+    return list({one.adapter_id: one for one in (Candidate.model_validate(one.model_dump()) for one in found)}.values())
+
+
+def of_extension(settings: TrainSettings) -> TrainSettings:
+    """Return settings as they concern an extension: one family, and its layer whichever that is."""
+    return settings.model_copy(update={"adapters": ("open_inca",), "layers": "all"})
+
+
+def _require_alike(settings: TrainSettings, source: Store, base: Candidate) -> None:
+    """Refuse options that say of the adapter something else than it is: it is extended as it stands."""
+    asked = {"num_heads": settings.heads or ()} | settings.options.get("open_inca", {})
+    for axis, values in asked.items():
+        if axis not in RECIPE_AXES and any(value != base.config.get(axis) for value in values):
+            raise UsageError(
+                f"{axis} {list(values)}: the adapter that is extended has {base.config.get(axis)!r}; leave it out"
+            )
+    if "adapters" in settings.model_fields_set and settings.adapters != ("open_inca",):
+        raise UsageError(f"--adapters {','.join(settings.adapters)}: open_inca alone can be extended; leave it out")
+    if settings.layers != "all" and parse_layers(settings.layers, source) != base.layers:
+        raise UsageError(
+            f"--layers {settings.layers}: the adapter that is extended reads layer {base.layer}; leave it out"
+        )
 
 
 def _named(url: str, old: Run) -> Store:

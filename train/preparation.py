@@ -12,7 +12,8 @@ import torch
 from icecore.store import Store, UsageError, open_store, resolve_compute_dtype, resolve_device
 
 from .candidate import Candidate
-from .extend import Base, base_of, extension, extension_work
+from .effect import require_effect
+from .extend import Base, base_of, extension, extension_work, of_extension
 from .folds import folds
 from .inputs import inputs_of
 from .memory import num_workers
@@ -34,6 +35,7 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
     works = works_of(store, settings, base)
     source = works[0].store
     candidates = sweep(source, settings) if base is None else extension(source, settings, base)
+    require_effect(source, settings if base is None else of_extension(settings), candidates)
     pairs = [(work, task) for work in works for task in tasks_of(candidates, [])]
     most = min(torch.get_num_threads(), len(pairs)) if works[0].device.type == "cpu" and base is None else 1
     needs = [(*feeds_of(work, task), task.batch_size) for work, task in pairs]

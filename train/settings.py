@@ -5,16 +5,37 @@ Knows nothing of stores or adapters: a family takes from the grid the axes that 
 
 import math
 import re
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
 from icecore.store import Frozen, UsageError
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}  # powers of a thousand, or of 1024
 
 
-class TrainSettings(Frozen):
+class Settings(Frozen):
+    """Settings of a stage, whose comma lists say one thing or more, and each once."""
+
+    @field_validator("*")
+    @classmethod
+    def _say_each_once(cls, values: Any) -> Any:
+        for several in values.values() if isinstance(values, dict) else [values]:  # of one family, by name
+            for each in several.values() if isinstance(several, dict) else [several]:
+                if isinstance(each, tuple | list):
+                    _require_distinct(each)
+        return values
+
+
+def _require_distinct(values: Sequence[object]) -> None:
+    if not values:
+        raise ValueError("expected one value or more")
+    if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+        raise ValueError(f"{twice[0]!r} is there twice; name each once")
+
+
+class TrainSettings(Settings):
     """One sweep: families x layers x family options x learning rates x weight decays x seeds.
 
     `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
@@ -69,7 +90,7 @@ class TrainSettings(Frozen):
         return parse_bytes(self.memory)
 
 
-class SelectSettings(Frozen):
+class SelectSettings(Settings):
     """How to choose among the trained adapters, and how sure to be of the figures.
 
     `one_standard_error` is of the selector `best`, `top` (the most members) of `average`. `max_layer` and `max_cost` (a
@@ -87,7 +108,7 @@ class SelectSettings(Frozen):
     device: str = "auto"
 
 
-class ScoreSettings(Frozen):
+class ScoreSettings(Settings):
     """Which training-free scores, of which pooled vectors; without `pooling` all that the store has, side by side.
 
     `norm` is `final` for tokens under the backbone's final norm, whose gamma and beta drop out as the vectors are
@@ -100,8 +121,9 @@ class ScoreSettings(Frozen):
 
 
 def parse_bytes(text: str) -> int:
-    """Read `4GB`, `500M` or `123456` (powers of ten); UsageError for anything else."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)i?b?\s*", text.lower())
+    """Read `4GB`, `500M` or `123456`, powers of ten, and `4GiB`, powers of two; UsageError for anything else."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(?:([kmgt]?)b?|([kmgt])ib?)\s*", text.lower())
     if match is None:
-        raise UsageError(f"memory {text!r}: expected a size such as 4GB or 500MB")
-    return int(float(match[1]) * UNITS[match[2]])
+        raise UsageError(f"memory {text!r}: expected a size such as 4GB (10^9 bytes each) or 4GiB (2^30 bytes each)")
+    decimal, binary = match[2], match[3]
+    return int(float(match[1]) * (1024 ** UNITS[binary] if binary else 1000 ** UNITS[decimal or ""]))

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from .score import top_layers
 from .settings import TrainSettings
 
 SOLVED: dict[str, object] = {"lr": 0.0, "weight_decay": 0.0, "epochs": 1}  # the recipe of a family in closed form
+SHARED_AXES = {"queries": "num_queries", "heads": "num_heads", "pooling": "pooling"}  # by option
 RECIPE_AXES = ("lr", "weight_decay", "epochs", "label_smoothing", "dropout", "class_weights")
 
 
@@ -41,25 +42,29 @@ def parse_layers(text: str, store: Store) -> tuple[int, ...]:
     kind, _, count = text.partition(":")
     if kind.strip() == "top" and count.strip().isdecimal():
         return top_layers(store, int(count))
-    chosen: set[int] = set()
-    for part in text.split(","):
-        if part.strip() == "sum":
-            chosen.add(SUM)
-            continue
-        low, _, high = part.strip().partition("-")
-        if not low.isdecimal() or (high and not high.isdecimal()):
-            raise UsageError(f"layers {text!r}: expected all, sum, numbers and ranges such as 0,3,6-12, or top:5")
-        chosen |= set(range(int(low), int(high or low) + 1))
-    missing = sorted(chosen - set(store.layers))
-    if missing or not chosen:
+    chosen = [layer for part in text.split(",") for layer in _range(part.strip(), text)]
+    if twice := sorted({layer for layer in chosen if chosen.count(layer) > 1}):
+        raise UsageError(f"layers {text!r}: {', '.join(map(layer_name, twice))} twice; name each once")
+    if missing := sorted(set(chosen) - set(store.layers)):
         lacking, names = (", ".join(map(layer_name, some)) for some in (missing, store.layers))
         raise UsageError(f"layers {text!r}: {lacking} not in the store, which has {names}; extract with --layers")
     return tuple(sorted(chosen))
 
 
+def _range(part: str, text: str) -> Iterable[int]:
+    if part == "sum":
+        return [SUM]
+    low, dash, high = part.partition("-")
+    if not low.isdecimal() or (dash and not high.isdecimal()):
+        raise UsageError(f"layers {text!r}: expected all, sum, numbers and ranges such as 0,3,6-12, or top:5")
+    if dash and int(high) < int(low):
+        raise UsageError(f"layers {text!r}: {part} runs backwards; expected {high}-{low}")
+    return range(int(low), int(high or low) + 1)
+
+
 def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSettings) -> Iterator[dict[str, object]]:
     """Yield every combination of the axes that a family has; its own where nothing is asked for."""
-    shared = {"num_queries": settings.queries, "num_heads": settings.heads, "pooling": settings.pooling}
+    shared = {axis: getattr(settings, option) for option, axis in SHARED_AXES.items()}
     recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
         "epochs": (settings.epochs,)
     }

@@ -104,7 +104,8 @@ def test_a_comma_list_is_a_grid_and_what_is_not_given_is_the_models_own() -> Non
     ("values", "message"),
     [
         ({"lr": "1e-3,x"}, "--lr: got 'x': expected a valid number"),
-        ({"lr": "1e-3,"}, "--lr: got '': expected a valid number"),
+        ({"lr": "1e-3,"}, "--lr: got '1e-3,': one of its values is empty; expected them with commas between"),
+        ({"heads": "3,,6"}, "--heads: got '3,,6': one of its values is empty"),
         ({"epochs": "many"}, "--epochs: got 'many': expected a valid integer"),
         ({"epoch": 3}, "--epoch: unknown key (did you mean 'epochs'?); known: lr, heads, epochs"),
     ],

@@ -32,7 +32,7 @@ def test_predictions_on_images_are_the_runs_own_on_its_test_rows(
     name: str, store: str, digits: Any, tmp_path: Path
 ) -> None:
     run, options = str(tmp_path / "run"), {name: OPTIONS[name]}
-    train(store, run, TrainSettings(adapters=(name,), lr=(1e-2,), epochs=3, halving=True, options=options))
+    train(store, run, TrainSettings(adapters=(name,), lr=(1e-2, 3e-2), epochs=3, halving=True, options=options))
     select(run, SelectSettings(selector="best"))
     predictor = Predictor(f"{run}/bundle", compute_dtype="float32", batch_size=7)
     assert predictor.layers == tuple(range(7))

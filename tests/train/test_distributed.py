@@ -38,7 +38,7 @@ def kill_a_worker_in_work(address: str, ledger: Path, killed: list[int]) -> None
             killed.append(pid)
 
 
-@pytest.mark.parametrize("more", [{}, {"folds": 2, "adapters": ("linear", "ridge")}])
+@pytest.mark.parametrize("more", [{}, {"folds": 2, "adapters": ("linear", "ridge"), "heads": None}])
 def test_killed_workers_change_nothing(
     make_store: MakeStore, tmp_path: Path, cluster: LocalCluster, more: dict[str, object]
 ) -> None:

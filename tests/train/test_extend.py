@@ -97,6 +97,18 @@ def test_what_cannot_be_extended_is_said(stores: tuple[str, str], tmp_path: Path
         train(stores[1], out, further(tmp_path / "inca"))
     with pytest.raises(UsageError, match=r"a.ice: has no class that .*old does not know \(2 classes\)"):
         train(stores[0], out, further(tmp_path / "old"))
+    for asked, message in (
+        ({"adapters": ("inca",)}, r"--adapters inca: open_inca alone can be extended; leave it out"),
+        ({"layers": "0"}, r"--layers 0: the adapter that is extended reads layer 1; leave it out"),
+        ({"heads": (2,)}, r"num_heads \[2\]: the adapter that is extended has 4; leave it out"),
+        (
+            {"options": {"open_inca": {"scale": [4.0]}}},
+            r"scale \[4.0\]: the adapter that is extended has 8.0; leave it",
+        ),
+        ({"queries": (2,)}, r"--queries: none of the adapters open_inca has num_queries"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train(stores[1], out, further(tmp_path / "old", **asked))
     with pytest.raises(UsageError, match=r"--extend RUN and --classes new: expected both"):
         train(stores[1], out, further(tmp_path / "old", classes="all"))
     assert not (tmp_path / "r").exists()

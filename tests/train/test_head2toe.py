@@ -82,7 +82,9 @@ def test_a_layer_of_which_nothing_is_kept_says_nothing() -> None:
 def test_it_keeps_most_of_the_layer_that_shows_the_label(planted: int, make_store: MakeStore, tmp_path: Path) -> None:
     url = make_store(400, planted=planted)
     options = {"head2toe": {"keep": [0.02, 0.04], "num_features": [7 * WIDTH], "lasso": [1e-3], "lr": [1e-2]}}
-    settings = FAST.model_copy(update={"adapters": ("head2toe",), "epochs": 16, "options": options})
+    settings = FAST.model_copy(
+        update={"adapters": ("head2toe",), "epochs": 16, "options": options, "heads": None, "lr": None}
+    )
     run, store = train(url, str(tmp_path / "run"), settings), open_store(url)
     assert len(run.candidates) == 2
     for adapter_id, tensors in run.tensors().items():

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge as Independent
 from torch.nn.functional import one_hot
 
 from icecore.store import UsageError, open_store
-from icecore.train import SelectSettings, load_bundle, open_run, select, train
+from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, select, train
 from icecore.train.adapter import Scope
 from icecore.train.adapters.linear import LinearConfig
 from icecore.train.adapters.ridge import Ridge
@@ -18,9 +18,12 @@ from icecore.train.group import Group
 from icecore.train.least_squares import PENALTIES
 from icecore.train.targets import get_target
 
-from .conftest import FAST, FROZEN, SPEC, WIDTH, MakeStore
+from .conftest import FROZEN, SPEC, WIDTH, MakeStore
 
-SETTINGS = FAST.model_copy(update={"adapters": ("ridge",), "options": {"ridge": {"norm": ["none"]}}})
+SETTINGS = TrainSettings(
+    adapters=("ridge",), options={"ridge": {"norm": ["none"]}}, device="cpu", compute_dtype="float32"
+)
+GRADIENTS = {"adapters": ("linear", "ridge"), "lr": (1e-2,), "weight_decay": (0.01,)}
 SCOPE = Scope((1,), {1: SPEC}, 3, FROZEN)
 
 
@@ -90,9 +93,9 @@ def test_a_sweep_has_one_probe_a_pooling_whatever_is_asked_of_gradients(
     num_views: int, make_store: MakeStore, tmp_path: Path
 ) -> None:
     url = make_store(400, planted=1, num_views=num_views)
-    asked = {"lr": (1e-2, 3e-2), "seeds": 2, "dropout": (0.0, 0.1)}
+    asked = GRADIENTS | {"lr": (1e-2, 3e-2), "seeds": 2, "dropout": (0.0, 0.1), "epochs": 2, "pooling": ("cls", "mean")}
     run = train(url, str(tmp_path / "run"), SETTINGS.model_copy(update=asked))
-    rows = run.results.to_pylist()
+    rows = [row for row in run.results.to_pylist() if row["adapter"] == "ridge"]
     assert [row["layer"] for row in rows] == [0, 0, 1, 1, 2, 2]
     assert {(row["epoch"], row["status"], row["lr"]) for row in rows} == {(1, "ok", 0.0)}
     best = max(rows, key=lambda row: row["validation_score"])
@@ -102,7 +105,7 @@ def test_a_sweep_has_one_probe_a_pooling_whatever_is_asked_of_gradients(
 
 
 def test_predictions_do_not_depend_on_neighbours_memory_or_workers(make_store: MakeStore, tmp_path: Path) -> None:
-    url, everybody = make_store(planted=1), {"adapters": ("linear", "ridge"), "epochs": 2}
+    url, everybody = make_store(planted=1), GRADIENTS | {"epochs": 2}
     alone = train(url, str(tmp_path / "alone"), SETTINGS).tensors()
     beside = train(url, str(tmp_path / "beside"), SETTINGS.model_copy(update=everybody)).tensors()
     streamed = train(url, str(tmp_path / "streamed"), SETTINGS.model_copy(update={"memory": "140kB"})).tensors()
@@ -117,7 +120,7 @@ def test_a_sweep_that_is_stopped_keeps_what_was_solved(
 ) -> None:
     url = make_store(planted=1)
     settings = SETTINGS.model_copy(
-        update={"adapters": ("linear", "ridge"), "layers": "1", "epochs": 3, "checkpoint_seconds": 0.0, "halving": True}
+        update=GRADIENTS | {"layers": "1", "epochs": 3, "checkpoint_seconds": 0.0, "lr": (1e-2, 3e-2), "halving": True}
     )
     whole = train(url, str(tmp_path / "whole"), settings)
     original = Group._step  # pyright: ignore[reportPrivateUsage]

@@ -119,7 +119,9 @@ def test_selection_freezes_the_queries_and_keeps_a_share_of_the_dimensions(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     options = {"vqt": {"keep": [0.25], "lasso": [1e-2]}}
-    settings = FAST.model_copy(update={"adapters": ("vqt",), "epochs": 9, "options": options, "weight_decay": (0.1,)})
+    settings = FAST.model_copy(
+        update={"adapters": ("vqt",), "epochs": 9, "options": options, "weight_decay": (0.1,), "heads": None}
+    )
     (tensors,) = train(make_store(planted=1), str(tmp_path / "run"), settings).tensors().values()
     assert tensors["phase"] == 2
     assert tensors["kept"].sum() == round(0.25 * len(tensors["kept"]))
@@ -198,7 +200,7 @@ def test_what_vqt_cannot_do_without_is_refused(scope: Scope, reason: str) -> Non
 
 
 def test_a_sweep_is_refused_before_anything_is_read(make_store: MakeStore, tmp_path: Path) -> None:
-    settings = FAST.model_copy(update={"adapters": ("vqt",), "layers": "0,2"})
+    settings = FAST.model_copy(update={"adapters": ("vqt",), "layers": "0,2", "heads": None})
     with pytest.raises(UsageError, match="adapter 'vqt' at layer 2: got layers 0, 2, expected all from 0"):
         train(make_store(), str(tmp_path / "run"), settings)
     assert not (tmp_path / "run").exists()
