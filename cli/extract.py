@@ -22,6 +22,15 @@ def extract(
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, where not from the hub.")] = None,
     img_size: Annotated[int | None, typer.Option(metavar="N", help="Pixels a side, where not as trained.")] = None,
     crop_pct: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the side kept; 1: all.")] = None,
+    range: Annotated[
+        str | None, typer.Option(metavar="auto|type|LOW,HIGH", help="Values of deep images that are black and white.")
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(metavar="NAME|R,G,B", help="Behind transparency: white (else as in STORE), black.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(metavar="N[,N,N]", help="The bands seen as grey or RGB, counted from 1.")
+    ] = None,
     layers: Annotated[
         str | None, typer.Option(metavar="all|0,3,6-12|sum", help="The layers to keep, or their sum.")
     ] = None,

@@ -71,13 +71,13 @@ def _job(source: str, url: str, token: str, given: str, deepest: int) -> Job:
         raise IcecoreError(f"{source}: lacks {lacking[0]!r} on this worker; expected it where every worker can read it")
     identity = store.identity
     backbone = load_backbone(
-        settings.backbone, settings.checkpoint, settings.device, identity.compute_dtype, settings.preprocessing
+        settings.backbone, settings.checkpoint, settings.device, identity.compute_dtype, identity.preprocessing
     )
     if (backbone.weights_sha256, backbone.preprocessing) != (identity.weights_sha256, identity.preprocessing):
         raise IdentityError(f"{settings.backbone}: has other weights on this worker; pass the same --checkpoint FILE")
     backbone.cut(deepest)
     places = [place[key] for key in keys]
-    images = Images(opened, places, store.as_samples(), backbone.transform.pixels)
+    images = Images(opened, places, store.as_samples(), backbone.transform)
     return Job(images, backbone, settings, num_cores=1)
 
 

@@ -1,7 +1,9 @@
 """The rows of a store as pixels: a source seen in the store's order, and what becomes of an input that fails."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from jaxtyping import UInt8
 from PIL import Image
@@ -14,7 +16,8 @@ from .passing import PassingError, in_words, is_passing, persistently
 from .reading import read_again
 from .sources import Source
 
-ToPixels = Callable[[Image.Image], UInt8[Tensor, "3 y x"]]
+if TYPE_CHECKING:
+    from .backbone_transform import Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,13 @@ class Images:
     source: Source
     places: Sequence[int]
     samples: Sequence[Sample]
-    to_pixels: ToPixels
+    transform: "Preprocessing"
     augment: Augmentation | None = None
 
     def ordered(self, order: Sequence[int], augment: Augmentation | None) -> "Images":
         """Return the rows in another order, and with views."""
         places, samples = [self.places[row] for row in order], [self.samples[row] for row in order]
-        return Images(self.source, places, samples, self.to_pixels, augment)
+        return Images(self.source, places, samples, self.transform, augment)
 
     def pixels(self, row: int, view: int = 0) -> UInt8[Tensor, "3 y x"] | str:
         """Return the pixels of a row, or in words what is wrong with its bytes; view 0 is the plain image.
@@ -45,8 +48,9 @@ class Images:
             return "FileNotFoundError: listed by the source, but not there when it was scanned"
         data = read_again(self.source, self.places[row], sample)
         try:
-            image = persistently(lambda: self.source.decode(data), f"{sample.key!r}: cannot be decoded", is_passing)
-        except PassingError:
+            decode = partial(self.source.decode, data, self.transform.decoding)
+            image = persistently(decode, f"{sample.key!r}: cannot be decoded", is_passing)
+        except IcecoreError:  # not about the bytes
             raise
         except Exception as error:  # Pillow raises a dozen types for broken images
             return in_words(error)
@@ -56,7 +60,7 @@ class Images:
         """Return the pixels of a good image; what fails here is no fault of its bytes, unless they explode."""
 
         def prepare() -> UInt8[Tensor, "3 y x"]:
-            return self.to_pixels(self.augment(image, key, view) if view and self.augment is not None else image)
+            return self.transform.pixels(self.augment(image, key, view) if view and self.augment is not None else image)
 
         try:
             return persistently(prepare, f"{key!r}: cannot be transformed", is_passing)

@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icecore.store import FrozenBackbone, Sample, SizeEstimate, SourceReport, StoreSpec, UsageError, estimate_size
+from icecore.store import (
+    FrozenBackbone,
+    Sample,
+    SizeEstimate,
+    SourceReport,
+    StoreSpec,
+    UsageError,
+    estimate_size,
+    stored_identity,
+)
 from icecore.store.codecs import get_codec
 
 from .backbone_loading import load_backbone
 from .backbone_streaming import StreamedBackbone, stream_backbone
+from .decoding_choice import asked_decoding, settled_decoding
 from .description import describe
 from .images import Images
 from .job import Job
@@ -16,6 +26,7 @@ from .settings import ExtractSettings
 from .sources import open_source
 from .split_moves import move_splits
 from .streamed_job import StreamedJob
+from .survey import extents, note_oddities
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +54,18 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     backbone = load(
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
     )
-    samples = move_splits(scan(opened, places), settings.split)
+    recorded = stored_identity(store)
+    rules = asked_decoding(settings, recorded and recorded.preprocessing)
+    scanned = scan(opened, places, rules)
+    found = extents(opened, places, scanned, rules)
+    backbone.transform.decoding = settled_decoding(rules, recorded is None, settings.range, found.values())
+    note_oddities(opened.tally, scanned, found, backbone.transform)
+    samples = move_splits(scanned.samples, settings.split)
     report = opened.tally.report(samples, opened.classes, settings.target)
     spec = describe(source, store, settings, backbone, samples, opened.classes, report)
     frozen = backbone.frozen()
     size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))
-    images = Images(opened, places, samples, backbone.transform.pixels)
+    images = Images(opened, places, samples, backbone.transform)
     job = (
         StreamedJob(images, backbone, settings)
         if isinstance(backbone, StreamedBackbone)

@@ -12,7 +12,8 @@ import torch
 from icecore.store import IcecoreError, Store, UsageError, open_store
 
 from .backbone_loading import load_backbone
-from .images import Images, ToPixels
+from .backbone_transform import Preprocessing
+from .images import Images
 from .job import Job
 from .settings import parse_command
 from .sources import open_source
@@ -57,7 +58,7 @@ def recompute(url: str, num_rows: int, seed: int = 0) -> list[LayerDifference]:
     return list(found.values())
 
 
-def images_of(store: Store, rows: np.ndarray, to_pixels: ToPixels) -> Images:
+def images_of(store: Store, rows: np.ndarray, transform: Preprocessing) -> Images:
     """Return the images of some rows of a store, from the source that it was made of; UsageError where one is gone."""
     source, settings = parse_command(store.spec.command)
     opened = open_source(source, settings.columns)
@@ -67,16 +68,20 @@ def images_of(store: Store, rows: np.ndarray, to_pixels: ToPixels) -> Images:
     lacking = [sample.key for sample in samples if sample.key not in place]
     if lacking:
         raise UsageError(f"{source}: lacks {lacking[0]!r}, which is in the store; run where its images are")
-    return Images(opened, [place[sample.key] for sample in samples], samples, to_pixels)
+    return Images(opened, [place[sample.key] for sample in samples], samples, transform)
 
 
 def _job(store: Store, rows: np.ndarray) -> Job:
     """Return the job that made the store, over some of its rows."""
     _, settings = parse_command(store.spec.command)
     backbone = load_backbone(
-        settings.backbone, settings.checkpoint, settings.device, store.identity.compute_dtype, settings.preprocessing
+        settings.backbone,
+        settings.checkpoint,
+        settings.device,
+        store.identity.compute_dtype,
+        store.identity.preprocessing,
     )
-    return Job(images_of(store, rows, backbone.transform.pixels), backbone, settings)
+    return Job(images_of(store, rows, backbone.transform), backbone, settings)
 
 
 def worse(before: LayerDifference, live: torch.Tensor, stored: torch.Tensor) -> LayerDifference:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from icecore.store import IcecoreError, Sample
 
-from .decoding import image_size
+from .decoding_rules import DEFAULT, Decoding
+from .header import Header, read_header
 from .passing import AbsentError
 from .reading import digest, read
 from .sources import Source
@@ -14,7 +15,15 @@ from .sources import Source
 ROWS_AT_ONCE = 64  # of one task, so that handing out tasks costs nothing
 
 
-def scan(source: Source, rows: Sequence[int], num_threads: int = 4) -> list[Sample]:
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Samples with digests and sizes, and by row the headers of those images that are not plain."""
+
+    samples: list[Sample]
+    odd: dict[int, Header]
+
+
+def scan(source: Source, rows: Sequence[int], rules: Decoding | None = DEFAULT, num_threads: int = 4) -> Scan:
     """Return the samples of some rows with sha256, and with width and height where a header tells them.
 
     A sample that its source lists and that is not there keeps an empty sha256: it will be recorded as failed.
@@ -24,22 +33,24 @@ def scan(source: Source, rows: Sequence[int], num_threads: int = 4) -> list[Samp
     """
     parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
     with ThreadPoolExecutor(num_threads, thread_name_prefix="scan") as pool:
-        samples = [sample for part in pool.map(lambda part: _scan(source, part), parts) for sample in part]
+        found = [one for part in pool.map(lambda part: _scan(source, part, rules), parts) for one in part]
+    samples = [sample for sample, _ in found]
     if not any(sample.sha256 for sample in samples):
         key = samples[0].key
         raise IcecoreError(f"none of the {len(samples)} images can be read, first {key!r}; expected them at their keys")
-    return samples
+    return Scan(samples, {row: header for row, (_, header) in enumerate(found) if header and not header.is_plain})
 
 
-def _scan(source: Source, rows: Sequence[int]) -> list[Sample]:
-    return [_scan_row(source, row) for row in rows]
+def _scan(source: Source, rows: Sequence[int], rules: Decoding | None) -> list[tuple[Sample, Header | None]]:
+    return [_scan_row(source, row, rules) for row in rows]
 
 
-def _scan_row(source: Source, row: int) -> Sample:
+def _scan_row(source: Source, row: int, rules: Decoding | None) -> tuple[Sample, Header | None]:
     sample = source.samples[row]
     try:
         data = read(source, row)
     except AbsentError:
-        return sample
-    width, height = (sample.width, sample.height) if sample.width else image_size(data) or (None, None)
-    return replace(sample, sha256=digest(data), width=width, height=height)
+        return sample, None
+    header = None if sample.width else read_header(data, rules)
+    width, height = (header.width, header.height) if header else (sample.width, sample.height)
+    return replace(sample, sha256=digest(data), width=width, height=height), header

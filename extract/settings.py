@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, field_validator
 from icecore.store import Frozen
 
 from .columns import Columns, TargetKind
+from .decoding_words import read_background, read_bands, read_range
 
 
 class ExtractSettings(Frozen):
@@ -18,6 +19,9 @@ class ExtractSettings(Frozen):
     checkpoint: str | None = None
     img_size: int | None = Field(default=None, ge=1)
     crop_pct: float | None = Field(default=None, gt=0, le=1)
+    range: Literal["auto", "type"] | tuple[float, float] = "auto"
+    background: tuple[int, int, int] | None = None
+    bands: tuple[int, ...] | None = None
     layers: str = "all"
     tokens: str = "all"
     dtype: str = "int8"
@@ -62,6 +66,10 @@ class ExtractSettings(Frozen):
             unknown=self.unknown,
         )
 
+    _read_range = field_validator("range", mode="before")(read_range)
+    _read_background = field_validator("background", mode="before")(read_background)
+    _read_bands = field_validator("bands", mode="before")(read_bands)
+
     @field_validator("augment", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
@@ -74,7 +82,7 @@ def command_line(source: str, store: str, settings: ExtractSettings) -> str:
     for name, value in settings.model_dump(exclude_defaults=True).items():
         words.append("--" + name.replace("_", "-"))
         if value is not True:
-            words.append(",".join(value) if isinstance(value, tuple) else str(value))
+            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
     return shlex.join(words)
 
 

@@ -111,7 +111,7 @@ def _spread(store: Store, num_rows: int) -> Rows:
 
 def _live(store: Store, backbone: Backbone, rows: Rows, batch_size: int) -> Layers:
     """Return what a store would hold of some rows if it lost nothing, in float32."""
-    images, layers = images_of(store, rows, backbone.transform.pixels), store.layers
+    images, layers = images_of(store, rows, backbone.transform), store.layers
     _, settings = parse_command(store.spec.command)
     job = Job(images, backbone, settings.model_copy(update={"batch_size": batch_size}))
     job.cut(max(layers))

@@ -22,7 +22,7 @@ class Pixels:
 
     def __init__(self, store: Store, rows: Int64[np.ndarray, " row"], transform: Preprocessing, folder: str) -> None:
         self._rows = np.sort(rows)
-        images = images_of(store, self._rows, transform.pixels)
+        images = images_of(store, self._rows, transform)
         with tempfile.TemporaryFile(dir=folder) as file:
             self._pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), *transform.input_size))
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:

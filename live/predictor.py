@@ -67,9 +67,9 @@ class Predictor:
         """Return the pixels, or why there are none: Pillow raises a dozen types for broken files."""
         given = image[1]
         try:
-            return self.backbone.transform.pixels(
-                decode_image(given if isinstance(given, bytes) else Path(given).read_bytes())
-            )
+            data = given if isinstance(given, bytes) else Path(given).read_bytes()
+            transform = self.backbone.transform
+            return transform.pixels(decode_image(data, transform.decoding))
         except Exception as error:
             return error
 

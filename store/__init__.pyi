@@ -13,6 +13,7 @@ from .layout import Shard
 from .location import create_atomic, write_atomic
 from .lock import only_writer
 from .reader import Store, open_store, require_store
+from .root import stored_identity
 from .samples import Sample, dataset_sha256
 from .shard_writer import ShardWriter
 from .source_report import Finding, SourceReport
@@ -62,6 +63,7 @@ __all__ = [
     "require_store",
     "resolve_compute_dtype",
     "resolve_device",
+    "stored_identity",
     "verify",
     "write_atomic",
 ]

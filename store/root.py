@@ -11,10 +11,10 @@ from .checksum import parse, seal, sha256, unseal
 from .choose import choose
 from .configuration import Frozen
 from .errors import IcecoreError, IntegrityError
-from .location import Location
+from .location import Location, open_location
 from .provenance import Provenance
 from .shard import ShardFormat
-from .spec import StoreSpec
+from .spec import Identity, StoreSpec
 
 T = TypeVar("T")
 
@@ -99,6 +99,12 @@ def shard_name(layer: int, part: str, view: int, shard: int, num_axes: int) -> s
 def ledger_name(shard: int) -> str:
     """Return the ledger's file of a shard."""
     return f"ledger/{shard:06d}.json"
+
+
+def stored_identity(url: str) -> Identity | None:
+    """Return the identity of the store at a place; None where there is none yet."""
+    location = open_location(url)
+    return load_root(location).spec.identity if location.exists(ROOT) else None
 
 
 def load_root(location: Location, file: str = ROOT) -> Root:

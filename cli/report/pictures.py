@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from icecore.extract import Source, open_source
+from icecore.extract.decoding_rules import Decoding, recorded_decoding
 from icecore.extract.settings import parse_command
 from icecore.store import IcecoreError, Store
 
@@ -26,15 +27,16 @@ def pictures(store: Store | None) -> Look | str:
         return f"No pictures: the source {store.spec.source} could not be opened when this page was made ({error})."
     keys, digests = store.samples["key"].to_pylist(), store.samples["sha256"].to_pylist()
     places = {sample.key: place for place, sample in enumerate(source.samples)}
-    return lambda row: _picture(source, places.get(keys[row]), digests[row])
+    rules = recorded_decoding(store.identity.preprocessing)
+    return lambda row: _picture(source, places.get(keys[row]), digests[row], rules)
 
 
-def _picture(source: Source, place: int | None, sha256: str) -> Image.Image | None:
+def _picture(source: Source, place: int | None, sha256: str, rules: Decoding | None) -> Image.Image | None:
     if place is None:
         return None
     try:
         data = source.read(place)
-        return source.decode(data) if hashlib.sha256(data).hexdigest() == sha256 else None
+        return source.decode(data, rules) if hashlib.sha256(data).hexdigest() == sha256 else None
     except Exception:  # of the dozen types that Pillow raises, or the source's disk: a picture is missing, no more
         return None
 

@@ -15,6 +15,8 @@ from PIL import Image
 from icecore.store import Sample, UsageError, choose
 
 from ..columns import DEFAULT, Columns
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..tally import Tally
 from .csv import CsvSource
 from .folder import FolderSource
@@ -43,7 +45,7 @@ class Source(Protocol):
         """
         ...
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of some source bytes; any exception means that they hold none."""
         ...
 

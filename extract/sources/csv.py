@@ -12,6 +12,8 @@ from icecore.store import Sample, UsageError
 
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..listed import Listed, completed, key_of, read_listed, require_once, samples_of
 from ..manifest import Line, read_csv
 from ..splits import column_split, file_splits, splits_in
@@ -46,9 +48,9 @@ class CsvSource:
         """Return the bytes of one image file; AbsentError where its folder is there and the file is not."""
         return read_listed(self._folder / self.samples[row].key)
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of a file's bytes."""
-        return decode_image(data)
+        return decode_image(data, rules)
 
     def _read(self, manifest: Path, columns: Columns) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
         path, labels = columns.path or "path", columns.label or ("label",)

@@ -10,6 +10,8 @@ from icecore.store import Sample, UsageError
 from ..class_names import one_spelling
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..splits import folder_splits, require_no_split, splits_in
 from ..tally import Tally
 from ..walk import images_below, is_image, readable, walk
@@ -50,9 +52,9 @@ class FolderSource:
         """Return the bytes of one image file."""
         return (self._root / self._files[row]).read_bytes()
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of a file's bytes."""
-        return decode_image(data)
+        return decode_image(data, rules)
 
 
 def _placed(files: Sequence[str], where: str, tally: Tally) -> Iterator[tuple[str, str, str]]:

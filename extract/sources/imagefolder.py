@@ -12,6 +12,8 @@ from icecore.store import Sample, UsageError
 
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..listed import Listed, key_of, read_listed, require_once, samples_of
 from ..manifest import Line, read_csv, read_json_lines
 from ..splits import column_split, file_splits
@@ -50,9 +52,9 @@ class ImageFolderSource:
         """Return the bytes of one image file; AbsentError where its folder is there and the file is not."""
         return read_listed(self._root / self.samples[row].key)
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of a file's bytes."""
-        return decode_image(data)
+        return decode_image(data, rules)
 
     def _find(self) -> tuple[list[PurePosixPath], list[str]]:
         """Return the metadata files and the images below the folder."""

@@ -16,6 +16,8 @@ from ..cells import Cells
 from ..class_names import common_classes
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..labels import read_labels
 from ..row_groups import RowGroups
 from ..splits import column_split, file_splits, says_splits, split_of
@@ -83,9 +85,9 @@ class ParquetSource:
         """Return the image bytes of one row, empty where the row has none."""
         return self._images.read(row)
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of a row's bytes."""
-        return decode_image(data)
+        return decode_image(data, rules)
 
 
 def _open_files(root: Path, columns: Columns, tally: Tally) -> list[_File]:

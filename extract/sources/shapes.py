@@ -12,6 +12,8 @@ from PIL import Image
 from icecore.store import Sample, UsageError, choose
 
 from ..columns import DEFAULT, Columns
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..tally import Tally
 
 SIDE = 64  # pixels
@@ -86,7 +88,7 @@ class ShapesSource:
         rng = np.random.default_rng([len(self.classes), row])
         return _draw(self._shapes(row % len(self.classes), rng), rng).tobytes()
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, _rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB values as an image."""
         if len(data) != 3 * SIDE * SIDE:
             raise ValueError(f"{len(data)} bytes, expected {SIDE} x {SIDE} x 3")

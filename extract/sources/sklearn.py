@@ -10,6 +10,8 @@ from PIL import Image
 from icecore.store import Sample, choose
 
 from ..columns import DEFAULT, Columns
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..tally import Tally
 
 TEST_EVERY = 5  # of each class, in scikit-learn's order: every fifth is test
@@ -44,7 +46,7 @@ class SklearnSource:
         """Return the grey values of one image, a byte a pixel."""
         return self._bytes[self._rows[row]]
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, _rules: Decoding | None = RULES) -> Image.Image:
         """Return the grey values as an RGB image."""
         if len(data) != self._size[0] * self._size[1]:
             raise ValueError(f"{len(data)} bytes, expected {self._size[0]} x {self._size[1]}")

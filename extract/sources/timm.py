@@ -17,6 +17,8 @@ from ..cells import Cells
 from ..class_names import common_classes
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..labels import read_labels
 from ..splits import folder_splits, split_of
 from ..tally import Tally
@@ -95,10 +97,10 @@ class TimmSource:
         with image:
             return image.read()
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of some bytes."""
         if not data.startswith(RAW):
-            return decode_image(data)
+            return decode_image(data, rules)
         width, height = np.frombuffer(data, "<u4", 2, len(RAW)).tolist()
         return Image.frombytes("RGB", (width, height), data[len(RAW) + 8 :])
 

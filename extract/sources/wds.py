@@ -13,6 +13,8 @@ from ..archives import EXPECTED, Archive, Archives, archives_of, is_archive
 from ..cells import Cells, number_in, whole
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
+from ..decoding_rules import DEFAULT as RULES
+from ..decoding_rules import Decoding
 from ..fields import Described, from_fields
 from ..labels import read_labels
 from ..manifest import decode_text
@@ -84,9 +86,9 @@ class WdsSource:
         """Return the bytes of one image member."""
         return self._archives.read(*self._places[row])
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
         """Return the RGB image of a member's bytes."""
-        return decode_image(data)
+        return decode_image(data, rules)
 
     def _samples(self, shard: Archive, wants_fields: bool) -> Iterator[_Found]:
         """Yield the samples of one shard; UsageError where an image or what is said of it is lacking."""

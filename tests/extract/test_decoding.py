@@ -1,4 +1,4 @@
-"""Image files of every odd kind: decoded as Pillow does for timm, or refused with the cause."""
+"""Image files of every odd kind: without rules decoded as Pillow does for timm, or refused with the cause."""
 
 import io
 import warnings
@@ -68,12 +68,12 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_an_odd_image_is_what_pillow_makes_of_it_for_timm(name: str) -> None:
+def test_without_rules_an_odd_image_is_what_pillow_makes_of_it_for_timm(name: str) -> None:
     data = GOOD[name]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = Image.open(io.BytesIO(data)).convert("RGB")
-    found = decode_image(data)
+    found = decode_image(data, None)
     assert (found.mode, found.size) == ("RGB", expected.size)
     assert np.array_equal(np.asarray(found), np.asarray(expected))
 

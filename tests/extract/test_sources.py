@@ -57,7 +57,7 @@ def test_a_bare_path_is_of_the_kind_that_is_there(kind: str, tmp_path: Path) -> 
 
 def test_scan_tells_sizes_and_digests(tmp_path: Path) -> None:
     source = open_source(make_folder(tmp_path))
-    sample = scan(source, [0])[0]
+    sample = scan(source, [0]).samples[0]
     assert (sample.key, sample.width, sample.height) == ("test/ant/000.jpg", 30, 20)
     assert len(sample.sha256) == 64
 

@@ -1,0 +1,47 @@
+"""The rules of decoding as a user writes them, in a command or in a pipeline."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+
+
+def read_range(given: Any) -> Any:
+    """Return `auto`, `type`, or LOW and HIGH."""
+    if given in ("auto", "type"):
+        return given
+    limits = _numbers(given, float)
+    if len(limits) != 2 or not all(map(math.isfinite, limits)) or not limits[0] < limits[1]:
+        raise ValueError("expected auto, type, or two numbers LOW,HIGH such as 0,4095")
+    return limits
+
+
+def read_background(given: Any) -> Any:
+    """Return red, green and blue."""
+    name = given if isinstance(given, str) else given[0] if isinstance(given, Sequence) and len(given) == 1 else None
+    if given is None or name in COLOURS:
+        return given if given is None else COLOURS[name]
+    colour = _numbers(given, int)
+    if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
+        raise ValueError("expected white, black, or three numbers R,G,B from 0 to 255")
+    return colour
+
+
+def read_bands(given: Any) -> Any:
+    """Return the numbers of one or three bands."""
+    if given is None:
+        return None
+    bands = _numbers(given, int)
+    if len(bands) not in (1, 3) or min(bands) < 1:
+        raise ValueError("expected one or three numbers of bands, counted from 1, such as 4,3,2")
+    return bands
+
+
+def _numbers(given: Any, kind: type[int] | type[float]) -> tuple[Any, ...]:
+    """Return the numbers of a comma list, a list or a single number; none where it is something else."""
+    parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else [given]
+    try:
+        return tuple(kind(part) for part in parts)
+    except (TypeError, ValueError):
+        return ()
