@@ -3,6 +3,7 @@
 Knows nothing of what the commands do: each imports its stage when it runs, so that help and usage errors are quick.
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from .train import train
 from .verify import verify
 
 FAILED, WRONG_USAGE = 1, 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(name="icecore", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command(cls=stage_command("icecore.extract", "ExtractSettings"))(extract)
@@ -81,6 +83,12 @@ def _explain(error: Exception) -> tuple[str, int]:
 
     if isinstance(error, IcecoreError):
         return " ".join(str(error).split()), error.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f"{error.filename}: " if error.filename else ""
+        line = (
+            f"{where}no space left on the device; what is finished is kept: make room, then run the same command again"
+        )
+        return line, FAILED
     raise error
 
 

@@ -1,10 +1,16 @@
-"""How stage two computes where it does: the same bits every time."""
+"""How stage two computes where it does: the same bits every time, and sums in float64."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
+
+
+def with_float64(tensor: Tensor) -> Tensor:
+    """Return a tensor where it can be summed in float64: Apple's MPS has none, and hands it to the CPU."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from .adapters import get_adapter
 from .candidate import Candidate, alike
 from .closed_form import solve
 from .data import Data
+from .device import with_float64
 from .feed import BLOCK_ROWS
 from .forward import forward, predictions
 from .halving import Halving
@@ -230,5 +231,5 @@ def evaluate(adapters: Sequence[Adapter], data: Data, target: Target) -> list[li
     for seen in data.feed.batches(torch.arange(data.feed.num_rows, device=data.labels.device), BLOCK_ROWS):
         for kept, part in zip(found, predictions(adapters, seen, target), strict=True):
             kept.append(part)
-    stacked = [torch.cat(parts, 1) for parts in found]
-    return [[target.score(one, data.labels) for one in table] for table in stacked]
+    stacked, labels = [with_float64(torch.cat(parts, 1)) for parts in found], with_float64(data.labels)
+    return [[target.score(one, labels) for one in table] for table in stacked]

@@ -1,4 +1,5 @@
 import json
+import errno
 import re
 import shutil
 import subprocess
@@ -112,6 +113,22 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("icecore.store.open_store", broken)
     with pytest.raises(ZeroDivisionError):
         main(["inspect", "a.ice"])
+
+
+@pytest.mark.parametrize("command", ["train", "select", "report"])
+def test_a_full_disk_is_one_line(icecore, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    names = {"train": "icecore.train.train", "select": "icecore.train.select"}
+    monkeypatch.setattr(names.get(command, "icecore.cli.report.page.write_report"), full)
+    words = {"train": ["a.ice", "--out", "r"], "select": ["r"], "report": ["r"]}
+    answer = icecore(command, *words[command])
+    assert answer.code == 1
+    assert answer.err.endswith(
+        "no space left on the device; what is finished is kept: make room, then run the same command again\n"
+    )
+    assert answer.err.count("\n") == 1
 
 
 def test_ctrl_c_is_130_and_says_how_to_go_on(icecore, monkeypatch: pytest.MonkeyPatch) -> None:
