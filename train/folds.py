@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from icecore.store import Store, UsageError
 
-from .split import Split, check_classes, groups_of, strata_of, train_rows
+from .split import Split, check_classes, groups_of, left_out, strata_of, train_rows
 
 NEVER = -1  # held out
 
@@ -24,7 +24,8 @@ def folds(store: Store, count: int, seed: int) -> list[Split]:
         raise UsageError(f"{store.url}: has a split named 'validation', which is used as it is; leave out --folds")
     train = train_rows(store)
     labels, groups = strata_of(store, train), groups_of(store, train)
-    how = f"{count} folds of train, stratified{'' if groups is None else ' by group'}, seed {seed}"
+    grouped = "" if groups is None else " by group"
+    how = f"{count} folds of train, stratified{grouped}, seed {seed}{left_out(store, 'train')}"
     whole = Split(train, train[:0], how)
     check_classes(store, whole)
     fold_of = _deal(labels, None if groups is None else groups.numpy(), count, seed)

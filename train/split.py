@@ -34,7 +34,8 @@ def hold_out(store: Store, fraction: float, seed: int) -> Split:
     """Part a store's train split; a store that has a split named `validation` uses that instead."""
     train = train_rows(store)
     if len(store.rows("validation")):
-        split = Split(train, store.rows("validation"), "the store's own split")
+        validation = labelled_rows(store, "validation")
+        split = Split(train, validation, f"the store's own split{left_out(store, 'train', 'validation')}")
     else:
         split = _part(store, train, fraction, seed)
     check_classes(store, split)
@@ -42,17 +43,35 @@ def hold_out(store: Store, fraction: float, seed: int) -> Split:
 
 
 def train_rows(store: Store) -> Int64[np.ndarray, " row"]:
-    """Return the rows of the split 'train'; IcecoreError if there is none."""
-    train = store.rows("train")
-    if not len(train):
+    """Return the rows of the split 'train' that have a label; IcecoreError if there is none."""
+    if not len(store.rows("train")):
         there = ", ".join(f"{name}: {count}" for name, count in store.splits.items()) or "none"
         raise IcecoreError(f"{store.url}: no row is in the split 'train' ({there}); give the source a train split")
-    return train
+    return labelled_rows(store, "train")
+
+
+def labelled_rows(store: Store, name: str) -> Int64[np.ndarray, " row"]:
+    """Return the rows of a split that have a label; IcecoreError if none has."""
+    rows, target = store.rows(name), get_target(store.spec.target)
+    known = target.known(target.labels(store, rows)).numpy()
+    if not known.any():
+        key = store.samples["key"][int(rows[0])].as_py()
+        raise IcecoreError(
+            f"{store.url}: none of {len(rows)} {name} rows has a label (the first is {key!r}); label them in the source"
+        )
+    return rows[known]
+
+
+def left_out(store: Store, *names: str) -> str:
+    """Say how many rows of some splits have no label, and so no part; nothing where all have one."""
+    target = get_target(store.spec.target)
+    lacking = {name: int((~target.known(target.labels(store, store.rows(name)))).sum()) for name in names}
+    told = [f"{count} {name} rows without a label left out" for name, count in lacking.items() if count]
+    return "".join(f"; {one}" for one in told)
 
 
 def strata_of(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
-    """Return the kind of each row, of which every part should have its share; IcecoreError if one has no label."""
-    _require_labels(store, "train", rows)
+    """Return the kind of each row, of which every part should have its share; all have a label."""
     target = get_target(store.spec.target)
     return target.strata(target.labels(store, rows))
 
@@ -68,7 +87,7 @@ def _part(store: Store, train: Int64[np.ndarray, " row"], fraction: float, seed:
             f"{store.url}: {len(train)} train rows leave none for validation; add rows of every class (at least two"
             f"{' groups' if grouped else ''} a class), or a split named 'validation'"
         )
-    how = f"{fraction:g} of train, stratified{' by group' if grouped else ''}, seed {seed}"
+    how = f"{fraction:g} of train, stratified{' by group' if grouped else ''}, seed {seed}{left_out(store, 'train')}"
     return Split(train[~held], train[held], how)
 
 
@@ -121,21 +140,8 @@ def _numbers(groups: np.ndarray) -> Int64[np.ndarray, " row"]:
     return np.unique(names, return_inverse=True)[1]
 
 
-def _require_labels(store: Store, name: str, rows: Int64[np.ndarray, " row"]) -> None:
-    target = get_target(store.spec.target)
-    missing = rows[~target.known(target.labels(store, rows)).numpy()]
-    if len(missing):
-        key = store.samples["key"][int(missing[0])].as_py()
-        raise IcecoreError(
-            f"{store.url}: {len(missing)} of {len(rows)} {name} rows have no label (the first is {key!r}); "
-            "label them in the source, or give them another split"
-        )
-
-
 def check_classes(store: Store, split: Split) -> None:
-    """Refuse rows without labels, and classes that occur somewhere but have no row to learn from."""
-    for name, rows in (("train", split.train), ("validation", split.validation)):
-        _require_labels(store, name, rows)
+    """Refuse classes that occur somewhere but have no row to learn from."""
     if store.spec.target == "regression":
         return
     num_train = count_classes(store, split.train)

@@ -277,7 +277,7 @@ def test_a_sweep_over_the_top_trains_the_best_layers(make_store: MakeStore, tmp_
 @pytest.mark.parametrize(
     ("labels", "splits", "groups", "message"),
     [
-        ([0, None, 0, 1], ["train"] * 4, None, r"1 of 4 train rows have no label \(the first is '1.png'\)"),
+        ([None] * 4, ["train"] * 4, None, r"none of 4 train rows has a label \(the first is '0.png'\)"),
         ([0, 1, 0, 1], ["test"] * 4, None, r"no row is in the split 'train' \(test: 4\)"),
         ([1, 1, 1, 0], ["train"] * 3 + ["test"], None, r"3 train rows of 1 classes, expected two or more"),
         ([1, 1, 1, 0], ["train"] * 4, ["a"] * 4, r"4 train rows of 1 groups, expected two or more"),

@@ -60,7 +60,7 @@ def test_failed_rows_are_on_neither_side(make_store: MakeStore) -> None:
     ("labels", "splits", "message"),
     [
         ([0, 0, 0, 1], ["train", "train", "train", "test"], r"'bee' has 1 rows in the split 'test' and 0 in 'train'"),
-        ([0, None, 0, 1], ["train"] * 4, r"1 of 4 train rows have no label \(the first is '1.png'\)"),
+        ([None] * 4, ["train"] * 4, r"none of 4 train rows has a label \(the first is '0.png'\)"),
         ([0, 1, 0, 1], ["test"] * 4, r"no row is in the split 'train' \(test: 4\)"),
         ([0, 1, 2, 0], ["train", "train", "train", "test"], r"3 train rows leave none for validation"),
     ],
@@ -71,3 +71,12 @@ def test_what_cannot_be_learnt_is_said(
     store = open_store(make_store(4, labels=labels, splits=splits))
     with pytest.raises(IcecoreError, match=message):
         hold_out(store, 0.2, seed=0)
+
+
+def test_rows_without_a_label_have_no_part_and_are_counted(make_store: MakeStore) -> None:
+    labels = [None if row in (3, 40) else row % 2 for row in range(131)]
+    store = open_store(make_store(131, labels=labels, splits=["train"] * 131))
+    split = hold_out(store, 0.2, seed=0)
+    assert len(split.train) + len(split.validation) == 129
+    assert not {3, 40} & {*split.train, *split.validation}
+    assert split.how.endswith("; 2 train rows without a label left out")

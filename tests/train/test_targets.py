@@ -99,3 +99,36 @@ def test_what_a_number_has_not_is_refused(make_store: MakeStore, tmp_path: Path)
         value = (0.1,) if axis == "label_smoothing" else ("balanced",)
         with pytest.raises(UsageError, match=f"{message}: the target is regression, which has no classes"):
             train(url, str(tmp_path / axis), FAST.model_copy(update={axis: value}))
+
+
+def test_unknown_labels_count_in_no_loss_and_in_no_figure() -> None:
+    target, known = get_target("multilabel"), torch.rand(40, 5, generator=GENERATOR) < 0.7
+    known[:, 0] = True  # every row has a label, class 3 has none
+    known[:, 3] = False
+    labels = FLAGS.where(known, torch.nan)
+    outputs = OUTPUTS.clone().requires_grad_()
+    target.losses(outputs, labels, PLAIN).sum().backward()
+    assert outputs.grad is not None
+    assert bool((outputs.grad[:, ~known] == 0).all())
+    assert bool((outputs.grad[:, known] != 0).all())
+    for index in range(3):
+        alone = target.losses(OUTPUTS[index : index + 1], labels, PLAIN)[0]
+        torch.testing.assert_close(target.losses(OUTPUTS, labels, PLAIN)[index], alone, rtol=0, atol=0)
+        expected = nn.functional.binary_cross_entropy_with_logits(OUTPUTS[index][known], FLAGS[known])
+        torch.testing.assert_close(alone, expected)
+    table = target.predictions(OUTPUTS)[0]
+    there = [k for k in range(5) if k != 3 and bool(FLAGS[known[:, k], k].any())]
+    each = [average_precision_score(FLAGS[known[:, k], k], table[known[:, k], k]) for k in there]
+    assert target.score(table, labels).score == pytest.approx(sum(each) / len(each))
+    rows = [nn.functional.binary_cross_entropy(table[row][known[row]], FLAGS[row][known[row]]) for row in range(40)]
+    assert target.score(table, labels).loss == pytest.approx(float(torch.stack(rows).mean()), rel=1e-5)
+    other = table.where(known, 1 - table)
+    assert target.metrics(other, labels) == target.metrics(table, labels)
+    balance = target.balance(labels, 5)
+    torch.testing.assert_close(balance[0], (1 - FLAGS[:, 0].mean()) / FLAGS[:, 0].mean())
+    assert bool(balance.isfinite().all())
+    aims = target.aims(labels, 5)
+    assert torch.equal(aims[known], FLAGS[known])
+    torch.testing.assert_close(aims.mean(0)[:3], labels.nanmean(0)[:3])
+    assert target.known(labels).all()
+    assert not target.known(torch.full((1, 5), torch.nan)).any()

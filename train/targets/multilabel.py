@@ -1,4 +1,7 @@
-"""Any number of classes a row: binary cross-entropy a class, independent probabilities, mean average precision."""
+"""Any number of classes a row: binary cross-entropy a class, independent probabilities, mean average precision.
+
+A label may be unknown (NaN): it counts neither in the loss nor in any measure, as if the row did not ask for the class.
+"""
 
 import math
 
@@ -18,7 +21,7 @@ NAMES = ("mean_average_precision", "exact", "nll", "ece")
 
 
 class Multilabel(Target):
-    """Labels are 0 or 1 for every class; NaN where a row has none."""
+    """Labels are 0 or 1 for every class, NaN where that is not known; a row of which nothing is known has no label."""
 
     score_name = "mean_average_precision"
     loss_name = "nll"
@@ -28,8 +31,8 @@ class Multilabel(Target):
         return torch.from_numpy(store.targets[rows])
 
     def known(self, labels: Labels) -> Bool[Tensor, " row"]:
-        """Say which rows have labels."""
-        return ~labels.isnan().any(1)
+        """Say which rows have a label for some class."""
+        return ~labels.isnan().all(1)
 
     def strata(self, labels: Labels) -> Int64[np.ndarray, " row"]:
         """Return the rarest class that each row has; one past the last where it has none."""
@@ -38,53 +41,56 @@ class Multilabel(Target):
 
     def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
         """Weigh the rows that have a class so that they count as much as those that do not."""
-        positive = labels.mean(0).clamp(1 / max(1, len(labels)), 1)
+        positive = labels.nanmean(0).nan_to_num(0).clamp(1 / max(1, len(labels)), 1)
         return ((1 - positive) / positive).float()
 
     def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
-        """Return the mean binary cross-entropy over rows and classes; weights are those of the positive rows."""
-        wanted = labels.to(outputs).expand_as(outputs)
+        """Return the mean binary cross-entropy over all known labels; weights are those of the positive rows."""
+        known = ~labels.isnan()
+        wanted = labels.to(outputs).nan_to_num(0).expand_as(outputs)
         if emphasis.smoothing is not None:
             share = emphasis.smoothing[:, None, None]
             wanted = wanted * (1 - share) + share / 2
         positive = None if emphasis.weights is None else emphasis.weights[:, None]
         each = binary_cross_entropy_with_logits(outputs, wanted, reduction="none", pos_weight=positive)
-        return each.mean((1, 2))
+        return (each * known).sum((1, 2)) / known.sum().clamp_min(1)
 
     def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
-        """Return the labels."""
-        return labels.float()
+        """Return the labels; where one is unknown, the mean of its class, which tells least squares nothing."""
+        return torch.where(labels.isnan(), labels.nanmean(0).nan_to_num(0), labels).float()
 
     def predictions(self, outputs: Outputs) -> Outputs:
         """Return the probability of every class."""
         return torch.sigmoid(outputs)
 
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
-        """Return the mean average precision over the classes that occur, and the mean negative log likelihood."""
-        there = (labels > 0).any(0)
-        precision = average_precision(predictions[:, there], labels[:, there] > 0)
-        right = torch.where(labels > 0, predictions, 1 - predictions).double()
-        return Scores(float(precision.mean()), float(-torch.log(right.clamp_min(FLOOR)).mean()))
+        """Return the mean average precision over the classes that occur, and the mean over rows of `row_losses`."""
+        there, known = (labels > 0).any(0), ~labels.isnan()
+        ranked = predictions.where(known, -torch.inf)  # after all known rows, so that no precision counts them
+        precision = average_precision(ranked[:, there], labels[:, there] > 0)
+        losses = self.row_losses(self.evidence(predictions[None], labels).double())
+        return Scores(float(precision.mean()), float(losses.mean()))
 
     def evidence(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Float[Tensor, "adapter row value"]:
-        """Return the probability of what is said of every class."""
-        return torch.where(labels > 0, predictions, 1 - predictions)
+        """Return the probability of what is said of every class; NaN where nothing is."""
+        return torch.where(labels.isnan(), torch.nan, torch.where(labels > 0, predictions, 1 - predictions))
 
     def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
-        """Return the mean negative log likelihood of the classes."""
-        return -torch.log(evidence.clamp_min(FLOOR)).mean(-1)
+        """Return the mean negative log likelihood of the classes that are known of a row."""
+        return -torch.log(evidence.clamp_min(FLOOR)).nanmean(-1)
 
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
-        """Return ranking, the share of rows with every class right, and calibration."""
+        """Return ranking, the share of rows with every known class right, and calibration."""
         if not len(labels):
             return dict.fromkeys(NAMES, math.nan)
-        scores, right = self.score(predictions, labels), (predictions > 0.5) == (labels > 0)
+        scores, known = self.score(predictions, labels), ~labels.isnan()
+        right = (predictions > 0.5) == (labels > 0)
         sure = torch.maximum(predictions, 1 - predictions)
         return {
             "mean_average_precision": scores.score,
-            "exact": float(right.all(1).double().mean()),
+            "exact": float((right | ~known).all(1).double().mean()),
             "nll": scores.loss,
-            "ece": calibration_error(sure.flatten(), right.flatten().double()),
+            "ece": calibration_error(sure[known], right[known].double()),
         }
