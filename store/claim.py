@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 
 from .errors import LockedError
+from .fenced import FencedLocation
 from .location import Location
-from .lock import STALE_SECONDS, hold, writer_token
+from .lock import STALE_SECONDS, fenced, hold, writer_token
 
 CLAIMS = "claims"
 RETRY_SECONDS = 0.5
@@ -19,20 +20,23 @@ _NAME = re.compile(rf"{CLAIMS}/\d{{6,}}")
 
 
 @contextlib.contextmanager
-def claim(location: Location, shard: int, token: str) -> Iterator[None]:
-    """Hold a shard for writing in the name of the store's writer; wait a while for another process to let it go."""
+def claim(location: Location, shard: int, token: str) -> Iterator[Location]:
+    """Hold a shard for writing in the name of the store's writer, and yield the store's files to write it.
+
+    Waits a while for another process to let the shard go.
+    """
     last_try = time.monotonic() + 2 * STALE_SECONDS  # a lease whose host died is stale by then
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         while True:
             try:
-                held.enter_context(hold(location, claim_name(shard)))
+                held = stack.enter_context(hold(location, claim_name(shard)))
                 break
             except LockedError:
                 if time.monotonic() > last_try:
                     raise
             time.sleep(RETRY_SECONDS)
         require_writer(location, token)
-        yield
+        yield fenced(FencedLocation(location, lambda: require_writer(location, token)), held)
 
 
 def require_writer(location: Location, token: str) -> None:

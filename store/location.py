@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from . import conditional
 from .errors import IcecoreError, UsageError
 
 T = TypeVar("T")
@@ -227,6 +228,19 @@ class RemoteFolder:
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file in one put."""
         self._retry(lambda: self._filesystem.pipe_file(self._path(name), data))
+
+    @property
+    def is_conditional(self) -> bool:
+        """Say whether `put_if` looks at the tag; where it does not, it replaces whatever is there."""
+        return conditional.is_conditional(self._filesystem)
+
+    def tag(self, name: str) -> str | None:
+        """Return what stands for the present state of a file, for `put_if`."""
+        return self._retry(lambda: conditional.tag(self._filesystem, self._path(name)))
+
+    def put_if(self, name: str, data: bytes, tag: str | None, is_new: bool) -> str | None:
+        """Create a file, or replace the one of a tag, and return the new tag; SupersededError where it is another."""
+        return self._retry(lambda: conditional.put(self._filesystem, self._path(name), data, tag, is_new))
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:

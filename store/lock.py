@@ -6,35 +6,74 @@ import fcntl
 import json
 import os
 import socket
-import threading
-import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from .errors import LockedError, UsageError
-from .location import LocalFolder, Location, open_location
+from .errors import IcecoreError, LockedError, UsageError
+from .fenced import FencedLocation
+from .location import LocalFolder, Location, RemoteFolder, open_location
 
 LOCK = "lock"
-RENEW_SECONDS = 10.0
+RENEW_SECONDS = 10.0  # of a lease
 STALE_SECONDS = 60.0
 
 
-def only_writer(folder: str) -> contextlib.AbstractContextManager[str]:
-    """Hold a folder at a path or fsspec URL for writing; LockedError names who does."""
-    return writing(open_location(folder))
+@runtime_checkable
+class Held(Protocol):
+    """A lock that is held."""
+
+    @property
+    def token(self) -> str:
+        """What names the holder."""
+        ...
+
+    def require(self) -> None:
+        """Raise LockedError where the lock was lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Flock:
+    """A lock of the operating system: while its holder lives, nothing takes it away."""
+
+    token: str
+
+    def require(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A store that is held for writing: its files, every change of which is refused once it is lost, and the token."""
+
+    location: Location
+    token: str
 
 
 @contextlib.contextmanager
-def writing(location: Location) -> Iterator[str]:
-    """Hold a store for writing, and yield the token that `writer_token` now reads; else LockedError."""
-    with hold(location, LOCK) as token:
+def only_writer(folder: str) -> Iterator[str]:
+    """Hold a folder at a path or fsspec URL for writing; LockedError names who does."""
+    with writing(open_location(folder)) as held:
+        yield held.token
+
+
+@contextlib.contextmanager
+def writing(location: Location) -> Iterator[Writing]:
+    """Hold a store for writing under a token that `writer_token` now reads; else LockedError."""
+    with hold(location, LOCK) as held:
         _delete_partial(location)
         try:
-            yield token
+            yield Writing(fenced(location, held), held.token)
         finally:
             _delete_partial(location)
+
+
+def fenced(location: Location, held: Held) -> Location:
+    """Return the location for a holder that may lose it; a lock of the operating system is never lost."""
+    return location if isinstance(held, Flock) else FencedLocation(location, held.require)
 
 
 def _delete_partial(location: Location) -> None:
@@ -44,17 +83,29 @@ def _delete_partial(location: Location) -> None:
 
 def writer_token(location: Location) -> str | None:
     """Return the token of who holds the store for writing; None where nobody does."""
-    return _read(location, LOCK).get("token")
+    try:
+        return parse(location.read(LOCK)).get("token")
+    except FileNotFoundError:
+        return None
 
 
-def hold(location: Location, name: str) -> contextlib.AbstractContextManager[str]:
-    """Hold one lock file and yield a token; LockedError names the host, process and time of the one that holds it."""
-    return _flock(location, name) if isinstance(location, LocalFolder) else _lease(location, name)
+@contextlib.contextmanager
+def hold(location: Location, name: str) -> Iterator[Held]:
+    """Hold one lock file; LockedError names the host, process and time of the one that holds it."""
+    if isinstance(location, LocalFolder):
+        with _flock(location, name) as token:
+            yield Flock(token)
+        return
+    from .lease import leased
+
+    assert isinstance(location, RemoteFolder)
+    with leased(location, name) as lease:
+        yield lease
 
 
 @contextlib.contextmanager
 def _flock(location: LocalFolder, name: str) -> Iterator[str]:
-    path, ours = Path(location.url) / name, _signature()
+    path, ours = Path(location.url) / name, signature()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b", buffering=0) as file:
         file.seek(0)
@@ -64,7 +115,11 @@ def _flock(location: LocalFolder, name: str) -> Iterator[str]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _locked(location, name, _parse(held.decode(errors="replace"))) from None
+            raise locked(location, name, parse(held)) from None
+        except OSError as error:
+            raise IcecoreError(
+                f"{path}: cannot be locked ({error.strerror}); choose a file system that has locks"
+            ) from None
         file.truncate(0)
         file.write(json.dumps(ours).encode())
         try:
@@ -73,56 +128,8 @@ def _flock(location: LocalFolder, name: str) -> Iterator[str]:
             file.truncate(0)
 
 
-@contextlib.contextmanager
-def _lease(location: Location, name: str) -> Iterator[str]:
-    """A file that its holder renews: one that is not renewed for a minute, or whose process is gone, is stale.
-
-    Object stores have no lock that dies with its holder. Two processes that start within the same moment are told apart
-    by reading the lease back.
-    """
-    holder = _read(location, name)
-    if holder and not _is_stale(holder):
-        raise _locked(location, name, holder)
-    ours = _signature()
-    _renew(location, name, ours)
-    time.sleep(0.2)
-    found = _read(location, name)
-    if found.get("token") != ours["token"]:
-        raise _locked(location, name, found)
-    stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(location, name, ours, stop), daemon=True)
-    keeper.start()
-    try:
-        yield ours["token"]
-    finally:
-        stop.set()
-        keeper.join()
-        location.delete(name)
-
-
-def _keep(location: Location, name: str, ours: dict[str, Any], stop: threading.Event) -> None:
-    while not stop.wait(RENEW_SECONDS):
-        _renew(location, name, ours)
-
-
-def _renew(location: Location, name: str, ours: dict[str, Any]) -> None:
-    location.write(name, json.dumps({**ours, "renewed": time.time()}).encode())
-
-
-def _read(location: Location, name: str) -> dict[str, Any]:
-    try:
-        return _parse(location.read(name).decode(errors="replace"))
-    except FileNotFoundError:
-        return {}
-
-
-def _is_stale(holder: dict[str, Any]) -> bool:
-    if holder.get("host") == socket.gethostname() and not Path(f"/proc/{holder.get('pid')}").exists():
-        return Path("/proc/self").exists()
-    return time.time() - float(holder.get("renewed", 0)) > STALE_SECONDS
-
-
-def _signature() -> dict[str, Any]:
+def signature() -> dict[str, Any]:
+    """Return what a holder writes into its lock file."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "token": uuid.uuid4().hex}
 
@@ -133,15 +140,17 @@ def is_signature(data: bytes) -> bool:
     return data.startswith(begin) or begin.startswith(data)
 
 
-def _parse(text: str) -> dict[str, Any]:
+def parse(data: bytes) -> dict[str, Any]:
+    """Return what a lock file says of its holder; nothing where it says nothing."""
     try:
-        holder = json.loads(text)
+        holder = json.loads(data.decode(errors="replace"))
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
 
 
-def _locked(location: Location, name: str, holder: dict[str, Any]) -> LockedError:
+def locked(location: Location, name: str, holder: dict[str, Any]) -> LockedError:
+    """Return the error that names who holds a lock."""
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} (since {holder.get('since', '?')})"
     what = "it" if name == LOCK else name
     return LockedError(f"{location.url}: {who} is writing {what}; wait for it or stop it")

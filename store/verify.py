@@ -46,9 +46,9 @@ def verify(url: str, repair: bool = False) -> list[Problem]:
     _load_roots(location)  # so that nothing is locked where there is no store
     if not repair:
         return _check(location, repair=False)
-    with writing(location):
+    with writing(location) as held:
         free_claims(location)
-        return _check(location, repair=True)
+        return _check(held.location, repair=True)
 
 
 def _check(location: Location, repair: bool) -> list[Problem]:

@@ -142,14 +142,14 @@ def open_writer(
     check_keys(samples)
     require_destination(url, "store")
     location = open_location(url)
-    with writing(location) as token, _room_on_disk(url, spec.command):
+    with _room_on_disk(url, spec.command), writing(location) as held:
         free_claims(location)
         growth = grow(location, spec, samples)
         entries = load_ledger(location, growth.root)
         if lacking(growth.root, entries, range(growth.root.num_shards)):
             growth = growth.recorded(spec)
-        root, scales = write_small_files(location, growth, frozen, measure)
-        yield StoreWriter(location, root, scales, token, entries, range(root.num_shards), growth.order)
+        root, scales = write_small_files(held.location, growth, frozen, measure)
+        yield StoreWriter(held.location, root, scales, held.token, entries, range(root.num_shards), growth.order)
         with contextlib.suppress(LockedError):  # a worker that was given up: the next writer waits for it
             free_claims(location)
 
@@ -162,7 +162,7 @@ def open_shard(handed_out: Pass, shard: int) -> Iterator[StoreWriter]:
         LockedError: the other process let the store go, or a third one is writing this shard and does not end.
     """
     location = open_location(handed_out.url)
-    with claim(location, shard, handed_out.token):
+    with claim(location, shard, handed_out.token) as location:
         root = load_root(location)
         entry = load_entry(location, root, shard)
         entries = {} if entry is None else {shard: entry}

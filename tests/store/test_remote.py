@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
 
 import fsspec
 import pytest
@@ -18,27 +17,6 @@ from icecore.store import IcecoreError, IntegrityError, LockedError, UsageError,
 from .conftest import NUM_ROWS, fill, make_spec
 
 NUMBER = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """An S3-compatible server on loopback, with one bucket."""
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        fsspec.filesystem("s3", use_listings_cache=False).mkdir("ice")
-        yield "s3://ice"
-    server.stop()
 
 
 @pytest.fixture(params=["memory", "s3"])
