@@ -1,11 +1,12 @@
 """One file of a run's ledger: facts in the header of a safetensors file, tensors below; written atomically."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -24,6 +25,12 @@ class Entry:
     def write(self, path: Path) -> None:
         """Create or replace a file, whole or not at all."""
         write_atomic(str(path), save(self.tensors, {HEADER: json.dumps(self.facts)}))
+
+
+def read_tensors(path: Path, names: Sequence[str]) -> list[Tensor]:
+    """Read some tensors of a file, and no more of it."""
+    with safe_open(path, "pt") as file:
+        return [file.get_tensor(name).clone() for name in names]  # a copy: the file is not held open by it
 
 
 def read_entry(path: Path) -> Entry | None:

@@ -9,7 +9,7 @@ never trained twice.
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,11 @@ from icecore.store import IcecoreError, Store, UsageError, only_writer, require_
 
 from .candidate import Candidate
 from .checkpoint import candidates_of
-from .entry import Entry, read_entry
+from .entry import Entry, read_entry, read_tensors
 from .group import EpochResult
 from .halving import STOPPED
 from .inputs import Inputs
+from .lazy import Lazy
 from .origin import differences
 from .result import from_row, to_row
 
@@ -33,11 +34,14 @@ STORE = "store.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one group; predictions are of the validation rows, in float16."""
+    """What came of one group, by adapter_id; predictions are of the validation rows, in float16.
+
+    What the ledger returns is read from its file when it is asked for.
+    """
 
     results: list[EpochResult]
-    trained: dict[str, dict[str, Tensor]]
-    predictions: dict[str, Tensor]
+    trained: Mapping[str, Mapping[str, Tensor]]
+    predictions: Mapping[str, Tensor]
     reading_seconds: float
     training_seconds: float
 
@@ -80,7 +84,7 @@ class Ledger:
             entry = self._read(path)
             if entry is not None and (known := wanted & _ended(entry, self._halving)):
                 wanted -= known
-                found.append(_outcome(entry, known))
+                found.append(_outcome(path, entry, known))
         return found
 
     def checkpoints(self, pending: Sequence[Candidate]) -> list[Entry]:
@@ -100,8 +104,8 @@ class Ledger:
         shared = {"conditions": self.conditions, "halving": self._halving}
         Entry(entry.facts | shared, entry.tensors).write(self._path("part", candidates))
 
-    def finish(self, candidates: Sequence[Candidate], outcome: Outcome) -> None:
-        """Record what came of a group; from then on it is never trained again."""
+    def finish(self, candidates: Sequence[Candidate], outcome: Outcome) -> Outcome:
+        """Record what came of a group, which is never trained again; return the same, without tensors in memory."""
         tensors = {f"predictions/{key}": table for key, table in outcome.predictions.items()}
         for key, one in outcome.trained.items():
             tensors |= {f"trained/{key}/{name}": tensor.contiguous() for name, tensor in one.items()}
@@ -111,8 +115,10 @@ class Ledger:
             "reading_seconds": outcome.reading_seconds,
             "training_seconds": outcome.training_seconds,
         }
-        Entry(facts, tensors).write(self._path("done", candidates))
+        path, entry = self._path("done", candidates), Entry(facts, tensors)
+        entry.write(path)
         self._path("part", candidates).unlink(missing_ok=True)
+        return _outcome(path, entry, {result.candidate.adapter_id for result in outcome.results})
 
     def _forget_parts_of_what_ended(self) -> None:
         """Remove the places of groups that were killed after they were recorded as done, whatever the conditions."""
@@ -153,19 +159,26 @@ def _ended(entry: Entry, halving: bool) -> set[str]:
     return {key for key, status in last.items() if halving or not status.startswith(STOPPED)}
 
 
-def _outcome(entry: Entry, ids: set[str]) -> Outcome:
-    trained: dict[str, dict[str, Tensor]] = {}
-    predictions: dict[str, Tensor] = {}
-    for name, tensor in entry.tensors.items():
+def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
+    """Return what an entry, which lies at a path, holds of some adapters; of its tensors the names alone."""
+    trained: dict[str, list[str]] = {}
+    predicted: list[str] = []
+    for name in entry.tensors:
         kind, adapter_id, *parameter = name.split("/", 2)
         if adapter_id in ids and kind == "predictions":
-            predictions[adapter_id] = tensor
+            predicted.append(adapter_id)
         elif adapter_id in ids:
-            trained.setdefault(adapter_id, {})[parameter[0]] = tensor
+            trained.setdefault(adapter_id, []).append(parameter[0])
+
+    def parameters(key: str) -> dict[str, Tensor]:
+        read = read_tensors(path, [f"trained/{key}/{name}" for name in trained[key]])
+        return dict(zip(trained[key], read, strict=True))
+
     results = [from_row(row) for row in entry.facts["results"] if row["adapter_id"] in ids]
     share = len(ids) / len({row["adapter_id"] for row in entry.facts["results"]})
     seconds = (entry.facts["reading_seconds"] * share, entry.facts["training_seconds"] * share)
-    return Outcome(results, trained, predictions, *seconds)
+    tables = Lazy(predicted, lambda key: read_tensors(path, [f"predictions/{key}"])[0])
+    return Outcome(results, Lazy(trained, parameters), tables, *seconds)
 
 
 def begun_in(run: str) -> str | None:

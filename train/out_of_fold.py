@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int64
 
 from .group import OK, EpochResult
+from .lazy import Lazy, chained
 from .ledger import Outcome
 
 Rows = Int64[np.ndarray, " _row"]  # not as many in each fold
@@ -21,15 +22,15 @@ Rows = Int64[np.ndarray, " _row"]  # not as many in each fold
 
 def out_of_fold(folds: Sequence[Sequence[Outcome]], held: Sequence[Rows], whole: Sequence[Outcome]) -> Outcome:
     """Join the outcomes of every fold, given the rows each held out, with those of all rows."""
-    tables = [{key: table for outcome in one for key, table in outcome.predictions.items()} for one in folds]
-    trained = {key: tensors for outcome in whole for key, tensors in outcome.trained.items()}
+    tables = [chained(outcome.predictions for outcome in one) for one in folds]
+    trained = chained(outcome.trained for outcome in whole)
     finished = [key for key in trained if all(key in table for table in tables)]
     order = torch.from_numpy(np.concatenate(held).argsort())
     everything = [outcome for one in (*folds, whole) for outcome in one]
     return Outcome(
         results=list(_results([_by_id(one) for one in folds], [len(rows) for rows in held], _by_id(whole))),
-        trained={key: trained[key] for key in finished},
-        predictions={key: torch.cat([table[key] for table in tables])[order] for key in finished},
+        trained=Lazy(finished, trained.__getitem__),
+        predictions=Lazy(finished, lambda key: torch.cat([table[key] for table in tables])[order]),
         reading_seconds=sum(outcome.reading_seconds for outcome in everything),
         training_seconds=sum(outcome.training_seconds for outcome in everything),
     )

@@ -9,14 +9,16 @@ import numpy as np
 
 from icecore.store import Store
 
+from .adapters_file import write_adapters
 from .candidate import Candidate
 from .group import DIVERGED, EpochResult
 from .halving import STOPPED
 from .kept_file import FILE, write_predictions
+from .lazy import Lazy, chained
 from .ledger import Outcome
 from .origin import places
 from .out_of_fold import out_of_fold
-from .run import Content, Run, adapters_bytes, metrics_bytes, results_bytes, write_run
+from .run import Content, Run, metrics_bytes, results_bytes, write_run
 from .settings import TrainSettings
 from .split import Split, count_classes
 from .work import Work
@@ -46,12 +48,13 @@ def record(
     place = {candidate.adapter_id: place for place, candidate in enumerate(candidates)}
     results = [result for outcome in joined for result in outcome.results]
     results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
-    tables = {key: table for outcome in joined for key, table in outcome.predictions.items()}
-    predictions = {key: tables[key] for key in sorted(tables, key=lambda key: place[key])}
+    tables, trained = (chained(kind) for kind in zip(*((one.predictions, one.trained) for one in joined), strict=True))
+    predictions = Lazy(sorted(tables, key=lambda key: place[key]), tables.__getitem__)
+    trained = Lazy(sorted(trained, key=lambda key: place[key]), trained.__getitem__)
     labels = work.target.labels(source, validation)
     files: dict[str, Content] = {
         "results.parquet": results_bytes(results),
-        "adapters.safetensors": adapters_bytes({k: v for outcome in joined for k, v in outcome.trained.items()}),
+        "adapters.safetensors": partial(write_adapters, trained=trained),
         FILE: partial(write_predictions, predictions=predictions, rows=validation, labels=labels),
         "metrics.parquet": metrics_bytes(
             {key: work.target.metrics(table.float(), labels) for key, table in predictions.items()}

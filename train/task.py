@@ -114,8 +114,7 @@ def run_task(
     predictions = predict(work.store, work.split.validation, trained, finished, work.target, work.device)
     half = {key: table.half() for key, table in predictions.items()}
     outcome = Outcome(results, trained, half, read - begin, time.perf_counter() - read)
-    ledger.finish(task.candidates, outcome)
-    return outcome
+    return ledger.finish(task.candidates, outcome)
 
 
 def _data(work: Work, task: Task) -> tuple[Data, Data]:

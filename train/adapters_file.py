@@ -1,0 +1,40 @@
+"""RUN/adapters.safetensors, written an adapter at a time: `ADAPTER_ID/NAME` of every tensor, in the order given."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write the file; `trained` by adapter_id may be loaded as it is asked for, twice."""
+    header: dict[str, Any] = {}
+    offset = 0
+    for key in trained:
+        for name, tensor in trained[key].items():
+            end = offset + tensor.nbytes
+            header[f"{key}/{name}"] = {
+                "dtype": NAMES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [offset, end],
+            }
+            offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for key in trained:
+        for tensor in trained[key].values():
+            file.write(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
