@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from icecore.store import SUM, FrozenBackbone, LayerSpec, UsageError
+from icecore.store import SUM, Finding, FrozenBackbone, LayerSpec, UsageError
 
 from .backbone_blocks import Blocks, Images, Tokens, is_plain
 from .backbone_config import blocks_config, frozen_tensors
@@ -22,6 +22,8 @@ class Backbone:
     The layers of a plain vision transformer are those of `Blocks`, of any other model those of `Maps`. All tokens, the
     prefix tokens first, in the compute type; never through a final norm. Their sum, SUM, is added up in float32.
     """
+
+    notes: tuple[Finding, ...] = ()  # of its checkpoint: what was taken off the names, and what was left over
 
     def __init__(
         self,

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import huggingface_hub.errors as hub
 import timm
 import torch
 from pydantic import JsonValue
 
-from icecore.store import UsageError, resolve_compute_dtype, resolve_device
+from icecore.store import Finding, UsageError, resolve_compute_dtype, resolve_device
 
 from . import backbone_nano  # noqa: F401  makes its name known to timm
 from .backbone import Backbone
@@ -25,6 +26,7 @@ class LoadedModel:
     model: Any
     weights_sha256: str
     transform: Preprocessing
+    notes: tuple[Finding, ...] = ()  # what was taken off the checkpoint's names, and what was left over
 
 
 def load_model(
@@ -47,14 +49,15 @@ def load_model(
         )
     classifier = model.pretrained_cfg.get("classifier") or ()
     classifier = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    notes: tuple[Finding, ...] = ()
     if path is not None:
-        load_weights(model, read_checkpoint(str(path)), classifier, f"checkpoint {str(path)!r}")
+        notes = load_weights(model, read_checkpoint(str(path)), classifier, f"checkpoint {str(path)!r}")
     model = model.float().eval().requires_grad_(False)
     digest = weights_sha256(model, classifier)
     transform = Preprocessing(model, preprocessing)
     with _in_words(name, transform):
         _resize(model, transform.input_size)
-    return LoadedModel(model, digest, transform)
+    return LoadedModel(model, digest, transform, notes)
 
 
 def load_backbone(
@@ -73,7 +76,9 @@ def load_backbone(
     dtype = resolve_compute_dtype(compute_dtype, where)
     loaded = load_model(name, checkpoint, preprocessing)
     with _in_words(name, loaded.transform):
-        return Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, where, dtype, deepest)
+        backbone = Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, where, dtype, deepest)
+    backbone.notes = loaded.notes
+    return backbone
 
 
 @contextlib.contextmanager
@@ -108,8 +113,21 @@ def _create(name: str, pretrained: bool) -> Any:
         with fail_fast_offline() if pretrained else contextlib.nullcontext():
             return timm.create_model(name, num_classes=0, pretrained=pretrained)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"backbone {name!r}: no weights ({reason}); pass --checkpoint FILE, or set ICECORE_SHARED to a folder "
-            f"with weights/{name}.safetensors"
+            f"backbone {name!r}: no weights ({_reason(error)}); pass --checkpoint FILE, or set ICECORE_SHARED to a "
+            f"folder with weights/{name}.safetensors"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return in a few words why the hub gave no weights."""
+    said = {
+        hub.GatedRepoError: "the hub gives them to those alone who have asked: accept their terms there, and log in",
+        hub.RepositoryNotFoundError: "the hub has no such repository, or it is private",
+        hub.RevisionNotFoundError: "the hub's repository has no such revision",
+        hub.LocalEntryNotFoundError: "the hub cannot be reached, and its cache here has none",
+        hub.OfflineModeIsEnabled: "the hub is switched off, and its cache here has none",
+        hub.EntryNotFoundError: "the hub's repository holds no file of weights or settings that timm reads",
+    }
+    known = next((words for kind, words in said.items() if isinstance(error, kind)), None)
+    return known or (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -19,6 +19,7 @@ from icecore.store import FrozenBackbone, LayerSpec, UsageError, resolve_compute
 
 from .backbone import Backbone
 from .backbone_blocks import Images, Tokens
+from .backbone_checkpoint import is_spare
 from .backbone_config import blocks_config
 from .backbone_transform import Preprocessing
 from .backbone_weights import local_weights
@@ -158,7 +159,9 @@ def _checked_sha256(model: Any, weights: Weights, path: str) -> str:
     heads = tuple(f"{name}." for name in classifier)
     wanted = {name: tuple(t.shape) for name, t in model.state_dict().items() if not name.startswith(heads)}
     found = {name: shape for name, shape in weights.shapes.items() if not name.startswith(heads)}
-    if differing := sorted(n for n in {*wanted, *found} if wanted.get(n) != found.get(n)):
+    if differing := sorted(
+        n for n in {*wanted, *found} if wanted.get(n) != found.get(n) and (n in wanted or not is_spare(model, n))
+    ):
         raise UsageError(
             f"checkpoint {path!r}: lacks, or has other or unknown, {', '.join(differing[:3])}; expected the weights of "
             "this backbone by timm's names"

@@ -6,7 +6,7 @@ import os
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -16,7 +16,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from icecore.store import UsageError
+from icecore.store import Finding, UsageError
+
+from .backbone_checkpoint import Checkpoint, is_spare, renamed, unwrapped
 
 
 def local_weights(name: str) -> Path | None:
@@ -29,28 +31,38 @@ def local_weights(name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def read_checkpoint(path: str) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or of a .pth file that holds tensors alone."""
+def read_checkpoint(path: str) -> Checkpoint:
+    """Return the tensors of a .safetensors file, or of a .pth file, out of the tables that they lie in."""
     if not Path(path).is_file():
         raise UsageError(f"checkpoint {path!r}: no such file; expected a .safetensors or .pth file")
     try:
         if path.endswith(".safetensors"):
-            return safetensors.torch.load_file(path)
+            return Checkpoint(safetensors.torch.load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"checkpoint {path!r}: cannot be read as weights alone ({reason})") from None
-    for wrapper in ("model", "state_dict"):
-        state = state.get(wrapper, state) if isinstance(state, dict) else state
+    state, notes = unwrapped(state)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UsageError(f"checkpoint {path!r}: holds no table of tensors; expected a state dict with timm's names")
-    return state
+    return Checkpoint(state, notes)
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], classifier: Sequence[str], where: str) -> None:
-    """Copy a checkpoint into a model; the classifier's tensors are left out, any other difference is an error."""
-    kept = {name: tensor for name, tensor in state.items() if not _belongs(name, classifier)}
+def load_weights(
+    model: nn.Module, checkpoint: Checkpoint, classifier: Sequence[str], where: str
+) -> tuple[Finding, ...]:
+    """Copy a checkpoint into a model; return in words what was taken off its names and what was left over.
+
+    The classifier's tensors are left out, and so are those that no layer passes through.
+
+    Raises:
+        UsageError: a tensor is lacking, has another shape, or belongs to a part of another architecture.
+    """
     wanted = model.state_dict()
+    found = renamed(checkpoint.tensors, wanted, where)
+    kept = {name: tensor for name, tensor in found.tensors.items() if not _belongs(name, classifier)}
+    spare = sorted(name for name in kept if name not in wanted and is_spare(model, name))
+    kept = {name: tensor for name, tensor in kept.items() if name not in spare}
     problems = [
         *_listed("lacks", [name for name in wanted if name not in kept]),
         *_listed("has unknown", [name for name in kept if name not in wanted]),
@@ -59,6 +71,10 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], classifier: Sequ
     if problems:
         raise UsageError(f"{where}: {'; '.join(problems)}; expected the weights of this backbone by timm's names")
     model.load_state_dict(kept)
+    over = [
+        Finding(what="checkpoint tensors that the model does not need", count=len(spare), example=", ".join(spare[:3]))
+    ]
+    return (*checkpoint.notes, *found.notes, *(over if spare else []))
 
 
 def weights_sha256(model: nn.Module, classifier: Sequence[str]) -> str:

@@ -54,6 +54,8 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     backbone = load(
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
     )
+    for found in backbone.notes:
+        opened.tally.note(found.what, found.example, found.count)
     recorded = stored_identity(store)
     rules = asked_decoding(settings, recorded and recorded.preprocessing)
     scanned = scan(opened, places, rules)

@@ -140,7 +140,9 @@ def test_without_weights_one_line_says_what_to_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("ICECORE_SHARED", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UsageError, match=r"no weights \(.*\); pass --checkpoint FILE, or set ICECORE_SHARED") as caught:
+    with pytest.raises(
+        UsageError, match=r"no weights \(the hub .*\); pass --checkpoint FILE, or set ICECORE_SHARED"
+    ) as caught:
         load_backbone(BACKBONE)
     assert "\n" not in str(caught.value)
 
@@ -149,7 +151,8 @@ def test_without_weights_one_line_says_what_to_do(tmp_path: Path, monkeypatch: p
     ("change", "message"),
     [
         ({"norm.bias": None}, "lacks norm.bias; expected the weights of this backbone"),
-        ({"extra": torch.zeros(1)}, "has unknown extra; expected"),
+        ({"blocks.0.ls1.gamma": torch.zeros(1)}, "has unknown blocks.0.ls1.gamma; expected"),
+        ({"blocks.6.norm1.bias": torch.zeros(1)}, "has unknown blocks.6.norm1.bias; expected"),
         ({"norm.bias": torch.zeros(5)}, "has other shapes for norm.bias; expected"),
         ({f"norm.{n}": torch.zeros(1) for n in "abcde"}, "has unknown norm.a, norm.b, norm.c and 2 more"),
     ],
@@ -161,6 +164,49 @@ def test_weights_of_another_model_are_refused(
     safetensors.torch.save_file({n: t for n, t in state.items() if t is not None}, tmp_path / "w.safetensors")
     with pytest.raises(UsageError, match=message):
         load_backbone(BACKBONE, str(tmp_path / "w.safetensors"))
+
+
+def test_tensors_that_no_layer_needs_are_left_over_and_listed(checkpoint: str, tmp_path: Path) -> None:
+    state = safetensors.torch.load_file(checkpoint)
+    more = {"head_dist.weight": torch.zeros(3), "decoder.0.bias": torch.zeros(1), "mask_token": torch.zeros(1)}
+    safetensors.torch.save_file(state | more, tmp_path / "w.safetensors")
+    backbone = load_backbone(BACKBONE, str(tmp_path / "w.safetensors"))
+    assert backbone.weights_sha256 == load_backbone(BACKBONE, checkpoint).weights_sha256
+    (note,) = backbone.notes
+    assert (note.count, note.example) == (3, "decoder.0.bias, head_dist.weight, mask_token")
+
+
+@pytest.mark.parametrize(
+    ("wrap", "told"),
+    [
+        (lambda s: {"state_dict": {f"module.{n}": t for n, t in s.items()}, "epoch": 3}, ["state_dict", "module."]),
+        (lambda s: {f"backbone.{n}": t for n, t in s.items()}, ["backbone."]),
+        (lambda s: {"teacher": {f"module.backbone.{n}": t for n, t in s.items()}}, ["teacher", "module.backbone."]),
+        (lambda s: {"model_ema": s, "optimizer": {"lr": 0.1}}, ["model_ema"]),
+        (lambda s: {"model": s, "model_ema": {n: t + 1 for n, t in s.items()}}, ["model"]),
+        (
+            lambda s: {
+                "state_dict": {
+                    f"{who}.{n}": t + (who == "student") for who in ("student", "teacher") for n, t in s.items()
+                }
+            },
+            ["state_dict", "teacher.", "student.blocks.0.attn.proj.bias"],
+        ),
+    ],
+    ids=["lightning", "backbone", "dino", "ema", "both", "teacher"],
+)
+def test_checkpoints_as_training_scripts_save_them(wrap, told: list[str], checkpoint: str, tmp_path: Path) -> None:
+    torch.save(wrap(safetensors.torch.load_file(checkpoint)), tmp_path / "w.pth")
+    backbone = load_backbone(BACKBONE, str(tmp_path / "w.pth"))
+    assert backbone.weights_sha256 == load_backbone(BACKBONE, checkpoint).weights_sha256
+    assert [note.example for note in backbone.notes][: len(told)] == told
+
+
+def test_several_models_side_by_side_are_refused(checkpoint: str, tmp_path: Path) -> None:
+    state = safetensors.torch.load_file(checkpoint)
+    torch.save({f"{who}.{name}": tensor for who in "ab" for name, tensor in state.items()}, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=r"w.pth': holds several models \(a\., b\.\); save the tensors of one alone"):
+        load_backbone(BACKBONE, str(tmp_path / "w.pth"))
 
 
 def test_checkpoints_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""The tensors of a checkpoint under the names of a model: out of their wrapping, without the prefix of who saved them.
+
+Training scripts save a model inside a table (`state_dict`, `model`, `model_ema`, `teacher`), under a prefix (`module.`,
+`backbone.`), and beside it what only training needs. Knows tensors and names; timm's own are the ones wanted.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from icecore.store import Finding, UsageError
+
+WRAPPERS = (
+    "model",
+    "state_dict",
+    "model_ema",
+    "state_dict_ema",
+    "teacher",
+    "ema",
+    "student",
+)  # the first there is taken
+AVERAGED = ("teacher", "ema")  # words of a prefix that is preferred where several models lie side by side
+AFTER_THE_LAYERS = ("fc_norm", "head", "head_drop", "head_dist", "pre_logits")  # modules that no layer passes through
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Tensors by a model's names, and in words what was taken off and what was left over."""
+
+    tensors: dict[str, Tensor]
+    notes: tuple[Finding, ...] = ()
+
+
+def unwrapped(state: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """Return the innermost table of tensors of what a training script saved, and which tables it was in."""
+    notes: list[Finding] = []
+    while isinstance(state, dict):
+        found = [name for name in WRAPPERS if isinstance(state.get(name), dict)]
+        if not found:
+            break
+        beside = f", beside {', '.join(found[1:])}" if found[1:] else ""
+        notes.append(Finding(what=f"checkpoint table taken{beside}", count=1, example=found[0]))
+        state = state[found[0]]
+    return state, tuple(notes)
+
+
+def renamed(state: Mapping[str, Tensor], wanted: Collection[str], where: str) -> Checkpoint:
+    """Return tensors without the prefix under which most of the wanted names lie; all others keep their names.
+
+    Raises:
+        UsageError: several models lie side by side, and none is a teacher's or an average.
+    """
+    prefix = _prefix(state, frozenset(wanted), where)
+    if not prefix:
+        return Checkpoint(dict(state))
+    inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    beside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix) and name not in inside}
+    note = Finding(what="checkpoint tensors under a prefix, taken off", count=len(inside), example=prefix)
+    if beside:
+        rest = Finding(what="checkpoint tensors beside the model, left over", count=len(beside), example=min(beside))
+        return Checkpoint(inside, (note, rest))
+    return Checkpoint(inside, (note,))
+
+
+def is_spare(model: nn.Module, name: str) -> bool:
+    """Say whether a tensor that a model has no place for changes none of its layers, as a second head's does not.
+
+    A tensor inside a part that the model has (one more block, a scale in a block) means another architecture.
+    """
+    part = name.partition(".")[0]
+    return part in AFTER_THE_LAYERS or not hasattr(model, part)
+
+
+def _prefix(names: Collection[str], wanted: frozenset[str], where: str) -> str:
+    """Return the prefix under which most of the wanted names lie, empty where that is none."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        parts = name.split(".")
+        tails = (".".join(parts[start:]) for start in range(len(parts)))
+        counts.update(name.removesuffix(tail) for tail in tails if tail in wanted)
+    most = max(counts.values(), default=0)
+    best = [prefix for prefix, count in counts.items() if count == most]
+    if len(best) < 2 or "" in best:
+        return "" if not best or "" in best else best[0]
+    preferred = [prefix for prefix in best if any(word in prefix for word in AVERAGED)]
+    if len(preferred) != 1:
+        raise UsageError(f"{where}: holds several models ({', '.join(sorted(best))}); save the tensors of one alone")
+    return preferred[0]
