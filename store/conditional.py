@@ -45,6 +45,8 @@ def _put_s3(filesystem: Any, path: str, data: bytes, condition: dict[str, str | 
     try:
         return filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)["ETag"]
     except FileNotFoundError:
+        if "IfNoneMatch" in condition:
+            raise  # it is the bucket that is not there
         raise SupersededError from None
     except OSError as error:
         response = getattr(error.__cause__, "response", None) or {}

@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from . import conditional
+from .conditional import SupersededError
 from .errors import IcecoreError, UsageError
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ def _location_of(url: str) -> tuple[Location, str]:
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -194,7 +195,7 @@ class LocalFolder:
             with temporary.open("wb") as file:  # buffered: a bare file writes no more than 2 GB at once
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                _sync(file.fileno())
             temporary.replace(final)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -227,7 +228,8 @@ class RemoteFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file in one put."""
-        self._retry(lambda: self._filesystem.pipe_file(self._path(name), data))
+        with self._there():
+            self._retry(lambda: self._filesystem.pipe_file(self._path(name), data))
 
     @property
     def is_conditional(self) -> bool:
@@ -240,14 +242,16 @@ class RemoteFolder:
 
     def put_if(self, name: str, data: bytes, tag: str | None, is_new: bool) -> str | None:
         """Create a file, or replace the one of a tag, and return the new tag; SupersededError where it is another."""
-        return self._retry(lambda: conditional.put(self._filesystem, self._path(name), data, tag, is_new))
+        with self._there():
+            return self._retry(lambda: conditional.put(self._filesystem, self._path(name), data, tag, is_new))
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
         """Open a new file for writing front to back; it is put, whole, when the context ends well."""
         with tempfile.NamedTemporaryFile(prefix="icecore-", buffering=0) as file:
             yield file
-            self._retry(lambda: self._filesystem.put_file(file.name, self._path(name)))
+            with self._there():
+                self._retry(lambda: self._filesystem.put_file(file.name, self._path(name)))
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""
@@ -282,30 +286,40 @@ class RemoteFolder:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
 
+    @contextlib.contextmanager
+    def _there(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise IcecoreError(f"{self.url}: the bucket or folder to write to is not there ({error})") from error
+
     def _retry(self, request: Callable[[], T]) -> T:
-        for attempt in range(NUM_TRIES - 1):
+        """Make a request several times, and tell in one line what the file system says in the end."""
+        for attempt in range(NUM_TRIES):
             try:
                 return request()
-            except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError, SupersededError):
                 raise
-            except OSError:
+            except PermissionError as error:
+                raise IcecoreError(f"{self.url}: access denied ({error}); check credentials and rights") from error
+            except OSError as error:
+                if attempt == NUM_TRIES - 1:
+                    tried = f"still failing after {NUM_TRIES} tries ({error})"
+                    raise IcecoreError(f"{self.url}: {tried}; run the command again") from error
                 time.sleep(FIRST_DELAY_SECONDS * 2**attempt)
-        try:
-            return request()
-        except (FileNotFoundError, PermissionError):
-            raise
-        except OSError as error:
-            raise IcecoreError(
-                f"{self.url}: still failing after {NUM_TRIES} tries ({error}); run the command again"
-            ) from error
+            except Exception as error:  # of the library behind the file system: no credentials, no such endpoint
+                raise IcecoreError(
+                    f"{self.url}: {type(error).__name__} ({error}); see that it can be reached"
+                ) from error
+        raise AssertionError("unreachable")
 
 
 def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
     """Read with as few system calls as possible; a short read means the end of the file."""
-    views = deque(buffer.data for buffer in buffers)
+    views = deque(buffer.data for buffer in buffers if buffer.nbytes)
     total = 0
     while views:
-        count = os.preadv(descriptor, list(islice(views, MOST_VIEWS)), offset + total)
+        count = _read_some(descriptor, views, offset + total)
         if count == 0:
             break
         total += count
@@ -314,3 +328,24 @@ def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
         if count:
             views[0] = views[0][count:]
     return total
+
+
+def _read_some(descriptor: int, views: deque[memoryview], offset: int) -> int:
+    """Fill the first of some buffers; where the system cannot fill several at once, as old macOS, the first alone."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, list(islice(views, MOST_VIEWS)), offset)
+    data = os.pread(descriptor, len(views[0]), offset)
+    views[0][: len(data)] = data
+    return len(data)
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until a file is on the medium: on macOS, fsync only reaches the drive's cache."""
+    import fcntl  # not on Windows, where stores are not written
+
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with contextlib.suppress(OSError):  # network drives have none
+            fcntl.fcntl(descriptor, full)
+            return
+    os.fsync(descriptor)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from .errors import IcecoreError, LockedError, UsageError
 from .fenced import FencedLocation
 from .location import LocalFolder, Location, RemoteFolder, open_location
+from .room import room_on_disk
 
 LOCK = "lock"
 RENEW_SECONDS = 10.0  # of a lease
@@ -56,8 +57,11 @@ class Writing:
 @contextlib.contextmanager
 def only_writer(folder: str) -> Iterator[str]:
     """Hold a folder at a path or fsspec URL for writing; LockedError names who does."""
-    with writing(open_location(folder)) as held:
-        yield held.token
+    held = contextlib.ExitStack()
+    with held:
+        with room_on_disk(folder, "free some space and run the command again"):
+            token = held.enter_context(writing(open_location(folder))).token
+        yield token
 
 
 @contextlib.contextmanager

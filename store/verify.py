@@ -10,6 +10,7 @@ from .errors import IcecoreError, IntegrityError
 from .ledger import Entry, load_entry, shards_listed, write_entry
 from .location import Location, open_location
 from .lock import writing
+from .room import room_on_disk
 from .root import ROOT, ROOT_COPY, Root, ledger_name, load_root, shard_name, small_file_fault
 from .shard import ShardDecoder
 
@@ -46,7 +47,7 @@ def verify(url: str, repair: bool = False) -> list[Problem]:
     _load_roots(location)  # so that nothing is locked where there is no store
     if not repair:
         return _check(location, repair=False)
-    with writing(location) as held:
+    with room_on_disk(url, "free some space and repair again"), writing(location) as held:
         free_claims(location)
         return _check(held.location, repair=True)
 

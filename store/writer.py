@@ -1,7 +1,6 @@
 """Creating, resuming and growing a store: one writer, shards in any order, nothing counted before it is safe."""
 
 import contextlib
-import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,13 @@ from .backbone_files import FrozenBackbone
 from .claim import claim, free_claims, require_writer
 from .coverage import lacking
 from .destination import require_destination
-from .errors import IcecoreError, LockedError
+from .errors import LockedError
 from .growth import grow
 from .layout import Shard
 from .ledger import Entry, load_entry, load_ledger, write_entry
 from .location import Location, open_location
 from .lock import writing
+from .room import room_on_disk
 from .root import Root, ledger_name, load_root
 from .samples import Sample, check_keys
 from .shard_writer import ShardWriter
@@ -85,7 +85,7 @@ class StoreWriter:
         if known is not None and known.stop != shard.stop:  # the data set grew: the last shard is written anew
             self._location.delete(ledger_name(shard.index))
             known = self._entries.pop(shard.index) and None
-        with _room_on_disk(self._location.url, self._root.spec.command):
+        with room_on_disk(self._location.url, _resume(self._root.spec.command)):
             with ShardWriter(self._location, self._root, shard, self._channel_scales) as out:
                 yield out
                 require_writer(self._location, self._token)
@@ -108,16 +108,8 @@ def _merge(known: dict, new: dict) -> dict:
     return {layer: {**known.get(layer, {}), **new.get(layer, {})} for layer in sorted({*known, *new})}
 
 
-@contextlib.contextmanager
-def _room_on_disk(url: str, command: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise IcecoreError(
-            f"{url}: no space left on the device; finished shards are kept, free some space and resume with: {command}"
-        ) from error
+def _resume(command: str) -> str:
+    return f"finished shards are kept, free some space and resume with: {command}"
 
 
 @contextlib.contextmanager
@@ -142,7 +134,7 @@ def open_writer(
     check_keys(samples)
     require_destination(url, "store")
     location = open_location(url)
-    with _room_on_disk(url, spec.command), writing(location) as held:
+    with room_on_disk(url, _resume(spec.command)), writing(location) as held:
         free_claims(location)
         growth = grow(location, spec, samples)
         entries = load_ledger(location, growth.root)

@@ -86,6 +86,35 @@ def test_a_store_that_is_down_is_one_line(tokens: dict[int, Tensor], monkeypatch
         fill("flaky://ice/down.ice", tokens)
 
 
+def test_a_bucket_that_is_not_there_is_one_line(s3: str, tokens: dict[int, Tensor]) -> None:
+    with pytest.raises(IcecoreError, match=r"s3://nowhere/s.ice: the bucket or folder to write to is not there"):
+        fill("s3://nowhere/s.ice", tokens)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError("Forbidden"), r"access denied \(Forbidden\); check credentials"),
+        (
+            RuntimeError("Unable to locate credentials"),
+            r"RuntimeError \(Unable to locate credentials\); see that it can",
+        ),
+    ],
+)
+def test_a_store_that_may_not_be_reached_is_one_line(
+    tokens: dict[int, Tensor], monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    for name in ("pipe_file", "cat_file", "ls", "exists"):
+        monkeypatch.setattr(MemoryFileSystem, name, refuse)
+    with pytest.raises(IcecoreError, match=f"memory://ice/denied.ice: {message}"):
+        fill("memory://ice/denied.ice", tokens)
+    with pytest.raises(IcecoreError, match=message):
+        open_store("memory://ice/denied.ice")
+
+
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(UsageError, match="no way to open gopher:// URLs"):
         open_store("gopher://hole/s.ice")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from icecore.store import IcecoreError, LayerSpec, estimate_size, open_store, verify
+from icecore.store import IcecoreError, LayerSpec, StoreSpec, estimate_size, only_writer, open_store, verify
 from icecore.store.codecs import CODECS
 
-from .conftest import FROZEN, fill, make_samples, make_spec
+from .conftest import FROZEN, fill, make_samples, make_spec, make_tokens
 
 
 @pytest.fixture
@@ -61,6 +61,63 @@ def test_no_space_at_any_write(tmp_path: Path, tokens: dict[int, Tensor], monkey
         assert not list((Path(url) / "partial").glob("*"))
         fill(url, tokens)
         assert verify(url) == []
+
+
+def _full_after(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    sync, calls = os.fsync, iter(range(10**6))
+
+    def full(descriptor: int) -> None:
+        if next(calls) >= allowed:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def _refusal(url: str, tokens: dict[int, Tensor], spec: StoreSpec) -> str | None:
+    try:
+        fill(url, tokens, spec)
+    except IcecoreError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int4"])
+def test_no_space_at_any_small_file_of_a_store_that_grows(tmp_path: Path, dtype: str) -> None:
+    tokens = make_tokens(20)
+    more = make_spec(20, dtype=dtype)
+    first = make_spec(20, dtype=dtype, identity={"layers": (0,)})
+    num_refused = 0
+    for allowed in range(0, 40, 2):  # a file is synced, then its folder
+        url = str(tmp_path / f"{allowed}.ice")
+        fill(url, tokens, first)
+        before = open_store(url).layer(0).rows(slice(None))
+        with pytest.MonkeyPatch.context() as patch:
+            _full_after(patch, allowed)
+            message = _refusal(url, tokens, more)
+        if message is None:
+            break
+        assert "no space left on the device; finished shards are kept" in message
+        num_refused += 1
+        assert torch.equal(open_store(url).layer(0).rows(slice(None)), before)
+        assert {problem.kind for problem in verify(url)} <= {"missing"}
+        fill(url, tokens, more)
+        assert verify(url) == []
+    assert 5 < num_refused < 20
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EDQUOT])
+def test_a_disk_that_may_not_be_written_is_one_line(
+    url: str, tokens: dict[int, Tensor], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(IcecoreError, match=rf"{url}: (cannot be written|no space left on the device).*; finished"):
+        fill(url, tokens)
+    with pytest.raises(IcecoreError, match="run the command again"), only_writer(url):
+        pass
 
 
 @pytest.mark.parametrize("num_rows", [3, 203, 1000])
