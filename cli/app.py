@@ -23,6 +23,7 @@ from .run import run
 from .score import score
 from .select import select
 from .stage_command import stage_command
+from .streams import close_streams, open_streams
 from .train import train
 from .verify import verify
 
@@ -60,7 +61,17 @@ def icecore(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code: 0 done, 1 found wrong or failed, 2 wrong usage, 130 interrupted."""
-    sys.exit(_status(sys.argv[1:] if arguments is None else list(arguments)))
+    open_streams()
+    if sys.platform == "win32":
+        sys.stderr.write("icecore: error: Windows is not supported; run it on Linux, macOS or WSL\n")
+        sys.exit(WRONG_USAGE)
+    code = _status(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        close_streams()
+    except OSError as error:
+        sys.stderr.write(f"icecore: error: standard output: {error.strerror}; what it was to say is lost\n")
+        code = code or FAILED
+    sys.exit(code)
 
 
 def _status(arguments: list[str]) -> int:
@@ -89,6 +100,11 @@ def _explain(error: Exception) -> tuple[str, int]:
             f"{where}no space left on the device; what is finished is kept: make room, then run the same command again"
         )
         return line, FAILED
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or type(error).__name__}; mend that, then run the same command again", FAILED
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"{error.object[:200]!r}: is not in UTF-8, so it cannot be recorded; rename the file or folder", FAILED
     raise error
 
 

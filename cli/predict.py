@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from .streams import is_heard
 from .terminal import notes, print_line
 from .wording import percent
 
@@ -48,6 +49,8 @@ def predict(
         for prediction in predictor.predict(itertools.chain(*streams)):
             num_failed += prediction.error is not None
             show(prediction)
+            if out is None and not is_heard():
+                raise typer.Exit  # whoever read the answers has seen enough
     num_failed //= len(predictor.bundles)
     notes().print(_timing(predictor))
     if num_failed:

@@ -27,8 +27,9 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:
-    """Print a result for another program."""
-    print_line(json.dumps(value, indent=indent, ensure_ascii=False))
+    """Print a result for another program, in UTF-8 or, on a stream of fewer characters, escaped."""
+    is_narrow = "utf" not in (sys.stdout.encoding or "utf").lower()
+    print_line(json.dumps(value, indent=indent, ensure_ascii=is_narrow))
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

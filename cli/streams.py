@@ -1,0 +1,101 @@
+"""Standard output and error that can always be written to: closed, cut off by a pipe, or of few characters.
+
+Nobody who listens is no failure: what a command does, and its exit code, hang on neither. A full disk is one.
+"""
+
+import codecs
+import io
+import os
+import sys
+from typing import TextIO
+
+NARROW = {"–": "-", "—": "-", "×": "x", "·": ".", "…": "...", "★": "*", "→": "->", "█": "#", "≤": "<=", "≥": ">="}
+NARROW |= dict.fromkeys("▏▎▍▌▋▊▉", "|")
+BRAILLE = range(0x2800, 0x2900)  # of spinners
+
+
+def open_streams() -> None:
+    """Make standard output and error safe for this process; those that a test has replaced stay."""
+    _occupy()
+    codecs.register_error("icecore", _in_ascii)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _safe(sys.stdout, 1)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _safe(sys.stderr, 2)
+
+
+def is_heard() -> bool:
+    """Say whether somebody still reads standard output, as far as the last write could tell."""
+    return getattr(sys.stdout, "is_heard", True)
+
+
+def close_streams() -> None:
+    """Write what is still to be written; OSError where it cannot be, and nothing is tried again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            if isinstance(stream, _Stream):
+                stream.give_up()
+            raise
+
+
+class _Stream(io.TextIOWrapper):
+    """Text to a file descriptor of this process, whose reader may leave."""
+
+    def __init__(self, number: int, encoding: str) -> None:
+        self._raw = _Raw(number, "wb", closefd=False)
+        is_terminal = self._raw.isatty()
+        super().__init__(io.BufferedWriter(self._raw), encoding, "icecore", line_buffering=number == 2 or is_terminal)
+
+    @property
+    def is_heard(self) -> bool:
+        return not self._raw.is_cut
+
+    def give_up(self) -> None:
+        self._raw.is_cut = True
+        self.flush()
+
+
+class _Raw(io.FileIO):
+    is_cut = False
+
+    def write(self, data: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
+        if self.is_cut:
+            return len(data)
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self.is_cut = True
+            return len(data)
+
+
+def _safe(stream: TextIO | None, number: int) -> TextIO:
+    if stream is not None:
+        stream.flush()
+    return _Stream(number, stream.encoding if stream is not None else "utf-8")
+
+
+def _occupy() -> None:
+    """Put the null device where a standard stream is closed: else the next file opened, of a store, would be it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(null := os.open(os.devnull, os.O_RDWR), number)
+            if null != number:
+                os.close(null)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Write characters that a stream does not know: typography by its like, others as JSON and Python escape them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_like, error.object[error.start : error.end])), error.end
+
+
+def _like(character: str) -> str:
+    if ord(character) in BRAILLE:
+        return "*"
+    pair = character.encode("utf-16-be", "surrogatepass").hex()
+    return NARROW.get(character) or "".join(f"\\u{pair[i : i + 4]}" for i in range(0, len(pair), 4))
