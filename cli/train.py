@@ -42,7 +42,9 @@ def train(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
-    memory: Annotated[str | None, typer.Option(metavar="4GB", help="The most memory that tokens may take.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="4GB", help="The most that rows and adapters in training take.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Train in N processes of this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Train on a dask cluster.")] = None,
     extend: Annotated[str | None, typer.Option(metavar="RUN", help="Add classes to the best open_inca of RUN.")] = None,

@@ -16,6 +16,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
+from .parts import parted
 from .preparation import works_of
 from .progress import Meter
 from .settings import TrainSettings
@@ -67,7 +68,7 @@ def train_group(
             f"({', '.join(found)} differ); give every worker the same store"
         )
     counts: list[int] = []
-    for task in pending(candidates, ledger.outcomes(candidates), ledger, split):
+    for task in parted(work, pending(candidates, ledger.outcomes(candidates), ledger, split)):
         run_task(work, task, ledger, lambda results: counts.append(len(results)), lambda: False)
     return sum(counts)
 

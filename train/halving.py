@@ -33,14 +33,14 @@ class Halving:
     """The rungs of the contests that some candidates are in, all of each contest among them."""
 
     def __init__(self, candidates: Iterable[Candidate], rungs: Sequence[Rung] = RUNGS) -> None:
-        self._sizes = Counter(_contest(candidate) for candidate in candidates)
+        self._sizes = Counter(contest_of(candidate) for candidate in candidates)
         self._rungs = rungs
 
     def stopped(self, standing: Iterable[tuple[Candidate, float]], epoch: int) -> dict[str, str]:
         """Say by id who stops after an epoch, counted from 1, and why, given all that train on and their losses."""
         contests: dict[Contest, list[tuple[float, str]]] = {}
         for candidate, loss in standing:
-            contests.setdefault(_contest(candidate), []).append((loss, candidate.adapter_id))
+            contests.setdefault(contest_of(candidate), []).append((loss, candidate.adapter_id))
         found: dict[str, str] = {}
         for contest, there in contests.items():
             for place, (_, adapter_id) in list(enumerate(sorted(there), 1))[self._num_kept(contest, epoch) :]:
@@ -67,7 +67,8 @@ class Halving:
         return sum(self._num_kept(contest, contest[-1] - 1) * contest[-1] for contest in self._sizes)
 
 
-def _contest(candidate: Candidate) -> Contest:
+def contest_of(candidate: Candidate) -> Contest:
+    """Return what the adapters share that halve against each other."""
     family, recipe = get_adapter(candidate.adapter), candidate.recipe
     phases = family.phases(family.Config.model_validate(candidate.config))
     return candidate.adapter, candidate.layers, phases, recipe.batch_size, recipe.epochs

@@ -4,7 +4,7 @@ Ready rows lie on the device that trains; on CUDA that is memory of its own, of 
 free. Stored and streamed rows lie in the memory of the process.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -35,12 +35,16 @@ def least_bytes(train: StoreFeed, validation: StoreFeed, batch_size: int) -> int
     return train.pool_bytes(batch_size) + validation.pool_bytes(BLOCK_ROWS)
 
 
-def num_workers(feeds: Iterable[tuple[StoreFeed, StoreFeed, int]], most: int, memory_bytes: int) -> int:
-    """Return how many groups may train side by side; UsageError if the memory is too little for one."""
-    needs: Sequence[int] = [least_bytes(*feed) for feed in feeds]
-    if max(needs) > memory_bytes:
+def num_workers(needs: Sequence[tuple[int, int]], most: int, memory_bytes: int) -> int:
+    """Return how many groups may train side by side; UsageError if the memory is too little for one.
+
+    `needs` are, of each group, the bytes of its rows when they stream, and of its adapters where as few as may train.
+    """
+    rows, adapters = max(needs, key=sum)
+    if rows + adapters > memory_bytes:
         raise UsageError(
-            f"memory of {memory_bytes / 1e6:g} MB: expected at least {max(needs) / 1e6:.3g} MB, the pool "
-            "that rows are shuffled in; raise --memory, or extract with fewer --shard-rows"
+            f"memory of {memory_bytes / 1e6:g} MB: expected at least {(rows + adapters) / 1e6:.3g} MB: "
+            f"{rows / 1e6:.3g} for the pool that rows are shuffled in and {adapters / 1e6:.3g} for the fewest adapters "
+            "that train together; raise --memory, extract with fewer --shard-rows, or leave out --halving"
         )
-    return max(1, min(most, memory_bytes // max(1, *needs)))
+    return max(1, min(most, memory_bytes // max(1, rows + adapters)))

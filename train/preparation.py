@@ -16,12 +16,13 @@ from .effect import require_effect
 from .extend import Base, base_of, extension, extension_work, of_extension
 from .folds import folds
 from .inputs import inputs_of
-from .memory import num_workers
+from .memory import least_bytes, num_workers
+from .parts import units
 from .settings import TrainSettings
 from .split import Split, hold_out
 from .sweep import sweep
 from .targets import get_target
-from .task import feeds_of, tasks_of
+from .task import Task, feeds_of, tasks_of
 from .work import Work
 
 
@@ -36,12 +37,17 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
     source = works[0].store
     candidates = sweep(source, settings) if base is None else extension(source, settings, base)
     require_effect(source, settings if base is None else of_extension(settings), candidates)
-    pairs = [(work, task) for work in works for task in tasks_of(candidates, [])]
+    pairs = [(work, task) for split, work in enumerate(works) for task in tasks_of(candidates, [], split)]
     most = min(torch.get_num_threads(), len(pairs)) if works[0].device.type == "cpu" and base is None else 1
-    needs = [(*feeds_of(work, task), task.batch_size) for work, task in pairs]
+    needs = [_needs(work, task) for work, task in pairs]
     workers = num_workers(needs, most, settings.memory_bytes)
     share = settings.memory_bytes // workers
     return candidates, [replace(work, num_workers=workers, memory_bytes=share) for work in works]
+
+
+def _needs(work: Work, task: Task) -> tuple[int, int]:
+    """Return the least that a task takes: its rows as they stream, and as few of its adapters as may train alone."""
+    return least_bytes(*feeds_of(work, task), task.batch_size), max(size for _, size in units(work, task))
 
 
 def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> list[Work]:

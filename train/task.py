@@ -34,6 +34,7 @@ class Task:
     candidates: tuple[Candidate, ...]
     checkpoint: Entry | None = None
     split: int = 0  # on which of the splits, by number
+    num_bytes: int = 0  # that its adapters take in training
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -119,7 +120,7 @@ def run_task(
 
 def _data(work: Work, task: Task) -> tuple[Data, Data]:
     feeds = feeds_of(work, task)
-    train, validation = hold(*feeds, task.batch_size, work.memory_bytes)
+    train, validation = hold(*feeds, task.batch_size, work.memory_bytes - task.num_bytes)
     labels = [work.target.labels(work.store, feed.rows).to(work.device) for feed in feeds]
     return Data(train, labels[0], groups_of(work.store, work.split.train)), Data(validation, labels[1])
 

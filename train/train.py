@@ -18,6 +18,7 @@ from .checkpoint import num_epochs_of
 from .group import OK, EpochResult
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome, begun_in
+from .parts import parted
 from .peak import measure_peak
 from .preparation import prepare
 from .progress import Meter, Progress
@@ -41,7 +42,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
     ledgers = [work.ledger(out) for work in works]
     with ledgers[0].held(works[0].store):
         known = _known(ledgers, candidates)
-        first = pending(candidates, known[0], ledgers[0])
+        first = parted(works[0], pending(candidates, known[0], ledgers[0]))
         meter = Meter(begin, progress, *_epochs(known, first, settings))
 
         def train_all(tasks: list[Task]) -> None:
@@ -63,7 +64,8 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
             _require_outcomes(candidates, known[0], out)
             staying = [one for one in candidates if any(one.adapter_id in outcome.predictions for outcome in known[0])]
             splits = range(1, len(works))
-            train_all([task for split in splits for task in pending(staying, known[split], ledgers[split], split)])
+            left = [parted(works[split], pending(staying, known[split], ledgers[split], split)) for split in splits]
+            train_all([task for tasks in left for task in tasks])
             for split in splits:
                 _require_outcomes(staying, known[split], out)
         elapsed_seconds, growth = time.perf_counter() - begin, ledgers[0].growth

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,7 @@ class Work:
     num_workers: int
     memory_bytes: int  # that one group may take
     group: Callable[..., Group] = Group  # makes one
+    sizes: dict[tuple[str, tuple[int, ...], str], int] = field(default_factory=dict)  # of adapters, in numbers
 
     @property
     def compute_dtype(self) -> str:

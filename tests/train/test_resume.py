@@ -57,7 +57,7 @@ def content(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
         ({"halving": True}, 131),
         ({"folds": 2, "layers": "1"}, 131),
         ({"folds": 2, "halving": True}, 131),
-        ({"memory": "600kB"}, 2500),
+        ({"memory": "700kB"}, 2500),
     ],
 )
 def test_killed_at_random_times_ends_the_same(

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, IncompleteError, LayerReader, UsageError
 from icecore.train import Progress, Run, TrainSettings, open_run, train
+from icecore.train.group import Group
 
 from .conftest import FAST, MakeStore
 
@@ -88,7 +90,7 @@ def test_the_memory_changes_no_result(make_store: MakeStore, tmp_path: Path) -> 
     url = make_store(2500, planted=1)
     fast = {"layers": "1", "epochs": 3, "batch_size": 48}
     (_, ready), *others = (
-        trained(url, tmp_path / memory, memory=memory, **fast) for memory in ("4GB", "950kB", "600kB")
+        trained(url, tmp_path / memory, memory=memory, **fast) for memory in ("4GB", "950kB", "650kB")
     )
     for adapter_id, tensors in ready.items():
         for _, other in others:
@@ -116,8 +118,34 @@ def test_views_are_trained_on_and_only_the_first_is_measured(
     assert run.results["train_loss"].to_pylist()[-1] < 0.2
 
 
+def test_adapters_count_and_train_in_parts_that_fit(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight adapters that may not be in memory together come out as if they had been."""
+    url, sizes = make_store(planted=1), list[int]()
+    _, together = trained(url, tmp_path / "together", **EIGHT)
+    original = Group.__init__
+
+    def noted(self: Group, candidates: list, *others: Any) -> None:
+        sizes.append(len(candidates))
+        original(self, candidates, *others)
+
+    monkeypatch.setattr(Group, "__init__", noted)
+    _, parted = trained(url, tmp_path / "parted", memory="300kB", **EIGHT)
+    assert sum(sizes) == 8
+    assert max(sizes) < 8
+    assert parted.keys() == together.keys()
+    for adapter_id in together:
+        assert_same(parted[adapter_id], together[adapter_id])
+    with pytest.raises(UsageError, match=r"memory of 0.3 MB: expected at least .* for the fewest adapters that train"):
+        trained(url, tmp_path / "halving", memory="300kB", halving=True, **EIGHT)  # all of a contest at once
+
+
 def test_too_little_memory_is_said_before_anything_is_read(make_store: MakeStore, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"memory of 0.01 MB: expected at least 0.\d+ MB, the pool that rows"):
+    with pytest.raises(
+        UsageError,
+        match=r"memory of 0.01 MB: expected at least 0.\d+ MB: 0.\d+ for the pool",
+    ):
         trained(make_store(700), tmp_path / "r", memory="10kB")
     assert not (tmp_path / "r").exists()
 
