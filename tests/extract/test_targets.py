@@ -12,6 +12,7 @@ import pytest
 from icecore.extract import ExtractSettings, Source, extract, open_source
 from icecore.extract.cells import Cells
 from icecore.extract.columns import Columns
+from icecore.extract.settings import parse_command
 from icecore.extract.split_moves import move_splits
 from icecore.extract.tally import Tally
 from icecore.extract.targets import read_targets
@@ -197,3 +198,33 @@ def test_a_manifest_without_the_columns_asked_for(tmp_path: Path) -> None:
         open_source(text, Columns(("kind",)))
     with pytest.raises(UsageError, match="2 label columns for one class; choose --target"):
         open_source(text, Columns(("label", "split")))
+
+
+def test_a_store_keeps_what_is_not_known_and_resumes_with_it(checkpoint: str, tmp_path: Path) -> None:
+    lines = ["path,wet,cold,split", "a.png,1.0,-1.0,train", "b.png,0,1,train", "c.png,-1,-1,train"]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(image_bytes(ord(name), "PNG"))
+    settings = ExtractSettings(
+        backbone=BACKBONE,
+        checkpoint=checkpoint,
+        layers="0",
+        label_column=("wet", "cold"),
+        target="multilabel",
+        unknown=("-1",),
+    )
+    for _ in range(2):
+        extract(str(tmp_path / "list.csv"), str(tmp_path / "s.ice"), settings)
+    store = open_store(str(tmp_path / "s.ice"))
+    nan = float("nan")
+    assert np.array_equal(store.targets, [[1, nan], [0, 1], [nan, nan]], equal_nan=True)
+    assert store.spec.source_report is not None
+    assert {(found.what, found.count) for found in store.spec.source_report.noted} == {
+        ("values read as not known (--unknown -1)", 3),
+        ("rows of train without a label", 1),
+    }
+    assert parse_command(store.spec.command)[1].unknown == ("-1",)
+    (tmp_path / "list.csv").write_text("\n".join([*lines, "d.png,1,1,train"]))
+    (tmp_path / "d.png").write_bytes(image_bytes(9, "PNG"))
+    extract(str(tmp_path / "list.csv"), str(tmp_path / "s.ice"), settings)
+    assert open_store(str(tmp_path / "s.ice")).num_rows == 4
