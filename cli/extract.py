@@ -61,7 +61,9 @@ def extract(
     split: Annotated[
         str | None, typer.Option(metavar="NAME=FROM:PERCENT", help="A new split: validation=train:10%.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only N images, spread over all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Only N images, every split and class in proportion.")
+    ] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
     num_threads: Annotated[int | None, typer.Option(metavar="N", help="Batches at a time; else one a core.")] = None,

@@ -1,16 +1,19 @@
 """All that comes before the first forward: the source opened and scanned, the backbone loaded, the store described."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from icecore.store import (
     FrozenBackbone,
+    IcecoreError,
     Sample,
     SizeEstimate,
     SourceReport,
     StoreSpec,
     UsageError,
     estimate_size,
+    open_store,
     stored_identity,
 )
 from icecore.store.codecs import get_codec
@@ -21,6 +24,7 @@ from .decoding_choice import asked_decoding, settled_decoding
 from .description import describe
 from .images import Images
 from .job import Job
+from .proportion import in_proportion
 from .scan import scan
 from .settings import ExtractSettings
 from .sources import open_source
@@ -49,7 +53,8 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     if settings.stream_blocks and (settings.workers or settings.scheduler):
         raise UsageError("stream-blocks runs in one process; expected no workers and no scheduler with it")
     opened = open_source(source, settings.columns)
-    places = _spread(len(opened.samples), settings.limit)
+    moved = move_splits(opened.samples, settings.split)
+    places = _limited(moved, settings.limit, store)
     load = stream_backbone if settings.stream_blocks else load_backbone
     backbone = load(
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
@@ -62,7 +67,7 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     found = extents(opened, places, scanned, rules)
     backbone.transform.decoding = settled_decoding(rules, recorded is None, settings.range, found.values())
     note_oddities(opened.tally, scanned, found, backbone.transform)
-    samples = move_splits(scanned.samples, settings.split)
+    samples = [replace(sample, split=moved[place].split) for place, sample in zip(places, scanned.samples, strict=True)]
     report = opened.tally.report(samples, opened.classes, settings.target)
     spec = describe(source, store, settings, backbone, samples, opened.classes, report)
     frozen = backbone.frozen()
@@ -76,7 +81,34 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     return Prepared(spec, samples, frozen, job, size, report)
 
 
-def _spread(num_samples: int, limit: int | None) -> list[int]:
-    """Return the places of at most `limit` samples, evenly over the source: all splits and classes have some."""
-    num_rows = min(limit or num_samples, num_samples)
-    return [row * num_samples // num_rows for row in range(num_rows)]
+def _limited(samples: Sequence[Sample], limit: int | None, store: str) -> list[int]:
+    """Return the places of at most `limit` samples, with every split and class in proportion.
+
+    Of two limits the larger takes all that the smaller takes, and what a store holds stays, so that it can grow.
+    """
+    if limit is None or limit >= len(samples):
+        return list(range(len(samples)))
+    strata: dict[str, dict[int | None, list[int]]] = {}
+    for place, sample in enumerate(samples):
+        strata.setdefault(sample.split, {}).setdefault(sample.label, []).append(place)
+    drawn = [
+        in_proportion([[group[place] for place in _spread(len(group))] for group in classes.values()])
+        for classes in strata.values()
+    ]
+    known = _keys(store)
+    order = sorted(in_proportion(drawn), key=lambda place: samples[place].key not in known)  # stable
+    return sorted(order[:limit])
+
+
+def _spread(num_samples: int, limit: int | None = None) -> list[int]:
+    """Return places in an order drawn by a hash: every k-th would fall in with whatever repeats in the source."""
+    lots = sorted((hashlib.sha256(str(place).encode()).digest(), place) for place in range(num_samples))
+    return [place for _, place in lots[:limit]]
+
+
+def _keys(store: str) -> set[str]:
+    """Return the keys of the rows that a store holds; none where there is no store, or one that cannot be read."""
+    try:
+        return set(open_store(store).samples["key"].to_pylist())
+    except IcecoreError:
+        return set()

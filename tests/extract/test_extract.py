@@ -102,14 +102,6 @@ def test_layers_that_are_asked_for_later_are_added(source: str, settings: Extrac
     assert same(open_store(str(tmp_path / "s.ice")), open_store(str(tmp_path / "all.ice")))
 
 
-def test_limit_takes_rows_from_all_over(source: str, settings: ExtractSettings, tmp_path: Path) -> None:
-    extract(source, str(tmp_path / "s.ice"), settings.model_copy(update={"limit": 7}))
-    store = open_store(str(tmp_path / "s.ice"))
-    assert store.num_rows == 7
-    assert len(store.splits) == 2
-    assert len(store.classes) == 3
-
-
 def damage(source: str) -> list[str]:
     """Spoil four images among the good ones; return their keys."""
     root = Path(source.partition(":")[2])
