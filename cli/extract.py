@@ -65,6 +65,9 @@ def extract(
         int | None, typer.Option(metavar="N", help="Only N images, every split and class in proportion.")
     ] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
+    retry_failed: Annotated[
+        bool | None, typer.Option("--retry-failed", help="Try rows again that were recorded as failed.")
+    ] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
     num_threads: Annotated[int | None, typer.Option(metavar="N", help="Batches at a time; else one a core.")] = None,
     stream_blocks: Annotated[

@@ -52,6 +52,7 @@ def _facts(store: "Store") -> dict[str, Any]:
         "rows": store.splits,
         "num_rows": store.num_rows,
         "failed": len(store.failed),
+        "failures": store.failures,
         "missing": store.num_missing,
         "bytes": store.num_bytes(),
         "source_report": report.model_dump() if report else None,
@@ -93,7 +94,8 @@ def _failures(store: "Store") -> str:
         return "0"
     row, cause = next(iter(store.failed.items()))
     key = store.samples["key"][row].as_py()
-    return f"{len(store.failed)}  (first: row {row}, {key}: {cause})"
+    reasons = "; ".join(f"{count} {reason}" for reason, count in store.failures.items())
+    return f"{len(store.failed)}  ({reasons}; first: row {row}, {key}: {cause})"
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:

@@ -28,20 +28,25 @@ def verify(
 
     Example: icecore verify photos.ice --recompute 20
     """
+    from icecore.store import open_store
     from icecore.store import verify as check
 
     with notes().status(f"reading {store}"):
         problems = check(store, repair=repair)
     differences = _recompute(store, recompute) if recompute and not problems else []
+    failures = {} if problems else open_store(store).failures
     ok = not problems and all(difference.ok for difference in differences)
     if as_json:
-        answer = {"ok": ok, "problems": [dataclasses.asdict(problem) for problem in problems]}
+        listed = [dataclasses.asdict(problem) for problem in problems]
+        answer = {"ok": ok, "problems": listed, "failures": failures}
         print_json(answer | ({"recomputed": [dataclasses.asdict(one) for one in differences]} if recompute else {}))
     elif problems:
         for problem in problems:
             print_line(_line(problem))
     else:
         print_line("ok: every checksum and the ledger agree")
+        for reason, count in failures.items():
+            print_line(f"{count} rows without tokens: {reason}")
         for one in differences:
             verdict = "" if one.ok else "  WRONG: more than rounding explains"
             print_line(f"layer {one.layer}: live - stored at most {one.largest:.3g}, {one.relative:.2%}{verdict}")

@@ -50,7 +50,10 @@ def extracted(report: "ExtractReport") -> str:
     """Write what an extraction did: 1797 rows, 412 MB, 38 s (47 rows/s)."""
     parts = [f"{report.num_rows} rows", size(report.num_bytes)]
     if report.num_failed:
-        parts.append(f"{report.num_failed} failed")
+        reasons = "; ".join(f"{count} {reason}" for reason, count in report.failures.items())
+        parts.append(f"{report.num_failed} failed ({reasons})")
+    if report.num_retried:
+        parts.append(f"{report.num_retried} failed ones tried again, {report.num_mended} of them good now")
     if report.num_skipped == report.num_rows:
         return ", ".join([*parts, "all of them there before"])
     if report.num_skipped:

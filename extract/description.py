@@ -26,7 +26,9 @@ def describe(
 ) -> StoreSpec:
     """Return the specification of the store that these settings ask for."""
     layers = parse_layers(settings.layers, backbone.num_layers)
-    settled = settings.model_copy(update={"compute_dtype": backbone.compute_dtype})  # `auto` differs between machines
+    settled = settings.model_copy(  # `auto` differs between machines, and a retry is asked for once
+        update={"compute_dtype": backbone.compute_dtype, "retry_failed": False}
+    )
     identity = Identity(
         backbone=backbone.name,
         weights_sha256=backbone.weights_sha256,

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from logging import CRITICAL
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def write_on_workers(writer: StoreWriter, source: str, settings: ExtractSettings
     common = _source_everywhere(source), url, token, given.model_dump_json(), deepest
     with _cluster(settings) as client:
         futures: dict[Future, Shard] = {
-            client.submit(write_shard, *common, shard.index, pure=False, retries=RETRIES): shard
+            client.submit(write_shard, *common, shard.index, shard.retried, pure=False, retries=RETRIES): shard
             for shard in writer.todo
         }
         try:
@@ -50,10 +50,12 @@ def write_on_workers(writer: StoreWriter, source: str, settings: ExtractSettings
             raise
 
 
-def write_shard(source: str, url: str, token: str, settings: str, deepest: int, shard: int) -> tuple[float, int]:
+def write_shard(
+    source: str, url: str, token: str, settings: str, deepest: int, shard: int, retried: Sequence[int]
+) -> tuple[float, int]:
     """Write one shard unless it is there; return its rows and how many of them failed. Runs on a worker."""
     counted: list[tuple[float, int]] = []
-    with open_shard(Pass(url, token), shard) as writer:
+    with open_shard(Pass(url, token), shard, retried) as writer:
         job = _job(source, url, token, settings, deepest)
         job.write(writer, writer.todo, lambda *batch: counted.append(batch))
     return float(sum(rows for rows, _ in counted)), sum(failed for _, failed in counted)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from icecore.store import IcecoreError, StoreWriter, open_store, open_writer, require_destination, require_room
 
@@ -34,9 +34,17 @@ def extract(
     started = time.monotonic()
     with _saying_how_to_go_on(store, command_line(source, store, settings)):
         ready = prepare(source, store, settings)
-    with _saying_how_to_go_on(store, ready.spec.command):
+    settled = settings.model_copy(update={"compute_dtype": ready.spec.identity.compute_dtype})
+    tried: list[int] = []
+
+    def retry(failed: Sequence[int], order: Sequence[int]) -> list[int]:
+        tried.extend(failed)
+        return ready.job.good(failed, order)
+
+    with _saying_how_to_go_on(store, command_line(source, store, settled)):
         require_room(store, ready.size)
-        with open_writer(store, ready.spec, ready.samples, ready.frozen, ready.job.measure) as writer:
+        again = retry if settings.retry_failed else None
+        with open_writer(store, ready.spec, ready.samples, ready.frozen, ready.job.measure, again) as writer:
             done = _write(ready.job, writer, source, settings, progress or (lambda _: None))
         written = open_store(store)
     return ExtractReport(
@@ -44,6 +52,9 @@ def extract(
         num_rows=written.num_rows,
         num_skipped=done.num_skipped,
         num_failed=len(written.failed),
+        failures=written.failures,
+        num_retried=len(tried),
+        num_mended=len({*tried} - {*written.failed}),
         num_bytes=written.num_bytes(),
         elapsed_seconds=time.monotonic() - started,
         rows_per_second=done.rows_per_second,

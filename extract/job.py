@@ -59,6 +59,13 @@ class Job:
             raise IcecoreError(f"none of {len(chosen)} sampled images can be decoded; check the source")
         return {layer: torch.cat([tokens[layer] for tokens in results]) for layer in layers}
 
+    def good(self, rows: Sequence[int], order: Sequence[int]) -> list[int]:
+        """Return those of some rows of a store that can be decoded; `order` gives the place of each of its rows."""
+        images = self._images.ordered(order, None)
+        with self._threads.pools() as (decoding, _):
+            results = decoding.map(images.pixels, rows)
+            return [row for row, result in zip(rows, results, strict=True) if isinstance(result, Tensor)]
+
     def meter(self, writer: StoreWriter, report: Callable[[Progress], None]) -> Meter:
         """Return what counts the rows of a store as they are written."""
         num_rows = len(writer.order)

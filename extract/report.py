@@ -13,6 +13,9 @@ class ExtractReport:
     num_rows: int
     num_skipped: int  # finished by an earlier run
     num_failed: int  # rows of the store that have no tokens
+    failures: dict[str, int]  # how many of them for what reason
+    num_retried: int  # rows that an earlier run recorded as failed, and this one tried again
+    num_mended: int  # those of them that have tokens now
     num_bytes: int
     elapsed_seconds: float  # of this run, loading and scanning included
     rows_per_second: float  # of this run, while it was extracting; 0 where there was nothing to do

@@ -40,6 +40,7 @@ class ExtractSettings(Frozen):
     split: tuple[str, ...] = ()
     limit: int | None = Field(default=None, ge=1)
     strict: bool = False
+    retry_failed: bool = False
     shard_rows: int | None = Field(default=None, ge=1)
     compressor: str | None = None
     num_threads: int | None = Field(default=None, ge=1)

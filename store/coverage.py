@@ -1,6 +1,8 @@
 """What the ledger says is there: rows, layers and views that may be read, and the ones that failed."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -12,19 +14,30 @@ from .root import Root
 from .shard import FileDigest
 
 
-def lacking(root: Root, entries: Mapping[int, Entry], shards: Iterable[int]) -> tuple[Shard, ...]:
-    """Return the shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks."""
+def lacking(
+    root: Root, entries: Mapping[int, Entry], shards: Iterable[int], retried: Collection[int] = ()
+) -> tuple[Shard, ...]:
+    """Return the shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks.
+
+    A shard with a failed row among those `retried` lacks them all.
+    """
     identity = root.spec.identity
     pairs = [(layer, view) for view in range(identity.views) for layer in identity.layers]
     found: list[Shard] = []
     for index in shards:
         start, stop = root.shard_range(index)
         entry = entries.get(index)
-        known = entry if entry is not None and entry.stop == stop else None
+        again = tuple(sorted(entry.failed.keys() & set(retried))) if entry is not None else ()
+        known = entry if entry is not None and entry.stop == stop and not again else None
         missing = tuple(pair for pair in pairs if known is None or not known.covers(*pair))
         if missing:
-            found.append(Shard(index, start, stop, missing))
+            found.append(Shard(index, start, stop, missing, again))
     return tuple(found)
+
+
+def by_reason(causes: Iterable[str]) -> dict[str, int]:
+    """Count causes that differ by their numbers alone as one reason, the most frequent first."""
+    return dict(Counter(re.sub(r"\d+", "N", cause) for cause in causes).most_common())
 
 
 class Coverage:

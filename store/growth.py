@@ -4,13 +4,13 @@ A store may gain layers, views and rows; everything else that differs is refused
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .codecs import get_codec
 from .errors import IdentityError, IntegrityError, UsageError
 from .layout import chunk_rows, shard_rows
-from .ledger import shards_listed
+from .ledger import Entry, load_ledger, shards_listed
 from .location import Location
 from .provenance import FACTS, Provenance, now
 from .root import ROOT, SAMPLES, Root, load_file, load_root
@@ -54,7 +54,8 @@ def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Grow
         rows, classes = tuple(samples), spec.classes
     else:
         stored = to_samples(from_parquet(load_file(location, root, SAMPLES), f"{location.url}: {SAMPLES}"))
-        rows, classes = _more_rows(location.url, stored, root.spec.classes, samples, spec.classes)
+        written = _written(root, load_ledger(location, root))
+        rows, classes = _more_rows(location.url, stored, written, root.spec.classes, samples, spec.classes)
     place = {sample.key: index for index, sample in enumerate(samples)}
     grown = _grown_root(location.url, root, spec, rows, classes)
     return Growth(root, grown, rows, tuple(place[sample.key] for sample in rows))
@@ -125,31 +126,48 @@ def _contradictions(stored: Identity, asked: Identity, grown: Identity) -> list[
     return stored.model_copy(update=free).differences(asked.model_copy(update=free))
 
 
+def _written(root: Root, entries: Mapping[int, Entry]) -> frozenset[int]:
+    """Return the rows that some tokens are there of."""
+    finished = {row for entry in entries.values() for row in range(entry.start, entry.stop)}
+    return frozenset(finished.difference(*(entry.failed for entry in entries.values())))
+
+
 def _more_rows(
-    url: str, stored: Sequence[Sample], old: tuple[str, ...], samples: Sequence[Sample], new: tuple[str, ...]
+    url: str,
+    stored: Sequence[Sample],
+    written: Collection[int],
+    old: tuple[str, ...],
+    samples: Sequence[Sample],
+    new: tuple[str, ...],
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
-    """Return the stored rows followed by the new ones, provided that every stored row is still the same."""
+    """Return the stored rows followed by the new ones, provided that every stored row is still the same.
+
+    The bytes of a row without tokens may have changed: an image was mended that could not be decoded, or one changed
+    before its row was written.
+    """
     classes = (*old, *(name for name in new if name not in old))
     number = {name: index for index, name in enumerate(classes)}
     relabelled = [
         sample if sample.label is None else replace(sample, label=number[new[sample.label]]) for sample in samples
     ]
     asked = {sample.key: sample for sample in relabelled}
-    changed = [_change(sample, asked.get(sample.key)) for sample in stored if asked.get(sample.key) != sample]
-    if changed:
+    changes = [_change(sample, asked.get(sample.key), row in written) for row, sample in enumerate(stored)]
+    if changed := [change for change in changes if change is not None]:
         raise _refusal(url, [f"dataset: {len(changed)} of its {len(stored)} rows changed, first {changed[0]}"])
     known = {sample.key for sample in stored}
-    return (*stored, *(sample for sample in relabelled if sample.key not in known)), classes
+    kept = (asked[sample.key] for sample in stored)
+    return (*kept, *(sample for sample in relabelled if sample.key not in known)), classes
 
 
-def _change(stored: Sample, asked: Sample | None) -> str:
+def _change(stored: Sample, asked: Sample | None, is_written: bool) -> str | None:
+    """Say what contradicts a stored row; None where nothing does."""
     if asked is None:
         return f"{stored.key!r} is in the store, not in the source"
-    for name in ("sha256", "label", "target", "split", "group", "width", "height"):
+    for name in ("label", "target", "split", "group", *(["sha256"] if is_written else [])):
         ours, theirs = getattr(stored, name), getattr(asked, name)
         if ours != theirs:
             return f"{stored.key!r} {name} {ours} in the store, {theirs} asked for"
-    return repr(stored.key)
+    return None
 
 
 def _refusal(url: str, differences: list[str]) -> IdentityError:

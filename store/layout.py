@@ -11,12 +11,16 @@ MAX_CHUNK_BYTES = 2 << 20  # the last chunk is padded: 4 MB cost 2 % of a store 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The rows [start, stop) that one task owns, and the (layer, view) pairs of them that are still to be written."""
+    """The rows [start, stop) that one task owns, and the (layer, view) pairs of them that are still to be written.
+
+    `retried` are rows that failed before and may not fail now: for their sake all of a finished shard is written anew.
+    """
 
     index: int
     start: int
     stop: int
     lacking: tuple[tuple[int, int], ...]
+    retried: tuple[int, ...] = ()
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float32, Int64
 from pydantic import JsonValue
 
-from .coverage import Coverage
+from .coverage import Coverage, by_reason
 from .errors import IncompleteError, UsageError
 from .ledger import load_ledger
 from .location import Location, open_location
@@ -79,6 +79,11 @@ class Store:
     def failed(self) -> dict[int, str]:
         """The rows that have no tokens, with the cause."""
         return self.coverage.failed
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many rows failed for what reason; numbers within a reason read N."""
+        return by_reason(self.failed.values())
 
     @property
     def num_missing(self) -> int:

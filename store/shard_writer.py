@@ -20,14 +20,23 @@ _Key = tuple[int, int, str]  # layer, view, part
 
 
 class ShardWriter:
-    """Takes the rows of one shard in ascending order, a batch at a time; made by `StoreWriter.shard`."""
+    """Takes the rows of one shard in ascending order, a batch at a time; made by `StoreWriter.shard`.
+
+    With `replaces`, files that are there stay until `finish` replaces them.
+    """
 
     def __init__(
-        self, location: Location, root: Root, shard: Shard, channel_scales: Mapping[int, Float[Tensor, " width"]]
+        self,
+        location: Location,
+        root: Root,
+        shard: Shard,
+        channel_scales: Mapping[int, Float[Tensor, " width"]],
+        replaces: bool,
     ) -> None:
         self._location = location
         self._root = root
         self._shard = shard
+        self._replaces = replaces
         self._channel_scales = channel_scales
         self._codec = get_codec(root.spec.identity.dtype)
         self._failed: dict[int, str] = {}
@@ -41,7 +50,8 @@ class ShardWriter:
             for layer, view in self._shard.lacking:
                 for part, cut in self._root.shard_formats(layer).items():
                     name = self._name(layer, view, part, cut)
-                    self._location.delete(name)
+                    if not self._replaces:
+                        self._location.delete(name)
                     file = stack.enter_context(self._location.create(name))
                     self._encoders[layer, view, part] = ShardEncoder(file, cut, self._shard.stop - self._shard.start)
             self._open = stack.pop_all()

@@ -1,7 +1,7 @@
 """Creating, resuming and growing a store: one writer, shards in any order, nothing counted before it is safe."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -22,6 +22,8 @@ from .samples import Sample, check_keys
 from .shard_writer import ShardWriter
 from .small_files import Measure, load_channel_scales, write_small_files
 from .spec import StoreSpec
+
+Retry = Callable[[Sequence[int], Sequence[int]], Iterable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class StoreWriter:
         entries: dict[int, Entry],
         shards: range,
         order: Sequence[int],
+        retried: Collection[int] = (),
     ) -> None:
         self._location = location
         self._root = root
@@ -52,6 +55,7 @@ class StoreWriter:
         self._entries = entries
         self._shards = shards
         self.order = order
+        self._retried = retried
 
     @property
     def handed_out(self) -> Pass:
@@ -61,7 +65,7 @@ class StoreWriter:
     @property
     def todo(self) -> tuple[Shard, ...]:
         """The shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks."""
-        return lacking(self._root, self._entries, self._shards)
+        return lacking(self._root, self._entries, self._shards, self._retried)
 
     @property
     def num_rows_done(self) -> int:
@@ -80,15 +84,19 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def shard(self, shard: Shard) -> Iterator[ShardWriter]:
-        """Write one shard: it counts when this context ends without an exception, and not before."""
+        """Write one shard: it counts when this context ends without an exception, and not before.
+
+        A finished shard that is written anew, for rows that are new or tried again, stands as it is until then.
+        """
         known = self._entries.get(shard.index)
-        if known is not None and known.stop != shard.stop:  # the data set grew: the last shard is written anew
-            self._location.delete(ledger_name(shard.index))
-            known = self._entries.pop(shard.index) and None
+        anew = known is not None and (known.stop != shard.stop or bool(shard.retried))
         with room_on_disk(self._location.url, _resume(self._root.spec.command)):
-            with ShardWriter(self._location, self._root, shard, self._channel_scales) as out:
+            with ShardWriter(self._location, self._root, shard, self._channel_scales, replaces=anew) as out:
                 yield out
                 require_writer(self._location, self._token)
+                if anew:
+                    self._location.delete(ledger_name(shard.index))
+                    known = self._entries.pop(shard.index) and None
                 files, failed, elapsed_seconds = out.finish()
             entry = Entry(
                 store_id=self._root.store_id,
@@ -119,12 +127,14 @@ def open_writer(
     samples: Sequence[Sample],
     frozen: FrozenBackbone,
     measure: Measure | None = None,
+    retry: Retry | None = None,
 ) -> Iterator[StoreWriter]:
     """Create a store, resume one of the same identity, or grow one by layers, views or rows.
 
     `measure` returns tokens of a seeded sample of rows for some layers; only int4 asks for it. The store's rows are in
     the order of `samples` unless the store had rows before: then those come first. `writer.order` gives, for every row
-    of the store, its place in `samples`.
+    of the store, its place in `samples`. `retry` is given the rows that failed and this order, and returns those that
+    are worth another try: all of their shards is to do.
 
     Raises:
         IdentityError: the store holds something else; the message lists each differing field with both values.
@@ -138,17 +148,21 @@ def open_writer(
         free_claims(location)
         growth = grow(location, spec, samples)
         entries = load_ledger(location, growth.root)
-        if lacking(growth.root, entries, range(growth.root.num_shards)):
+        shards, failed = range(growth.root.num_shards), [row for entry in entries.values() for row in entry.failed]
+        retried = frozenset(retry(failed, growth.order)) if retry and failed else frozenset()
+        if lacking(growth.root, entries, shards, retried):
             growth = growth.recorded(spec)
         root, scales = write_small_files(held.location, growth, frozen, measure)
-        yield StoreWriter(held.location, root, scales, held.token, entries, range(root.num_shards), growth.order)
+        yield StoreWriter(held.location, root, scales, held.token, entries, shards, growth.order, retried)
         with contextlib.suppress(LockedError):  # a worker that was given up: the next writer waits for it
             free_claims(location)
 
 
 @contextlib.contextmanager
-def open_shard(handed_out: Pass, shard: int) -> Iterator[StoreWriter]:
+def open_shard(handed_out: Pass, shard: int, retried: Collection[int] = ()) -> Iterator[StoreWriter]:
     """Open one shard of a store that another process holds for writing; nothing is left to do if it was written.
+
+    `retried` is that of the shard to do.
 
     Raises:
         LockedError: the other process let the store go, or a third one is writing this shard and does not end.
@@ -160,4 +174,4 @@ def open_shard(handed_out: Pass, shard: int) -> Iterator[StoreWriter]:
         entries = {} if entry is None else {shard: entry}
         scales = load_channel_scales(location, root)
         shards = range(shard, shard + 1)
-        yield StoreWriter(location, root, scales, handed_out.token, entries, shards, range(root.num_rows))
+        yield StoreWriter(location, root, scales, handed_out.token, entries, shards, range(root.num_rows), retried)
