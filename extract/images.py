@@ -12,6 +12,7 @@ from torch import Tensor
 from icecore.store import IcecoreError, Sample
 
 from .augmentation import Augmentation
+from .decoding_rules import DEFAULT
 from .passing import PassingError, in_words, is_passing, persistently
 from .reading import read_again
 from .sources import Source
@@ -47,8 +48,10 @@ class Images:
         if not sample.sha256:
             return "FileNotFoundError: listed by the source, but not there when it was scanned"
         data = read_again(self.source, self.places[row], sample)
+        rules = self.transform.decoding
+        told = () if rules == DEFAULT else (rules,)  # a source need not know of rules that nobody changed
         try:
-            decode = partial(self.source.decode, data, self.transform.decoding)
+            decode = partial(self.source.decode, data, *told)
             image = persistently(decode, f"{sample.key!r}: cannot be decoded", is_passing)
         except IcecoreError:  # not about the bytes
             raise

@@ -9,6 +9,7 @@ from icecore.store import UsageError
 
 from .backbone_transform import Preprocessing
 from .decoding_rules import Decoding
+from .passing import is_passing
 from .picture import Picture
 from .reading import read
 from .scan import Scan
@@ -50,7 +51,9 @@ def _extent(source: Source, place: int, rules: Decoding) -> Extent | None:
         values = channels.colours
     except UsageError:
         raise
-    except Exception:  # a bad image is found when it is decoded for its row
+    except Exception as error:  # a bad image is found when it is decoded for its row
+        if is_passing(error):  # without its values the range would be another
+            raise
         return None
     return None if channels.kind is None else Extent(channels.kind, float(values.min()), float(values.max()))
 

@@ -68,13 +68,13 @@ class Failing:
         self._method, self._error, self._calls, self._num_calls = method, error, range(first, last + 1), 0
 
     def __get__(self, source: object, _: type) -> Callable[..., Any]:
-        return lambda argument: self(source, argument)
+        return lambda *arguments: self(source, *arguments)
 
-    def __call__(self, source: object, argument: object) -> Any:
+    def __call__(self, source: object, *arguments: object) -> Any:
         self._num_calls += 1
         if self._num_calls in self._calls:
             raise self._error
-        return self._method(source, argument)
+        return self._method(source, *arguments)
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, source: str, method: str, error: Exception, *calls: int) -> None:
