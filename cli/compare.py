@@ -10,12 +10,15 @@ import typer
 
 from .interrupt import interruptible
 from .method_options import method_options
-from .settings import settings_of
+from .settings import require_effect, settings_of
 from .terminal import notes, print_facts, print_json, print_line, print_table
 from .wording import duration, percent, size
 
 if TYPE_CHECKING:
     from icecore.live import Compared, CompareProgress, Comparison, Interval, Parity
+
+
+ONLY_METHODS = ("out", "backbone", "img_size", "crop_pct", "limit", "option", "lr", "weight_decay", "epochs", "seed")
 
 
 def compare(
@@ -57,6 +60,7 @@ def compare(
     if (rows is None) == (methods is None):
         raise UsageError("icecore compare: expected --rows N, or --methods A,B with --out DIR, and not both")
     if methods is None:
+        require_effect(given, ONLY_METHODS, "with --rows, which trains nothing")
         _compare_rows(where, rows or 0, given, as_json)
         return
     if out is None:

@@ -9,7 +9,7 @@ from .augmentation import read_augmentation
 from .extract_progress import extract_progress
 from .interrupt import interruptible, stopping
 from .preflight import print_preflight
-from .settings import settings_of
+from .settings import require_effect, settings_of
 from .source_lines import source_lines
 from .terminal import print_facts, print_json, print_line
 from .wording import extracted
@@ -36,7 +36,7 @@ def extract(
     ] = None,
     tokens: Annotated[str | None, typer.Option(metavar="all|cls|pool:K", help="The tokens to keep.")] = None,
     dtype: Annotated[
-        str | None, typer.Option(metavar="NAME", help="int8, float16, bfloat16, float32: on disk.")
+        str | None, typer.Option(metavar="NAME", help="int8, int4, float16, bfloat16, float32: on disk.")
     ] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
     views: Annotated[int | None, typer.Option(metavar="N", help="Views of each image.")] = None,
@@ -81,7 +81,8 @@ def extract(
 ) -> None:
     """Run a frozen backbone once over SOURCE and keep the tokens of its layers in STORE.
 
-    SOURCE is folder:, parquet:, wds: (WebDataset), csv: or sklearn: and a path; a bare path where its kind is plain.
+    SOURCE is folder:, imagefolder:, parquet:, wds: (WebDataset), csv: or timm: and a path; a bare path where its kind
+    is plain; sklearn:digits or shapes:count.
 
     Started again with the same words, it goes on where it stopped.
 
@@ -95,6 +96,7 @@ def extract(
         given["augment"] = augment and read_augmentation(augment)
         settings = settings_of(ExtractSettings, given)
         if dry_run:
+            require_effect(given, ("workers", "scheduler"), "with --dry-run, which measures one process")
             print_preflight(preflight(source, store, settings), as_json)
             return
         with stopping("shards in flight are dropped, finished ones are kept"), extract_progress() as progress:

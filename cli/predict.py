@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from .settings import require_effect
 from .streams import is_heard
 from .terminal import notes, print_line
 from .wording import percent
@@ -39,6 +40,8 @@ def predict(
     """
     from icecore.live.inputs import images_of
 
+    if out is not None:
+        require_effect({"json": as_json}, ["json"], "with --out, whose ending says the format")
     streams = [images_of(given) for given in images]  # what is not there is said before anything is loaded
 
     from icecore.live import Predictor

@@ -16,6 +16,15 @@ def settings_of(model: type[Model], given: Mapping[str, Any]) -> Model:
     return parse_settings(model, options, lambda key: f"--{key.replace('_', '-')}")
 
 
+def require_effect(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    """Raise UsageError where an option was given that has no effect here; `why` says what has made it so."""
+    from icecore.store import UsageError
+
+    for name in names:
+        if given[name] not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')}: has no effect {why}; leave it out")
+
+
 def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callable[[str], str]) -> Model:
     """Validate values against a model; `label` says where a key was written. Raises UsageError in one line."""
     from icecore.store import UsageError
@@ -56,4 +65,6 @@ def _in_words(error: ValidationError, label: Callable[[str], str]) -> str:
     if first["type"] == "missing":
         return f"{where} is required"
     wanted = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{where}: got {first['input']!r}: {wanted}"
+    given = first["input"]
+    text = ",".join(given) if isinstance(given, tuple) and all(isinstance(part, str) for part in given) else given
+    return f"{where}: got {text!r}: {wanted}"

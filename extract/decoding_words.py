@@ -9,8 +9,9 @@ COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 def read_range(given: Any) -> Any:
     """Return `auto`, `type`, or LOW and HIGH."""
-    if given in ("auto", "type"):
-        return given
+    name = _alone(given)
+    if name in ("auto", "type"):
+        return name
     limits = _numbers(given, float)
     if len(limits) != 2 or not all(map(math.isfinite, limits)) or not limits[0] < limits[1]:
         raise ValueError("expected auto, type, or two numbers LOW,HIGH such as 0,4095")
@@ -19,7 +20,7 @@ def read_range(given: Any) -> Any:
 
 def read_background(given: Any) -> Any:
     """Return red, green and blue."""
-    name = given if isinstance(given, str) else given[0] if isinstance(given, Sequence) and len(given) == 1 else None
+    name = _alone(given)
     if given is None or name in COLOURS:
         return given if given is None else COLOURS[name]
     colour = _numbers(given, int)
@@ -36,6 +37,12 @@ def read_bands(given: Any) -> Any:
     if len(bands) not in (1, 3) or min(bands) < 1:
         raise ValueError("expected one or three numbers of bands, counted from 1, such as 4,3,2")
     return bands
+
+
+def _alone(given: Any) -> str | None:
+    """Return the one word that is given, be it in a list; None where it is something else."""
+    one = given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+    return one if isinstance(one, str) else None
 
 
 def _numbers(given: Any, kind: type[int] | type[float]) -> tuple[Any, ...]:

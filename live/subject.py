@@ -22,6 +22,9 @@ def open_rows(where: str, folder: str, settings: StudySettings) -> Store:
     rows, its failed images and its identity are found and recorded as they always are.
     """
     if is_store(where):
+        for name in ("backbone", "img_size", "crop_pct", "limit"):
+            if getattr(settings, name) is not None:
+                raise UsageError(f"{name.replace('_', '-')}: has no effect on a store, which has its own; leave it out")
         store = open_store(where)
         store.require_complete()
         return store

@@ -209,6 +209,8 @@ def test_rules_are_said_by_the_command_and_read_from_it() -> None:
     for given, read in (("white", (255, 255, 255)), ("black", (0, 0, 0)), ("1,2,3", (1, 2, 3)), ([9, 8, 7], (9, 8, 7))):
         assert ExtractSettings.model_validate({"backbone": "vit", "background": given}).background == read
     assert ExtractSettings.model_validate({"backbone": "vit", "bands": 4}).bands == (4,)
+    for word in ("auto", "type"):
+        assert ExtractSettings.model_validate({"backbone": "vit", "range": (word,)}).range == word
     assert ExtractSettings.model_validate({"backbone": "vit", "range": "0,4095"}).range == (0, 4095)
 
 
