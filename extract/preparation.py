@@ -18,6 +18,7 @@ from icecore.store import (
 )
 from icecore.store.codecs import get_codec
 
+from .apart import require_apart
 from .backbone_loading import load_backbone
 from .backbone_streaming import StreamedBackbone, stream_backbone
 from .decoding_choice import asked_decoding, settled_decoding
@@ -52,6 +53,7 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
         raise UsageError(f"workers {settings.workers} and scheduler {settings.scheduler!r}; expected one of the two")
     if settings.stream_blocks and (settings.workers or settings.scheduler):
         raise UsageError("stream-blocks runs in one process; expected no workers and no scheduler with it")
+    require_apart(source, store)
     opened = open_source(source, settings.columns)
     moved = move_splits(opened.samples, settings.split)
     places = _limited(moved, settings.limit, store)
