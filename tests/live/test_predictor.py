@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from icecore.live import Predictor
-from icecore.store import IdentityError, UsageError
+from icecore.store import IdentityError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, load_bundle, select, train
 
 # What storing tokens costs: float32 keeps what the backbone gave, float16 and bfloat16 round it, int8 more so.
@@ -169,3 +170,22 @@ def test_time_is_counted(make_trained, digits) -> None:
     assert predictor.timing.images_per_second > 0
     assert predictor.timing.backbone_seconds > 0
     assert predictor.timing.adapter_share > 0
+
+
+def test_images_are_decoded_by_the_rules_of_the_store(make_trained, digits, tmp_path: Path) -> None:
+    bundle = make_trained().bundle
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.open(next(iter(digits.values()))).convert("RGB")
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+    predictor = Predictor(bundle)
+    preprocessing = predictor.bundles[bundle].preprocessing
+    assert predictor.backbone.transform.config == preprocessing
+    assert preprocessing["decoding"] == open_store(make_trained().store).identity.preprocessing["decoding"]
+    images = [(name, tmp_path / f"{name}.png") for name in ("turned", "upright")]
+    turned, plain = predictor.predict(images)
+    assert (turned.label, turned.probability) == (plain.label, plain.probability)
+    predictor.backbone.transform.decoding = None  # as of a bundle that records no rules
+    pixels = [predictor._read(image) for image in images]
+    assert not torch.equal(*pixels)  # type: ignore[arg-type]
