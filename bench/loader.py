@@ -17,7 +17,7 @@ from synthetic import write_store
 
 from icecore.store import Store
 from icecore.train.feed import StoreFeed
-from icecore.train.order import make_order
+from icecore.train.order import even_batches, make_order
 from icecore.train.seen import Reads
 
 BATCH = 64
@@ -61,7 +61,7 @@ def shuffled(feed: StoreFeed, epoch: int) -> float:
     """Return the seconds that an epoch of stored rows takes."""
     places = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(epoch)
     begin, count = time.perf_counter(), 0
-    for batch in feed.stored(places, BATCH):
+    for batch in feed.stored(even_batches(places, BATCH)):
         count += batch.num_rows
     seconds = time.perf_counter() - begin
     if count != feed.num_rows:
@@ -72,7 +72,8 @@ def shuffled(feed: StoreFeed, epoch: int) -> float:
 def ready(feed: StoreFeed) -> float:
     """Return the seconds that an epoch takes with the rows made ready for an adapter."""
     begin = time.perf_counter()
-    for _ in feed.batches(make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(1), BATCH):
+    places = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(1)
+    for _ in feed.batches(even_batches(places, BATCH)):
         pass
     return time.perf_counter() - begin
 

@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         ("label", pa.string()),
         ("probability", pa.float32()),
         ("error", pa.string()),
-        ("outputs", pa.map_(pa.string(), pa.float32())),
+        ("outputs", pa.map_(pa.string(), pa.float64())),
         ("bundle", pa.string()),
     ]
 )

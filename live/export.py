@@ -31,7 +31,7 @@ Write = Callable[[Program, Images, Path, Path], Run]
 
 
 class Exported(Frozen):
-    """What was written, and how far it is from the bundle on random images."""
+    """What was written, and how far it is from the bundle on random images: of probabilities, or in deviations."""
 
     path: str
     format: str
@@ -66,7 +66,8 @@ def _checked(write: Write, program: Program, out: Path, bundle: Path, size: tupl
     generator = torch.Generator().manual_seed(0)
     run = write(program, torch.randn(NUM_TRACED, *size, generator=generator), out, bundle)
     some = [torch.randn(num, *size, generator=generator) for num in NUM_CHECKED]
-    difference = max(float((run(images) - program(images)).abs().max()) for images in some)
+    unit = program.target.standardised  # a difference means the same whatever the data set's unit is
+    difference = max(float((unit(run(images)) - unit(program(images))).abs().max()) for images in some)
     if not difference <= TOLERANCE:
         raise IcecoreError(f"{out}: differs from {bundle} by {difference:.3g}, more than {TOLERANCE}; not kept")
     return difference

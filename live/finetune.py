@@ -29,4 +29,4 @@ def finetune(
         return Outcome(training.results, {}, {}, 0.0, seconds)
     table = study.predict(training.model, study.split.validation, candidate.recipe.batch_size)
     key = candidate.adapter_id
-    return Outcome(training.results, {key: training.tensors}, {key: table.half()}, 0.0, seconds)
+    return Outcome(training.results, {key: training.tensors}, {key: table}, 0.0, seconds)

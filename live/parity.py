@@ -124,7 +124,10 @@ def _live(store: Store, backbone: Backbone, rows: Rows, batch_size: int) -> Laye
 
 
 def _predictions(path: str, bundle: Bundle, cached: Layers, live: Layers) -> PredictionParity:
-    one, other = (bundle.predict({layer: tokens[layer] for layer in bundle.layers}) for tokens in (cached, live))
+    one, other = (
+        bundle.target.standardised(bundle.predict({layer: tokens[layer] for layer in bundle.layers}))
+        for tokens in (cached, live)
+    )
     changed = {
         "top1": (one.argmax(1) != other.argmax(1)),
         "mean_average_precision": ((one > 0.5) != (other > 0.5)).any(1),

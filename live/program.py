@@ -15,6 +15,7 @@ class Program(nn.Module):
     def __init__(self, backbone: Backbone, bundle: Bundle) -> None:
         super().__init__()
         self.name = backbone.name
+        self.target = bundle.target
         self.model = backbone.model
         self.adapters = nn.ModuleList(bundle.stacks)
         self.requires_grad_(False)

@@ -40,6 +40,7 @@ class Study:
     pixels: Pixels
     device: torch.device
     dtype: torch.dtype
+    shuffle_seed: int = 0
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -49,6 +50,7 @@ class Study:
             "num_train_rows": len(self.split.train),
             "weights_sha256": self.loaded.weights_sha256,
             "compute_dtype": str(self.dtype).removeprefix("torch."),
+            **({"shuffle_seed": self.shuffle_seed} if self.shuffle_seed else {}),  # absent where it is the usual one
         }
 
     def ledger(self, folder: str) -> Ledger:
@@ -80,8 +82,8 @@ class Study:
         return self.target.predictions(torch.cat(parts)[None])[0].cpu()
 
     def labels(self, rows: Rows) -> Tensor:
-        """Return the labels of some rows."""
-        return self.target.labels(self.store, rows)
+        """Return the labels of some rows, in the unit of predictions."""
+        return self.target.truth(self.store, rows)
 
 
 def open_study(store: Store, settings: StudySettings, folder: str) -> Study:
@@ -100,4 +102,5 @@ def open_study(store: Store, settings: StudySettings, folder: str) -> Study:
         pixels=Pixels(store, wanted, loaded.transform, folder),
         device=device,
         dtype=resolve_compute_dtype(settings.compute_dtype, device),
+        shuffle_seed=settings.shuffle_seed,
     )

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from icecore.train.candidate import Candidate, Recipe
+from icecore.train.device import on_device
 from icecore.train.entry import Entry
 from icecore.train.group import DIVERGED, OK, EpochResult
-from icecore.train.order import make_order
+from icecore.train.order import even_batches, make_order
 from icecore.train.result import from_row, to_row
 from icecore.train.schedule import rate
 from icecore.train.target import Emphasis
@@ -36,9 +37,9 @@ class Training:
             self._trained.values(), lr=candidate.recipe.lr, weight_decay=candidate.recipe.weight_decay
         )
         self._order = make_order(
-            study.store, study.store.layers, study.split.train, candidate.recipe.batch_size, seed=0
+            study.store, study.store.layers, study.split.train, candidate.recipe.batch_size, study.shuffle_seed
         )
-        self._labels = study.labels(study.split.train).to(study.device)
+        self._labels = on_device(study.labels(study.split.train), study.device)
         self.results: list[EpochResult] = []
         self._begin_epoch()
 
@@ -89,13 +90,12 @@ class Training:
 
     def _pass(self, after_batch: Callable[[], None]) -> None:
         """Train on every row that is left of the epoch."""
-        epoch, num_rows, size = len(self.results) + 1, len(self._labels), self._recipe.batch_size
-        places = self._order.epoch(epoch) % num_rows
-        num_steps = math.ceil(num_rows / size)
+        epoch = len(self.results) + 1
+        batches = even_batches(self._order.epoch(epoch) % len(self._labels), self._recipe.batch_size)
         self.model.train()  # again in every epoch: to validate put it into eval mode
-        for batch in places.split(size)[self._num_batches :]:
+        for batch in batches[self._num_batches :]:
             begin = time.perf_counter()
-            self._step(batch, (epoch - 1) * num_steps + self._num_batches, self._recipe.epochs * num_steps)
+            self._step(batch, (epoch - 1) * len(batches) + self._num_batches, self._recipe.epochs * len(batches))
             self._num_batches += 1
             self._seconds += time.perf_counter() - begin
             after_batch()

@@ -14,7 +14,7 @@ from .ledger import Entry, load_ledger, shards_listed
 from .location import Location
 from .provenance import FACTS, Provenance, now
 from .root import ROOT, SAMPLES, Root, load_file, load_root
-from .samples import Sample, dataset_sha256, from_parquet, to_samples
+from .samples import Sample, dataset_sha256, from_parquet, num_rounded, rounded, to_samples
 from .spec import Identity, StoreSpec
 
 
@@ -53,9 +53,11 @@ def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Grow
     if root.spec.identity.dataset_sha256 == spec.identity.dataset_sha256:
         rows, classes = tuple(samples), spec.classes
     else:
-        stored = to_samples(from_parquet(load_file(location, root, SAMPLES), f"{location.url}: {SAMPLES}"))
+        table = from_parquet(load_file(location, root, SAMPLES), f"{location.url}: {SAMPLES}")
+        known = root.spec.model_copy(update={"rounded_rows": max(root.spec.rounded_rows, num_rounded(table))})
+        root = root.model_copy(update={"spec": known})
         written = _written(root, load_ledger(location, root))
-        rows, classes = _more_rows(location.url, stored, written, root.spec.classes, samples, spec.classes)
+        rows, classes = _more_rows(location.url, root.spec, to_samples(table), written, samples, spec.classes)
     place = {sample.key: index for index, sample in enumerate(samples)}
     grown = _grown_root(location.url, root, spec, rows, classes)
     return Growth(root, grown, rows, tuple(place[sample.key] for sample in rows))
@@ -111,6 +113,7 @@ def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...],
         raise _refusal(url, differences)
     layers = {**root.spec.layers, **spec.layers}
     update = {"identity": identity, "layers": {k: layers[k] for k in sorted(layers)}, "classes": classes}
+    update |= {"rounded_rows": root.spec.rounded_rows}
     chunk_rows = {**_chunk_rows(spec, root.shard_rows), **root.chunk_rows}
     grown = root.spec.model_copy(update=update)
     return root.model_copy(
@@ -134,9 +137,9 @@ def _written(root: Root, entries: Mapping[int, Entry]) -> frozenset[int]:
 
 def _more_rows(
     url: str,
+    spec: StoreSpec,
     stored: Sequence[Sample],
     written: Collection[int],
-    old: tuple[str, ...],
     samples: Sequence[Sample],
     new: tuple[str, ...],
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
@@ -145,12 +148,13 @@ def _more_rows(
     The bytes of a row without tokens may have changed: an image was mended that could not be decoded, or one changed
     before its row was written.
     """
-    classes = (*old, *(name for name in new if name not in old))
+    classes = (*spec.classes, *(name for name in new if name not in spec.classes))
     number = {name: index for index, name in enumerate(classes)}
     relabelled = [
         sample if sample.label is None else replace(sample, label=number[new[sample.label]]) for sample in samples
     ]
     asked = {sample.key: sample for sample in relabelled}
+    asked |= {one.key: rounded(asked[one.key]) for one in stored[: spec.rounded_rows] if one.key in asked}
     changes = [_change(sample, asked.get(sample.key), row in written) for row, sample in enumerate(stored)]
     if changed := [change for change in changes if change is not None]:
         raise _refusal(url, [f"dataset: {len(changed)} of its {len(stored)} rows changed, first {changed[0]}"])

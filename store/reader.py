@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Int64
+from jaxtyping import Float64, Int64
 from pydantic import JsonValue
 
 from .coverage import Coverage, by_reason
@@ -114,11 +114,11 @@ class Store:
         return np.array(self.samples["label"].fill_null(-1))
 
     @functools.cached_property
-    def targets(self) -> Float32[np.ndarray, "row outputs"]:
+    def targets(self) -> Float64[np.ndarray, "row outputs"]:
         """What every row has for each class or output, NaN where there is nothing; for targets other than one class."""
         nothing = [math.nan] * len(self.classes)
         given = self.samples["target"].to_pylist() if "target" in self.samples.column_names else [None] * self.num_rows
-        return np.array([nothing if target is None else target for target in given], np.float32)
+        return np.array([nothing if target is None else target for target in given], np.float64)
 
     @property
     def splits(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,7 +26,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-TARGETED = SCHEMA.append(pa.field("target", pa.list_(pa.float32())))
+FLAGGED = SCHEMA.append(pa.field("target", pa.list_(pa.float32())))  # 0 or 1; once any number, rounded
+NUMBERED = SCHEMA.append(pa.field("target", pa.list_(pa.float64())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         if self.target is not None:  # as it will be read back, so that digests agree
-            object.__setattr__(self, "target", tuple(map(_rounded, self.target)))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(np.float32(value))
+            known = (None if value is None else float(value) for value in self.target)
+            object.__setattr__(self, "target", tuple(known))
 
 
 def check_keys(samples: Sequence[Sample]) -> None:
@@ -80,11 +78,26 @@ def _digested(sample: Sample) -> list[object]:
 
 def to_parquet(samples: Sequence[Sample]) -> bytes:
     """Return samples.parquet, with page checksums; it has a column of targets where there are any."""
-    schema = SCHEMA if all(sample.target is None for sample in samples) else TARGETED
+    values = {value for sample in samples for value in sample.target or ()}
+    schema = NUMBERED if not values <= {0, 1, None} else FLAGGED if values else SCHEMA
     table = pa.Table.from_pylist([{"row": row, **asdict(sample)} for row, sample in enumerate(samples)], schema)
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
     return sink.getvalue()
+
+
+def rounded(sample: Sample) -> Sample:
+    """Return a sample with its target as float32 has it, which is how stores of another day kept it."""
+    if sample.target is None:
+        return sample
+    with np.errstate(over="ignore"):
+        return replace(sample, target=tuple(None if one is None else float(np.float32(one)) for one in sample.target))
+
+
+def num_rounded(table: pa.Table) -> int:
+    """Return how many rows of a table have numbers that were rounded to float32: all or none."""
+    kept = table["target"].to_pylist() if table.schema.equals(FLAGGED) else []
+    return len(table) if any(value not in (0, 1, None) for target in kept for value in target or ()) else 0
 
 
 def to_samples(table: pa.Table) -> list[Sample]:
@@ -103,6 +116,6 @@ def from_parquet(data: bytes, name: str) -> pa.Table:
         table = file.read(use_threads=False)  # pyarrow's threads may outlive the interpreter and abort it
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{name}: is not a readable table ({str(error).splitlines()[0]})") from None
-    if not table.schema.equals(SCHEMA) and not table.schema.equals(TARGETED):
+    if not any(table.schema.equals(schema) for schema in (SCHEMA, FLAGGED, NUMBERED)):
         raise IntegrityError(f"{name}: has columns {table.schema.names}, expected {SCHEMA.names}")
     return table

@@ -77,3 +77,4 @@ class StoreSpec(Frozen):
     shard_rows: int | None = None
     compressor: str | None = None
     source_report: SourceReport | None = None  # None in a store of a version that recorded none
+    rounded_rows: int = 0  # the first rows, if their target numbers were rounded to float32, as once all were

@@ -88,7 +88,7 @@ class Bundle:
 
     @torch.no_grad()
     def predict(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
-        """Return the predictions for some rows, from the tokens of `layers`; probabilities of classes.
+        """Return the predictions for some rows, from the tokens of `layers`: probabilities, or numbers in their unit.
 
         Members that read the same layers share their normalised tokens, and one product of all queries with them.
         """
@@ -100,7 +100,7 @@ class Bundle:
             seen = make_seen({k: tokens[k].float() for k in layers}, self.facts.specs, stacks[0].scope.eps, reads)
             for table, (_, vote) in zip(predictions(stacks, seen, self.target), mine, strict=True):
                 found += [one * weight for one, weight in zip(table, vote, strict=True)]
-        return torch.stack(found).sum(0)
+        return self.target.in_data_unit(torch.stack(found).sum(0))
 
 
 def load_bundle(path: str) -> Bundle:

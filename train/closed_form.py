@@ -19,7 +19,7 @@ def solve(adapters: Sequence[Adapter], data: Data, num_views: int, target: Targe
     num_rows = len(data.labels)
     gathered: list[list[Tensor]] = [[] for _ in adapters]
     places = torch.arange(num_rows * num_views, device=data.labels.device)
-    for seen in data.feed.batches(places, BLOCK_ROWS):
+    for seen in data.feed.batches(places.split(BLOCK_ROWS)):
         for parts, adapter in zip(gathered, adapters, strict=True):
             parts.append(adapter.regressors(seen).detach().cpu())
     labels = data.labels.cpu().repeat(num_views, *[1] * (data.labels.ndim - 1))

@@ -26,3 +26,8 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def on_device(labels: Tensor, device: torch.device) -> Tensor:
+    """Move labels to where they are trained on; MPS knows no float64."""
+    return (labels.float() if device.type == "mps" and labels.is_floating_point() else labels).to(device)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from icecore.store import LayerReader, Store
 
-from .order import Pool, make_pool, walk_pool
+from .order import Batches, Pool, largest_batch, make_pool, walk_pool
 from .seen import POOLINGS, Reads, Seen, make_seen
 from .transfer import Parts, moved
-from .window import Window, plan, read_ahead
+from .window import Window, plan, read_ahead, steps_of
 
 BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
 BLOCK_BYTES = 4 << 20  # of float32 tokens in such a block
@@ -36,8 +36,8 @@ class Feed(Protocol):
         """How many rows there are."""
         ...
 
-    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
-        """Walk through places in batches, from batch number `first` on: what adapters see of them."""
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
+        """Walk through batches of places, from batch number `first` on: what adapters see of them."""
         ...
 
 
@@ -71,29 +71,34 @@ class StoreFeed:
         return {layer: self.store.layer(layer) for layer in self.layers}
 
     def _pool(self, batch_size: int) -> Pool:
+        """Return the pool that the rows are mixed in, as `make_order` does; `batch_size` is that of the largest."""
         return (walk_pool if self.in_order else make_pool)(self.store, self.layers, batch_size)
 
     @cached_property
     def _row_bytes(self) -> int:
         return self.window(1).num_bytes
 
-    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
         """Read rows chunk by chunk, a step ahead, and hand them out in batches."""
-        return map(self.seen, moved(self.stored(places, batch_size, first), self.device))
+        return map(self.seen, moved(self.stored(batches, first), self.device))
 
-    def stored(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Window]:
-        """Walk through places in batches of rows as they are stored, each overwritten by the next."""
-        pool, skipped = self._pool(batch_size), first * batch_size
-        left = places.cpu().numpy()[skipped:]
-        if not len(left):
+    def stored(self, batches: Batches, first: int = 0) -> Iterator[Window]:
+        """Walk through batches of places as they are stored, each overwritten by the next."""
+        largest = max(map(len, batches), default=0)
+        if not largest:
             return
+        pool = self._pool(largest)
+        steps = steps_of(_as_arrays(batches), pool.step_rows, first)
+        if not steps:
+            return
+        left = np.concatenate([batch for step in steps for batch in step])
         views, rows = np.divmod(left, len(self.rows))
         chunks = views * self.store.num_rows + self.rows[rows] // pool.chunk_rows
-        steps = np.split(left, range(pool.step_rows - skipped % pool.step_rows, len(left), pool.step_rows))
-        batch = self.window(min(batch_size, len(left)))
-        for window, slots in read_ahead(self, plan(steps, chunks)):
-            for start in range(0, len(slots), batch_size):
-                yield window.gather(slots[start : start + batch_size], batch)
+        into = self.window(max(len(batch) for step in steps for batch in step))
+        ahead = read_ahead(self, plan([np.concatenate(step) for step in steps], chunks))
+        for step, (window, slots) in zip(steps, ahead, strict=True):
+            for mine in np.split(slots, np.cumsum([len(batch) for batch in step])[:-1]):
+                yield window.gather(mine, into)
 
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Read some rows."""
@@ -145,8 +150,10 @@ class StoreFeed:
 
     def pool_bytes(self, batch_size: int) -> int:
         """Return the bytes of the rows that are in memory at once when they stream, with a batch that was gathered."""
-        gathered = 0 if self.in_order else min(self.num_rows, batch_size)
-        return self._row_bytes * (min(self.num_rows, self._pool(batch_size).room_rows) + gathered)
+        if self.in_order:
+            return self._row_bytes * min(self.num_rows, self._pool(batch_size).room_rows)
+        size = largest_batch(self.num_rows, batch_size)
+        return self._row_bytes * (min(self.num_rows, self._pool(size).room_rows + size - 1) + size)
 
 
 class HeldFeed:
@@ -156,16 +163,15 @@ class HeldFeed:
         self.num_rows = feed.num_rows
         self._seen = _empty(feed)
         size, start = block_rows(feed.store, feed.layers), 0
-        for seen in feed.batches(torch.arange(feed.num_places), size):
+        for seen in feed.batches(torch.arange(feed.num_places).split(size)):
             for held, read in zip(_tables(self._seen), _tables(seen), strict=True):
                 for layer, values in read.items():
                     held[layer][start : start + len(values)] = values
             start += size
 
-    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
         """Gather batch after batch."""
-        for batch in places.split(batch_size)[first:]:
-            yield self.batch(batch)
+        return map(self.batch, batches[first:])
 
     def batch(self, places: Int64[Tensor, " row"]) -> Seen:
         """Gather some rows."""
@@ -182,11 +188,10 @@ class KeptFeed:
         places = np.arange(feed.num_places)
         self._window = feed.read(places, feed.window(feed.num_places), places)
 
-    def batches(self, places: Int64[Tensor, " row"], batch_size: int, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
         """Gather batch after batch."""
-        into = self._feed.window(batch_size)
-        batches = places.cpu().split(batch_size)[first:]
-        stored = (self._window.gather(batch.numpy(), into) for batch in batches)
+        into = self._feed.window(max(map(len, batches), default=1))
+        stored = (self._window.gather(batch, into) for batch in _as_arrays(batches)[first:])
         return map(self._feed.seen, moved(stored, self._feed.device))
 
 
@@ -194,6 +199,13 @@ def block_rows(store: Store, layers: tuple[int, ...]) -> int:
     """Return how many rows to walk through at a time, so that float32 copies stay small."""
     row_bytes = 4 * sum(store.spec.layers[layer].num_tokens * store.spec.layers[layer].width for layer in layers)
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
+
+
+def _as_arrays(batches: Batches) -> list[Int64[np.ndarray, " _row"]]:
+    """Return batches as arrays of numpy, brought over from a device at once."""
+    if not batches:
+        return []
+    return np.split(torch.cat(tuple(batches)).cpu().numpy(), np.cumsum([len(batch) for batch in batches])[:-1])
 
 
 def _shares(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ from .device import with_float64
 from .feed import BLOCK_ROWS
 from .forward import forward, predictions
 from .halving import Halving
-from .order import Order
+from .order import Order, even_batches
 from .seen import Seen
 from .stack import Stack, gradients_of, start, tensors_of
 from .target import Emphasis, Scores, Target, emphasis_of
@@ -148,14 +148,12 @@ class Group:
 
     def _pass(self, order: Order, after_batch: Callable[[], None]) -> list[Float[Tensor, " _adapter"]]:
         """Train on every row that is left of the epoch; return the mean loss of every adapter over all of it."""
-        num_rows = len(self._train.labels)
-        steps_per_epoch = math.ceil(num_rows / self._batch_size)
-        places = order.epoch(self.epoch).to(self._train.labels.device)
-        batches = places.split(self._batch_size)[self.num_batches :]
-        fed = self._train.feed.batches(places, self._batch_size, self.num_batches)
-        for batch, seen in zip(batches, fed, strict=True):
-            step = (self.epoch - 1) * steps_per_epoch + self.num_batches
-            found = self._step(seen, self._train.labels[batch % num_rows], step, steps_per_epoch)
+        num_rows, device = len(self._train.labels), self._train.labels.device
+        batches = even_batches(order.epoch(self.epoch).to(device), self._batch_size)
+        fed = self._train.feed.batches(batches, self.num_batches)
+        for batch, seen in zip(batches[self.num_batches :], fed, strict=True):
+            step = (self.epoch - 1) * len(batches) + self.num_batches
+            found = self._step(seen, self._train.labels[batch % num_rows], step, len(batches))
             for total, loss in zip(self.totals, found, strict=True):
                 total += loss.detach() * len(batch)
             self.num_batches += 1
@@ -228,7 +226,8 @@ def evaluate(adapters: Sequence[Adapter], data: Data, target: Target) -> list[li
     if not data.feed.num_rows:
         return [[Scores(math.nan, math.nan)] * adapter.num_adapters for adapter in adapters]
     found: list[list[Tensor]] = [[] for _ in adapters]
-    for seen in data.feed.batches(torch.arange(data.feed.num_rows, device=data.labels.device), BLOCK_ROWS):
+    places = torch.arange(data.feed.num_rows, device=data.labels.device)
+    for seen in data.feed.batches(places.split(BLOCK_ROWS)):
         for kept, part in zip(found, predictions(adapters, seen, target), strict=True):
             kept.append(part)
     stacked, labels = [with_float64(torch.cat(parts, 1)) for parts in found], with_float64(data.labels)

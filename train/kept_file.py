@@ -1,7 +1,8 @@
 """RUN/validation.safetensors: what every finished adapter predicts for the validation rows, and the truth about them.
 
 `rows` and `labels`, then `predictions/ADAPTER_ID` of every adapter, in the order of the sweep and in the type that the
-ledger keeps. One adapter at a time is in memory while the file is written.
+ledger keeps. Numbers are in deviations from the mean of the train rows, which run.json records under `target`. One
+adapter at a time is in memory while the file is written.
 """
 
 from collections.abc import Mapping

@@ -26,6 +26,7 @@ from .group import EpochResult
 from .halving import STOPPED
 from .inputs import Inputs
 from .lazy import Lazy
+from .order import RULE
 from .origin import differences
 from .result import from_row, to_row
 
@@ -34,7 +35,7 @@ STORE = "store.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one group, by adapter_id; predictions are of the validation rows, in float16.
+    """What came of one group, by adapter_id; predictions are of the validation rows, as adapters make them.
 
     What the ledger returns is read from its file when it is asked for.
     """
@@ -94,14 +95,14 @@ class Ledger:
         for path in sorted(self._folder.glob("part-*.safetensors")):
             entry = self._read(path)
             ids = {candidate.adapter_id for candidate in candidates_of(entry)} if entry is not None else set()
-            if entry is not None and entry.facts["halving"] == self._halving and ids <= left:
+            if entry is not None and _may_go_on(entry, self._halving) and ids <= left:
                 left -= ids
                 found.append(entry)
         return found
 
     def save(self, candidates: Sequence[Candidate], entry: Entry) -> None:
         """Record where a group stands, in place of where it stood."""
-        shared = {"conditions": self.conditions, "halving": self._halving}
+        shared = {"conditions": self.conditions, "halving": self._halving, "order": RULE}
         Entry(entry.facts | shared, entry.tensors).write(self._path("part", candidates))
 
     def finish(self, candidates: Sequence[Candidate], outcome: Outcome) -> Outcome:
@@ -148,15 +149,23 @@ class Ledger:
 
     @cached_property
     def _had_our_target(self) -> bool:
-        """Whether the kind of target was ours before it was recorded: if RUN says so, or else one class a row."""
-        facts = read_facts(self._run / "run.json")
-        return facts.get("target", {"name": "class"})["name"] == self._inputs.target
+        """Whether the kind of target was ours before it was recorded: if RUN says so, or else one class a row.
+
+        Numbers never were: predictions of them were kept in float16, in the data set's unit.
+        """
+        facts, ours = read_facts(self._run / "run.json"), self._inputs.target
+        return facts.get("target", {"name": "class"})["name"] == ours and ours != "regression"
 
 
 def _ended(entry: Entry, halving: bool) -> set[str]:
     """Return who of a finished group is done with: trained to the end, diverged, or stopped where that may be."""
     last = {row["adapter_id"]: str(row["status"]) for row in entry.facts["results"]}
     return {key for key, status in last.items() if halving or not status.startswith(STOPPED)}
+
+
+def _may_go_on(entry: Entry, halving: bool) -> bool:
+    """Say whether a place is one of this order of rows and this way of stopping; what stands elsewhere begins anew."""
+    return entry.facts["halving"] == halving and entry.facts.get("order") == RULE
 
 
 def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
@@ -177,7 +186,7 @@ def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
     results = [from_row(row) for row in entry.facts["results"] if row["adapter_id"] in ids]
     share = len(ids) / len({row["adapter_id"] for row in entry.facts["results"]})
     seconds = (entry.facts["reading_seconds"] * share, entry.facts["training_seconds"] * share)
-    tables = Lazy(predicted, lambda key: read_tensors(path, [f"predictions/{key}"])[0])
+    tables = Lazy(predicted, lambda key: read_tensors(path, [f"predictions/{key}"])[0].float())  # once float16
     return Outcome(results, Lazy(trained, parameters), tables, *seconds)
 
 

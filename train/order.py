@@ -3,8 +3,13 @@
 Chunks go in random order into a pool of a few shards' rows, and rows leave it at random from all of it, a shard's worth
 at a time: a plain shuffle where all rows fit, and beyond it one without borders, for which a reader that holds a pool
 reads every chunk once. Memory has no say, so rows that are held and rows that are streamed teach the same.
+
+The batches of an epoch are alike in size, and as near to the batch size as that allows: a little larger or smaller.
+What the number of rows leaves when it is divided by the batch size is no batch of its own, whose statistics would weigh
+as much as those of a whole one, and one row more or less is hardly ever a step more or less.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +20,10 @@ from torch import Tensor
 
 from icecore.store import Store
 
+Batches = Sequence[Int64[Tensor, " _row"]]
+
+RULE = 2  # of orders and batches: an epoch that was begun under another rule cannot be ended under this one
+SPREAD = 1_000_003  # between the epochs of one seed and those of the next: a generator takes 32 bits and no more
 ROOM_SHARDS = 8
 LEAST_CHUNKS = 16  # where shards are small
 
@@ -44,7 +53,7 @@ class Order:
 
     def epoch(self, epoch: int) -> Int64[Tensor, " row"]:
         """Return every row once, in one of its views."""
-        generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+        generator = torch.Generator().manual_seed((self.seed * SPREAD + epoch) % 2**32)
         places = self._shuffled(generator)
         if self.num_views == 1:
             return places
@@ -66,19 +75,36 @@ class Order:
         return torch.argsort(ranks, stable=True)
 
 
+def even_batches(places: Int64[Tensor, " row"], batch_size: int) -> Batches:
+    """Part places into batches whose sizes differ by one at most, as near to `batch_size` as may be; drop none."""
+    return places.tensor_split(_num_batches(len(places), batch_size))
+
+
+def largest_batch(num_rows: int, batch_size: int) -> int:
+    """Return the size of the largest of the even batches."""
+    return max(1, math.ceil(num_rows / _num_batches(num_rows, batch_size)))
+
+
+def _num_batches(num_rows: int, batch_size: int) -> int:
+    return max(1, math.floor(num_rows / batch_size + 0.5))
+
+
 def make_order(
     store: Store, layers: Sequence[int], rows: Int64[np.ndarray, " row"], batch_size: int, seed: int
 ) -> Order:
-    """Return the order in which some layers of some rows of a store are read, in batches of some size."""
-    return Order(rows, make_pool(store, layers, batch_size), store.identity.views, seed)
+    """Return the order in which some layers of some rows of a store are read, for even batches."""
+    return Order(rows, make_pool(store, layers, largest_batch(len(rows), batch_size)), store.identity.views, seed)
 
 
 def make_pool(store: Store, layers: Sequence[int], batch_size: int) -> Pool:
-    """Return the pool that takes eight shards' memory, a batch included; more only for very large batches."""
+    """Return the pool that takes eight shards' memory, more only for very large batches.
+
+    Two batches are counted: the one that is gathered, and one that has not left the pool altogether when a step ends.
+    """
     chunk_rows = max(store.layer(layer).chunk_rows for layer in layers)
     step_rows = _step_rows(store, batch_size)
     room_rows = max(ROOM_SHARDS * store.shard_rows, LEAST_CHUNKS * chunk_rows)
-    return Pool(max(step_rows, room_rows - step_rows - chunk_rows - batch_size), step_rows, chunk_rows)
+    return Pool(max(step_rows, room_rows - step_rows - chunk_rows - 2 * batch_size), step_rows, chunk_rows)
 
 
 def walk_pool(store: Store, layers: Sequence[int], batch_size: int) -> Pool:

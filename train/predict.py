@@ -41,7 +41,7 @@ def predict(
         stacks = [restore(store, those, trained, device) for those in parted]
         reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
         feed = StoreFeed(store, rows, layers, reads, stacks[0].scope.eps, device, in_order=True)
-        batches = feed.batches(torch.arange(len(rows)), block_rows(store, layers))
+        batches = feed.batches(torch.arange(len(rows)).split(block_rows(store, layers)))
         parts = [predictions(stacks, seen, target) for seen in batches]
         for those, tables in zip(parted, zip(*parts, strict=True), strict=True):
             joined = torch.cat(tables, 1).cpu()

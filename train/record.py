@@ -2,10 +2,12 @@
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from icecore.store import Store
 
@@ -21,6 +23,7 @@ from .out_of_fold import out_of_fold
 from .run import Content, Run, metrics_bytes, results_bytes, write_run
 from .settings import TrainSettings
 from .split import Split, count_classes
+from .target import Target
 from .work import Work
 
 
@@ -44,26 +47,37 @@ def record(
     held = [one.split.validation for one in works]
     validation, source = np.sort(np.concatenate(held)), work.store
     if len(works) > 1:
-        joined = [out_of_fold(outcomes[:-1], held[:-1], outcomes[-1])]
+        folds = [_in_unit_of(work.target, one.target, mine) for one, mine in zip(works, outcomes, strict=True)][:-1]
+        joined = [out_of_fold(folds, held[:-1], outcomes[-1])]
     place = {candidate.adapter_id: place for place, candidate in enumerate(candidates)}
     results = [result for outcome in joined for result in outcome.results]
     results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
     tables, trained = (chained(kind) for kind in zip(*((one.predictions, one.trained) for one in joined), strict=True))
     predictions = Lazy(sorted(tables, key=lambda key: place[key]), tables.__getitem__)
     trained = Lazy(sorted(trained, key=lambda key: place[key]), trained.__getitem__)
-    labels = work.target.labels(source, validation)
+    truth = work.target.truth(source, validation)
     files: dict[str, Content] = {
         "results.parquet": results_bytes(results),
         "adapters.safetensors": partial(write_adapters, trained=trained),
-        FILE: partial(write_predictions, predictions=predictions, rows=validation, labels=labels),
+        FILE: partial(write_predictions, predictions=predictions, rows=validation, labels=truth),
         "metrics.parquet": metrics_bytes(
-            {key: work.target.metrics(table.float(), labels) for key, table in predictions.items()}
+            {key: work.target.metrics(table.float(), truth) for key, table in predictions.items()}
         ),
     }
     cost = _cost(works, outcomes, results) | {"elapsed_seconds": elapsed_seconds, "peak_bytes": peak_bytes}
     split = Split(work.split.train, validation, work.split.how)
     asked = {"settings": settings.model_dump(mode="json"), "trained_anew": list(growth), "cost": cost}
     return write_run(out, files, places(source.url, out) | _facts(work, split, len(works) - 1, results) | asked)
+
+
+def _in_unit_of(whole: Target, fold: Target, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return outcomes of a fold with their predictions in the unit of all rows: each fold has its own deviations."""
+
+    def told(one: Outcome) -> Lazy[Tensor]:
+        tables = one.predictions
+        return Lazy(tables, lambda key: whole.standardised(fold.in_data_unit(tables[key])).to(tables[key].dtype))
+
+    return [replace(one, predictions=told(one)) for one in outcomes]
 
 
 def _facts(work: Work, split: Split, num_folds: int, results: list[EpochResult]) -> dict[str, Any]:

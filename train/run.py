@@ -84,10 +84,12 @@ class Run:
         return fitted(self.facts["target"])
 
     def kept(self) -> Kept:
-        """The validation predictions of every finished adapter."""
+        """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
         predictions, rows, labels = read_predictions(self.path)
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
-        tables = [table.float() if table.dtype == torch.float16 else table for table in predictions.values()]
+        tables = list(predictions.values())
+        if any(table.dtype == torch.float16 for table in tables):  # of an earlier version, in the data set's unit
+            labels, tables = self.target.standardised(labels), [self._widened(table) for table in tables]
         return Kept(
             candidates=tuple(self.candidates[adapter_id] for adapter_id in predictions),
             num_parameters=tuple(parameters[adapter_id] for adapter_id in predictions),
@@ -96,6 +98,11 @@ class Run:
             target=self.target,
             predictions=torch.stack(tables) if tables else torch.empty(0, len(rows), 0),
         )
+
+    def _widened(self, table: Tensor) -> Tensor:
+        if not table.isfinite().all():
+            raise IcecoreError(f"{self.path}: some predictions were too large for float16; train into a new RUN")
+        return self.target.standardised(table).float()
 
 
 def open_run(path: str) -> Run:

@@ -75,7 +75,7 @@ def _gather(
     """Walk through one layer once, then yield its vectors pooled in every way."""
     fitters = {pooling: FeatureFitter() for pooling in poolings}
     suffix, start = "_normalised" if norm == "final" else "", 0
-    for seen in feed.batches(torch.arange(feed.num_rows), block_rows(feed.store, feed.layers)):
+    for seen in feed.batches(torch.arange(feed.num_rows).split(block_rows(feed.store, feed.layers))):
         pooled = seen.features[feed.layers[0]]
         here = slice(start, start + len(pooled))
         for pooling, fitter in fitters.items():

@@ -68,7 +68,7 @@ def select(run: str, settings: SelectSettings) -> Selection:
         table=table,
     )
     write_bundle(f"{run}/bundle", opened, store, selection, tensors)
-    write_atomic(f"{run}/test.parquet", _test_bytes(test, weights, kept.target))
+    write_atomic(f"{run}/test.parquet", _test_bytes(test, weights, kept.target, store))
     write_atomic(f"{run}/selection.json", selection.model_dump_json(indent=2).encode())
     return selection
 
@@ -110,7 +110,7 @@ def _cost(kept: Kept, weights: Mapping[str, float], costs: Costs) -> Cost:
     return costs.of([one for one in kept.candidates if one.adapter_id in weights], num_parameters)
 
 
-def _test_bytes(test: TestPredictions, weights: Mapping[str, float], target: Target) -> bytes:
+def _test_bytes(test: TestPredictions, weights: Mapping[str, float], target: Target, store: Store) -> bytes:
     """Return test.parquet: a class and its probability a row where the target is a class, else all predictions."""
     table = mix(test.predictions, weights) if len(test.rows) else torch.zeros(0, 1)
     columns: dict[str, pa.Array] = {"row": pa.array(test.rows, pa.int64()), "key": pa.array(test.keys, pa.string())}
@@ -119,7 +119,8 @@ def _test_bytes(test: TestPredictions, weights: Mapping[str, float], target: Tar
         columns |= {"label": pa.array(test.labels.numpy()), "prediction": pa.array(prediction.numpy())}
         columns["probability"] = pa.array(probability.numpy())
     else:
-        columns |= {"label": pa.array(test.labels.tolist()), "prediction": pa.array(table.tolist())}
+        labels, told = target.labels(store, test.rows), target.in_data_unit(table)
+        columns |= {"label": pa.array(labels.tolist()), "prediction": pa.array(told.tolist())}
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, write_page_checksum=True)
     return sink.getvalue()

@@ -51,7 +51,19 @@ class Target(Frozen):
 
     @abstractmethod
     def labels(self, store: Store, rows: Rows) -> Labels:
-        """Return the labels of some rows; `known` tells which are there."""
+        """Return the labels of some rows as the data set has them; `known` tells which are there."""
+
+    def truth(self, store: Store, rows: Rows) -> Labels:
+        """Return the labels of some rows as predictions are measured by: numbers in the unit of the predictions."""
+        return self.standardised(self.labels(store, rows))
+
+    def standardised(self, values: Labels) -> Labels:
+        """Return labels, or predictions in the data set's unit, in the unit that predictions are kept in."""
+        return values
+
+    def in_data_unit(self, predictions: Float[Tensor, "*axes outputs"]) -> Float[Tensor, "*axes outputs"]:
+        """Return kept predictions in the data set's unit: what a user is told."""
+        return predictions
 
     @abstractmethod
     def known(self, labels: Labels) -> Bool[Tensor, " row"]:
@@ -75,7 +87,7 @@ class Target(Frozen):
 
     @abstractmethod
     def predictions(self, outputs: Outputs) -> Outputs:
-        """Return what is kept of outputs: probabilities, or the numbers themselves."""
+        """Return what is kept of outputs: probabilities, or numbers in units of deviation (`in_data_unit`)."""
 
     @abstractmethod
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:

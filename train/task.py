@@ -9,7 +9,7 @@ from .adapters import get_adapter
 from .candidate import Candidate
 from .checkpoint import Clock, candidates_of, restore, snapshot
 from .data import Data
-from .device import deterministic
+from .device import deterministic, on_device
 from .entry import Entry
 from .feed import StoreFeed
 from .group import EpochResult, Group
@@ -113,15 +113,14 @@ def run_task(
     del group, data  # predictions read the rows anew: what was held makes room
     finished = [candidate for candidate in task.candidates if candidate.adapter_id in trained]
     predictions = predict(work.store, work.split.validation, trained, finished, work.target, work.device)
-    half = {key: table.half() for key, table in predictions.items()}
-    outcome = Outcome(results, trained, half, read - begin, time.perf_counter() - read)
+    outcome = Outcome(results, trained, predictions, read - begin, time.perf_counter() - read)
     return ledger.finish(task.candidates, outcome)
 
 
 def _data(work: Work, task: Task) -> tuple[Data, Data]:
     feeds = feeds_of(work, task)
     train, validation = hold(*feeds, task.batch_size, work.memory_bytes - task.num_bytes)
-    labels = [work.target.labels(work.store, feed.rows).to(work.device) for feed in feeds]
+    labels = [on_device(work.target.truth(work.store, feed.rows), work.device) for feed in feeds]
     return Data(train, labels[0], groups_of(work.store, work.split.train)), Data(validation, labels[1])
 
 

@@ -25,7 +25,7 @@ READS = "test_reads.json"
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """What the chosen adapters say of the test rows; labels say where a row has none."""
+    """What the chosen adapters say of the test rows; labels, in the unit of predictions, say where a row has none."""
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
@@ -55,7 +55,7 @@ class TestSplit:
         self.num_reads += 1
         rows = self._store.rows("test")
         keys = self._store.samples["key"].take(rows).to_pylist()
-        labels = self._target.labels(self._store, rows)
+        labels = self._target.truth(self._store, rows)
         found = predict(self._store, rows, trained, chosen, self._target, device)
         return TestPredictions(rows, keys, labels, groups_of(self._store, rows), found)
 

@@ -77,6 +77,20 @@ class Plan:
     num_slots: int
 
 
+def steps_of(
+    batches: Sequence[Int64[np.ndarray, " _row"]], step_rows: int, first: int = 0
+) -> list[list[Int64[np.ndarray, " _row"]]]:
+    """Part batches, from number `first` on, into steps of about `step_rows`, as they leave a pool.
+
+    A batch is in the step with which its last row leaves, so that no step waits for rows of a later one.
+    """
+    steps: dict[int, list[np.ndarray]] = {}
+    for batch, end in list(zip(batches, np.cumsum([len(batch) for batch in batches]).tolist(), strict=True))[first:]:
+        if len(batch):
+            steps.setdefault((end - 1) // step_rows, []).append(batch)
+    return list(steps.values())
+
+
 def plan(steps: Sequence[Int64[np.ndarray, " _row"]], chunks: Int64[np.ndarray, " row"]) -> Plan:
     """Read all rows of a chunk for the first step that uses one of them; `chunks` has the chunk of every row.
 

@@ -6,18 +6,23 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from icecore.extract import ExtractSettings, extract
 from icecore.live import CompareSettings, Comparison, compare
 from icecore.live.methods import METHODS
+from icecore.live.study import Study
 from icecore.store import IdentityError, UsageError, open_store
 from icecore.train import TrainSettings, train
+from icecore.train.order import even_batches, make_order
 from icecore.train.run import RESULTS
+from icecore.train.split import hold_out
 
 FAST = {"epochs": 2, "batch_size": 16, "lr": (3e-3,), "compute_dtype": "float32", "device": "cpu"}
 SMALL = {"methods": ("full", "linear", "kadaptation", "vpt_deep"), "options": {"kadaptation": {"num_terms": 8}}}
@@ -50,6 +55,25 @@ def test_methods_and_cached_adapters_stand_in_one_table(compared: tuple[str, Com
     assert len(table) == 4 * 2
     assert found.backbone == "test_vit"
     assert set(found.versions) == {"python", "icecore", "torch", "timm", "pillow", "numpy"}
+
+
+def test_the_order_and_the_batches_are_those_of_a_sweep(
+    make_trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, read, outputs = make_trained().store, list[list[int]](), Study.outputs
+
+    def recording(self: Study, model: nn.Module, rows: np.ndarray) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            read.append(rows.tolist())
+        return outputs(self, model, rows)
+
+    monkeypatch.setattr(Study, "outputs", recording)
+    compare(url, str(tmp_path / "out"), settings(methods=("linear",), options={}, epochs=1, shuffle_seed=3))
+    store = open_store(url)
+    rows = hold_out(store, 0.2, 3).train
+    order = make_order(store, store.layers, rows, 16, seed=3)
+    assert len(rows) % 16
+    assert read == [rows[batch.numpy()].tolist() for batch in even_batches(order.epoch(1), 16)]
 
 
 def test_a_merged_checkpoint_is_another_backbone_that_says_the_same(

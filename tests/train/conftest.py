@@ -81,6 +81,7 @@ def make_store(tmp_path: Path) -> MakeStore:
         num_views: int = 1,
         targets: Sequence[tuple[float, ...] | None] | None = None,
         target: str = "class",
+        shows: torch.Tensor | None = None,  # by the layer that is planted, in place of the label or the target
         classes: tuple[str, ...] = CLASSES,
         layers: Sequence[int] = LAYERS,
         **identified: object,
@@ -119,6 +120,7 @@ def make_store(tmp_path: Path) -> MakeStore:
             shown = torch.eye(len(classes))[torch.tensor([label or 0 for label in labels])]
             if targets is not None:
                 shown = torch.tensor([mine or (0.0,) * len(classes) for mine in targets])
+            shown = shown if shows is None else shows.float()
             tokens[planted][:, 4] += shown @ directions
         url = str(tmp_path / name)
         with open_writer(url, spec, samples, FROZEN) as writer:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from icecore.store import IncompleteError, LayerReader, open_store
 from icecore.train.feed import Feed, HeldFeed, KeptFeed, StoreFeed
-from icecore.train.order import Order, Pool, make_order, make_pool
+from icecore.train.order import Order, Pool, even_batches, largest_batch, make_order, make_pool
 from icecore.train.seen import Reads
-from icecore.train.window import Plan, Window, plan
+from icecore.train.window import Plan, Window, plan, steps_of
 
 from .conftest import MakeStore
 
@@ -23,18 +23,18 @@ READS: frozenset[Reads] = frozenset({"features", "attention", "tokens"})
 def orders(draw: st.DrawFn) -> Order:
     """Some rows of a store in an order, of whatever sizes."""
     num_rows, chunk_rows, batch_size = draw(st.integers(1, 700)), draw(st.integers(1, 40)), draw(st.integers(1, 50))
-    step_rows = draw(st.integers(1, 3)) * batch_size
+    step_rows = draw(st.integers(1, 3)) * largest_batch(num_rows, batch_size)
     pool = Pool(step_rows + draw(st.integers(0, 300)), step_rows, chunk_rows)
     rows = np.sort(np.random.default_rng(num_rows).permutation(2 * num_rows)[:num_rows])
     return Order(rows, pool, draw(st.integers(1, 3)), seed=draw(st.integers(0, 9)))
 
 
-def planned(order: Order, skipped: int = 0) -> tuple[Plan, list[np.ndarray], np.ndarray]:
-    """Return a plan of what is left of an epoch, its places by step, and their chunks."""
-    places, size = order.epoch(1).numpy()[skipped:], order.pool.step_rows
-    views, rows = np.divmod(places, len(order.rows))
-    chunks = 1000 * views + order.rows[rows] // order.pool.chunk_rows
-    steps = np.split(places, range(size - skipped % size, len(places), size))
+def planned(order: Order, size: int, first: int = 0) -> tuple[Plan, list[np.ndarray], np.ndarray]:
+    """Return a plan of what is left of an epoch in even batches, its places by step, and their chunks."""
+    batches = [batch.numpy() for batch in even_batches(order.epoch(1), size)]
+    steps = [np.concatenate(step) for step in steps_of(batches, order.pool.step_rows, first)]
+    views, rows = np.divmod(np.concatenate(steps), len(order.rows))
+    chunks = 10_000 * views + order.rows[rows] // order.pool.chunk_rows
     return plan(steps, chunks), steps, chunks
 
 
@@ -50,9 +50,10 @@ def test_an_epoch_is_every_row_once(order: Order, epoch: int) -> None:
 
 @given(orders(), st.data())
 def test_every_chunk_is_read_once_and_no_more_is_held_than_promised(order: Order, data: st.DataObject) -> None:
-    skipped = data.draw(st.integers(0, len(order.rows) - 1))
-    found, steps, chunks = planned(order, skipped)
-    assert found.num_slots <= min(len(order.rows), order.pool.room_rows)
+    size = data.draw(st.sampled_from([k for k in range(1, 51) if order.pool.step_rows % k == 0]))
+    batches = even_batches(order.epoch(1), size)
+    found, steps, chunks = planned(order, size, data.draw(st.integers(0, len(batches) - 1)))
+    assert found.num_slots <= min(len(order.rows), order.pool.room_rows + len(batches[0]) - 1)
     chunk_of = dict(zip(np.concatenate(steps).tolist(), chunks.tolist(), strict=True))
     read = [{chunk_of[place] for place in step.read.tolist()} for step in found.steps]
     assert sum(map(len, read)) == len(set().union(*read)) == len(set(chunks.tolist()))
@@ -60,7 +61,7 @@ def test_every_chunk_is_read_once_and_no_more_is_held_than_promised(order: Order
 
 @given(orders(), st.booleans())
 def test_a_slot_keeps_its_row_until_the_step_after_has_been_read(order: Order, any_order: bool) -> None:
-    found, steps, chunks = planned(order)
+    found, steps, chunks = planned(order, order.pool.step_rows)
     if any_order:
         mixed = np.random.default_rng(0).permutation(len(chunks))
         steps = np.split(np.concatenate(steps)[mixed], np.cumsum([len(step) for step in steps])[:-1])
@@ -72,6 +73,12 @@ def test_a_slot_keeps_its_row_until_the_step_after_has_been_read(order: Order, a
         assert window[slots_before].tolist() == before.tolist()
         assert window[step.used_slots].tolist() == places.tolist()
         before, slots_before = places, step.used_slots
+
+
+@given(orders(), st.integers(1, 2**40))
+def test_another_seed_is_another_order(order: Order, seed: int) -> None:
+    if len(order.rows) > 10:
+        assert not torch.equal(order.epoch(1), replace(order, seed=order.seed + seed).epoch(1))
 
 
 def test_no_place_in_an_epoch_is_a_border() -> None:
@@ -91,6 +98,18 @@ def test_every_row_has_one_view_an_epoch_and_all_views_in_time() -> None:
     assert set(torch.cat(epochs).tolist()) == set(range(300))
 
 
+@given(st.integers(1, 3000), st.integers(1, 300))
+def test_batches_are_alike_in_size_and_near_to_what_was_asked(num_rows: int, batch_size: int) -> None:
+    places = torch.arange(num_rows).flip(0)
+    batches = even_batches(places, batch_size)
+    sizes = [len(batch) for batch in batches]
+    assert torch.equal(torch.cat(tuple(batches)), places)
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) == largest_batch(num_rows, batch_size)
+    assert abs(len(sizes) - num_rows / batch_size) <= 0.5 or len(sizes) == 1
+    assert num_rows < batch_size or 2 / 3 * batch_size - 1 < min(sizes) <= max(sizes) < 1.5 * batch_size + 1
+
+
 def feeds(url: str, num_views: int = 1) -> list[Feed]:
     store = open_store(url)
     feed = StoreFeed(store, store.rows("train"), (0, 1), READS, 1e-6, torch.device("cpu"), num_views=num_views)
@@ -107,12 +126,13 @@ def test_streamed_and_held_rows_are_the_rows_of_the_store(make_store: MakeStore,
     places = order.epoch(1)
     expected = store.layer(1).rows(rows[places.numpy()])
     for feed in feeds(url):
-        batches = list(feed.batches(places, 48))
-        assert [len(seen.tokens[1]) for seen in batches] == [len(part) for part in places.split(48)]
-        assert torch.equal(torch.cat([seen.tokens[1].clone() for seen in feed.batches(places, 1)]), expected)
-        for first in range(0, len(rows) // 48 + 2, 3):
-            left = [seen.tokens[1].clone() for seen in feed.batches(places, 48, first)]
-            assert torch.equal(torch.cat([expected[:0], *left]), expected[first * 48 :])
+        batches = even_batches(places, 48)
+        assert [len(seen.tokens[1]) for seen in feed.batches(batches)] == [len(batch) for batch in batches]
+        assert torch.equal(torch.cat([seen.tokens[1].clone() for seen in feed.batches(places.split(1))]), expected)
+        for first in range(0, len(batches) + 2, 3):
+            left = [seen.tokens[1].clone() for seen in feed.batches(batches, first)]
+            skipped = sum(map(len, batches[:first]))
+            assert torch.equal(torch.cat([expected[:0], *left]), expected[skipped:])
 
 
 def test_a_row_is_read_in_the_view_that_was_drawn(make_store: MakeStore) -> None:
@@ -126,7 +146,7 @@ def test_a_row_is_read_in_the_view_that_was_drawn(make_store: MakeStore) -> None
     expected = every[places // len(rows), places % len(rows)]
     assert not torch.equal(every[0], every[1])
     for feed in feeds(url, num_views=3):
-        found = [seen.tokens[1].clone() for seen in feed.batches(torch.from_numpy(places), 48)]
+        found = [seen.tokens[1].clone() for seen in feed.batches(even_batches(torch.from_numpy(places), 48))]
         assert torch.equal(torch.cat(found), expected)
 
 
@@ -152,7 +172,7 @@ def test_an_epoch_reads_every_chunk_once_and_holds_what_it_counts(
 
     monkeypatch.setattr(LayerReader, "read_into", read_into)
     monkeypatch.setattr(StoreFeed, "window", allocated)
-    for _ in feed.batches(make_order(store, feed.layers, feed.rows, 48, seed=1).epoch(1), 48):
+    for _ in feed.batches(even_batches(make_order(store, feed.layers, feed.rows, 48, seed=1).epoch(1), 48)):
         pass
     assert len(read) == len(set(read)) == 2 * num_views * 22  # layers, and chunks of 64 rows
     row_bytes = feed.stored_bytes() // feed.num_places
@@ -163,7 +183,7 @@ def test_to_walk_through_rows_takes_two_steps_and_copies_nothing(make_store: Mak
     store = open_store(make_store(700))
     rows = store.rows("train")
     feed = StoreFeed(store, rows, (1,), READS, 1e-6, torch.device("cpu"), in_order=True)
-    walk, found = feed.stored(torch.arange(len(rows)), 48), list[np.ndarray]()
+    walk, found = feed.stored(torch.arange(len(rows)).split(48)), list[np.ndarray]()
     first = next(walk).parts[1]["values"]
     assert first.base is not None
     found.append(first.copy())
@@ -189,5 +209,5 @@ def test_what_goes_wrong_while_reading_ahead_is_heard(make_store: MakeStore) -> 
     store = open_store(url)
     feed = StoreFeed(store, np.arange(700), (0,), READS, 1e-6, torch.device("cpu"))
     with pytest.raises(IncompleteError, match="finish it with"):
-        for _ in feed.batches(torch.arange(700), 32):
+        for _ in feed.batches(torch.arange(700).split(32)):
             pass

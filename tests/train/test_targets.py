@@ -1,15 +1,21 @@
 """Losses are PyTorch's, figures are scikit-learn's, and every kind of target goes all the way from store to bundle."""
 
+import json
+import math
+import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, r2_score
+from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score, root_mean_squared_error
 from torch import nn
 
-from icecore.store import UsageError, open_store
-from icecore.train import SelectSettings, load_bundle, open_run, select, train
+from icecore.store import IcecoreError, UsageError, open_store
+from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, select, train
+from icecore.train.predict import predict
 from icecore.train.target import Emphasis, emphasis_of
 from icecore.train.targets import TARGETS, fitted, get_target
 
@@ -63,12 +69,138 @@ def test_losses_and_figures_of_many_labels() -> None:
 
 def test_numbers_are_learnt_in_deviations_and_said_in_their_unit() -> None:
     target = get_target("regression").fitted(NUMBERS)
-    perfect = ((NUMBERS - NUMBERS.mean(0)) / NUMBERS.std(0, correction=0)).expand(3, -1, -1)
-    assert float(target.losses(perfect, NUMBERS, PLAIN).max()) < 1e-9
-    torch.testing.assert_close(target.predictions(perfect)[0], NUMBERS)
+    perfect = (NUMBERS - NUMBERS.mean(0)) / NUMBERS.std(0, correction=0)
+    truth = target.standardised(NUMBERS)
+    torch.testing.assert_close(truth.float(), perfect)
+    assert float(target.losses(perfect.expand(3, -1, -1), truth, PLAIN).max()) < 1e-9
+    torch.testing.assert_close(target.in_data_unit(perfect).float(), NUMBERS)
     guess = NUMBERS + OUTPUTS[0] * 20
-    assert target.score(guess, NUMBERS).score == pytest.approx(r2_score(NUMBERS, guess), rel=1e-5)
+    assert target.score(target.standardised(guess), truth).score == pytest.approx(r2_score(NUMBERS, guess), rel=1e-5)
+    figures = target.metrics(target.standardised(guess), truth)
+    assert figures["mae"] == pytest.approx(mean_absolute_error(NUMBERS, guess), rel=1e-5)
+    assert figures["rmse"] == pytest.approx(root_mean_squared_error(NUMBERS.flatten(), guess.flatten()), rel=1e-5)
     assert fitted({"name": "regression", **target.model_dump(mode="json")}) == target
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, -3.0, 1e3])
+@pytest.mark.parametrize("scale", [5e-324 * 2**30, 1e-300, 1e-9, 1.0, 1e39, 1e300, 1e304])
+def test_neither_size_nor_offset_of_a_number_matters(scale: float, shift: float) -> None:
+    plain = torch.cat([NUMBERS, NUMBERS.flip(0)]).double()
+    moved = (plain / 100 + shift) * scale
+    one, other = (get_target("regression").fitted(values) for values in (plain, moved))
+    truth = other.standardised(moved)
+    torch.testing.assert_close(truth, one.standardised(plain), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(other.in_data_unit(truth), moved, rtol=1e-12, atol=0)
+    guess = truth + torch.cat([OUTPUTS[0], OUTPUTS[1]]) / 9
+    assert other.score(guess, truth).score == pytest.approx(1 - 1 / 81, abs=5e-3)
+    assert all(math.isfinite(figure) for figure in other.metrics(guess, truth).values())
+    assert np.array_equal(one.strata(plain), other.strata(moved))
+    assert fitted(json.loads(json.dumps({"name": "regression", **other.model_dump(mode="json")}))) == other
+
+
+def test_a_small_spread_about_a_large_offset_is_not_lost() -> None:
+    values = 1e9 + torch.linspace(-1, 1, 41, dtype=torch.float64)[:, None]
+    target = get_target("regression").fitted(values)
+    truth = target.standardised(values)
+    assert float(truth.std(correction=0)) == pytest.approx(1, rel=1e-6)
+    assert float((target.in_data_unit(truth.float()) - values).abs().max()) < 1e-6
+
+
+def test_the_ends_of_float64_are_numbers_like_others() -> None:
+    most = sys.float_info.max
+    values = torch.tensor([[-most, 0.0], [most, 5e-324], [most / 2, 0.0]], dtype=torch.float64)
+    target = get_target("regression").fitted(values)
+    truth = target.standardised(values)
+    assert truth.isfinite().all()
+    assert truth.abs().max() < 2
+    assert target.in_data_unit(truth * 3).isfinite().all()
+    torch.testing.assert_close(target.in_data_unit(truth)[:, 0], values[:, 0], rtol=1e-12, atol=0)
+    far = target.standardised(torch.tensor([[0.0, most]], dtype=torch.float64))
+    assert math.isfinite(target.score(truth[:1].float(), far).loss)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e300, 1e-300])
+def test_a_number_that_never_varies_is_the_prediction(constant: float) -> None:
+    varying = torch.linspace(0, 1, 13, dtype=torch.float64)
+    values = torch.stack([torch.full_like(varying, constant), varying], 1)
+    target = get_target("regression").fitted(values)
+    outputs = torch.randn(2, 13, 2, generator=torch.Generator().manual_seed(3))
+    said = target.in_data_unit(target.predictions(outputs))
+    assert (said[..., 0] == constant).all()
+    truth = target.standardised(values)
+    assert target.score(truth, truth) == (0.5, 0.0)
+    other = target.standardised(values + torch.tensor([constant or 1.0, 0.0]))
+    assert target.score(target.predictions(outputs)[0], other).score == pytest.approx(
+        target.score(target.predictions(outputs)[0], truth).score
+    )
+
+
+SIZES = [((75_000.0, 125_000.0), (1e-300, 0.0), (1e300, 0.0)), ((1.0, 1e9), (1e39, 0.0), (5e-320, 0.0))]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_sweep_of_numbers_of_any_size_is_the_sweep_of_plain_ones(
+    make_store: MakeStore, tmp_path: Path, sizes: tuple[tuple[float, float], ...]
+) -> None:
+    plain = torch.rand(131, 3, generator=torch.Generator().manual_seed(5)).double()
+    moved = torch.stack([plain[:, k] * scale + shift for k, (scale, shift) in enumerate(sizes)], 1)
+    scores: list[float] = []
+    fast = FAST.model_copy(update={"adapters": ("ridge", "linear"), "layers": "1", "epochs": 3, "heads": None})
+    for name, values in (("plain", plain), ("moved", moved)):
+        listed = [tuple(row) for row in values.tolist()]
+        url = make_store(planted=1, targets=listed, target="regression", shows=plain, name=f"{name}.ice")
+        run = train(url, str(tmp_path / name), fast)
+        kept, store = run.kept(), open_store(url)
+        again = predict(store, kept.rows.numpy(), run.tensors(), kept.candidates, run.target, CPU)
+        for one, table in zip(kept.candidates, kept.predictions, strict=True):
+            torch.testing.assert_close(table, again[one.adapter_id])
+        selection = select(run.path, SelectSettings(selector="greedy", num_resamples=100))
+        assert selection.test is not None
+        scores += [selection.validation.score, selection.test.score, selection.validation.loss]
+        bundle, said = load_bundle(f"{run.path}/bundle"), pq.read_table(f"{run.path}/test.parquet")
+        rows = said["row"].to_numpy()
+        told, truth = (np.array(said[column].to_pylist()) for column in ("prediction", "label"))
+        assert np.array_equal(truth, values.numpy()[rows])
+        tokens = {k: store.layer(k).rows(rows) for k in bundle.layers}
+        np.testing.assert_allclose(bundle.predict(tokens).numpy(), told, rtol=1e-4)
+        assert float(np.abs((told - truth) / (truth.max(0) - truth.min(0))).max()) < 3
+    assert scores[:3] == pytest.approx(scores[3:], rel=1e-3, abs=1e-3)
+    assert scores[0] > 0.05  # something is learnt
+
+
+def test_numbers_kept_before_in_float16_are_read_in_their_unit(make_store: MakeStore, tmp_path: Path) -> None:
+    listed = [(50_000.0 + 15 * row, row / 7, 1.0) for row in range(131)]
+    url, out = make_store(targets=listed, target="regression"), tmp_path / "r"
+    ridge = TrainSettings(adapters=("ridge",), layers="1", device="cpu", compute_dtype="float32")
+    run = train(url, str(out), ridge)
+    now = run.kept()
+    told, truth = (run.target.in_data_unit(values).numpy() for values in (now.predictions, now.labels))
+    (out / "validation.safetensors").unlink()
+    columns = {
+        "adapter_id": np.repeat([one.adapter_id for one in now.candidates], len(truth)),
+        "row": now.rows.repeat(len(told)).numpy(),
+        "predictions": pa.array(list(told.reshape(-1, 3).astype(np.float16)), pa.list_(pa.float16())),
+        "label": pa.array(list(np.tile(truth, (len(told), 1)).astype(np.float32)), pa.list_(pa.float32())),
+    }
+    pq.write_table(table := pa.table(columns), out / "validation.parquet")
+    before = open_run(str(out)).kept()
+    torch.testing.assert_close(before.labels, now.labels, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(before.predictions, now.predictions, rtol=0, atol=32 / 500)
+    large = pa.array([[math.inf, 0.0, 1.0]] * len(table), pa.list_(pa.float16()))
+    pq.write_table(table.set_column(2, "predictions", large), out / "validation.parquet")
+    with pytest.raises(IcecoreError, match="some predictions were too large for float16; train into a new RUN"):
+        open_run(str(out)).kept()
+
+
+def test_probabilities_are_kept_as_they_were_measured(make_store: MakeStore, tmp_path: Path) -> None:
+    url = make_store(planted=1)
+    run = train(url, str(tmp_path / "r"), FAST.model_copy(update={"layers": "1", "epochs": 30, "lr": (0.3,)}))
+    kept, last = run.kept(), {row["adapter_id"]: row for row in run.results.to_pylist()}
+    for one, table in zip(kept.candidates, kept.predictions, strict=True):
+        found, told = kept.target.score(table, kept.labels), last[one.adapter_id]
+        assert found.score == told["validation_score"]
+        assert found.loss == pytest.approx(told["validation_loss"], rel=1e-5)
+    assert float(kept.predictions.min()) < 6e-8  # where float16 has nothing but zero
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -87,7 +219,8 @@ def test_every_target_goes_from_store_to_bundle(make_store: MakeStore, tmp_path:
     bundle, said = load_bundle(str(tmp_path / "r" / "bundle")), pq.read_table(tmp_path / "r" / "test.parquet")
     tokens = {k: open_store(url).layer(k).rows(said["row"].to_numpy()) for k in bundle.layers}
     if name != "class":
-        torch.testing.assert_close(bundle.predict(tokens), torch.tensor(said["prediction"].to_pylist()))
+        told = torch.tensor(said["prediction"].to_pylist(), dtype=torch.float64)
+        torch.testing.assert_close(bundle.predict(tokens).double(), told, rtol=1e-5, atol=1e-5)
     kept = open_run(run.path).kept()
     assert kept.target.score_name == selection.score_name
     assert len(kept.labels) == kept.predictions.shape[1]

@@ -13,6 +13,8 @@ from torch import Tensor
 from icecore.store import IcecoreError, IncompleteError, LayerReader, UsageError
 from icecore.train import Progress, Run, TrainSettings, open_run, train
 from icecore.train.group import Group
+from icecore.train.target import Emphasis
+from icecore.train.targets.one_class import OneClass
 
 from .conftest import FAST, MakeStore
 
@@ -95,6 +97,26 @@ def test_the_memory_changes_no_result(make_store: MakeStore, tmp_path: Path) -> 
     for adapter_id, tensors in ready.items():
         for _, other in others:
             assert_same(other[adapter_id], tensors)
+
+
+@pytest.mark.parametrize(("memory", "num_views"), [("4GB", 1), ("600kB", 2)])
+def test_no_batch_is_a_remainder(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str, num_views: int
+) -> None:
+    url, sizes = make_store(2500, num_views=num_views), list[int]()
+    measured = OneClass.losses
+
+    def losses(self: OneClass, outputs: Tensor, labels: Tensor, emphasis: Emphasis) -> Tensor:
+        sizes.append(len(labels))
+        return measured(self, outputs, labels, emphasis)
+
+    monkeypatch.setattr(OneClass, "losses", losses)
+    plain = {"adapters": ("inca",), "layers": "1", "epochs": 2, "memory": memory}
+    run, _ = trained(url, tmp_path / "r", **plain, batch_size=41)
+    num_rows = run.facts["validation"]["num_train_rows"]
+    assert num_rows % 41 == 1
+    assert sum(sizes) == 2 * num_rows
+    assert set(sizes) == {41, 42}
 
 
 def test_views_are_trained_on_and_only_the_first_is_measured(

@@ -16,7 +16,7 @@ from icecore.store import Store
 from ..metrics import average_precision, calibration_error
 from ..target import Emphasis, Labels, Outputs, Rows, Scores, Target
 
-FLOOR = 1e-12
+FLOOR = 2.0**-24  # of a probability: float32 knows none between this distance and one
 NAMES = ("mean_average_precision", "exact", "nll", "ece")
 
 
@@ -28,7 +28,7 @@ class Multilabel(Target):
 
     def labels(self, store: Store, rows: Rows) -> Float[Tensor, "row outputs"]:
         """Return what each row says of every class."""
-        return torch.from_numpy(store.targets[rows])
+        return torch.from_numpy(store.targets[rows]).float()
 
     def known(self, labels: Labels) -> Bool[Tensor, " row"]:
         """Say which rows have a label for some class."""
