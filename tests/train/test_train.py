@@ -99,7 +99,7 @@ def test_the_memory_changes_no_result(make_store: MakeStore, tmp_path: Path) -> 
             assert_same(other[adapter_id], tensors)
 
 
-@pytest.mark.parametrize(("memory", "num_views"), [("4GB", 1), ("600kB", 2)])
+@pytest.mark.parametrize(("memory", "num_views"), [("4GB", 1), ("700kB", 2)])
 def test_no_batch_is_a_remainder(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str, num_views: int
 ) -> None:
