@@ -28,6 +28,7 @@ from .train import train
 from .verify import verify
 
 FAILED, WRONG_USAGE = 1, 2
+NEAR = 20  # characters shown on either side of one that is not UTF-8
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(name="icecore", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -104,7 +105,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or type(error).__name__}; mend that, then run the same command again", FAILED
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
-        return f"{error.object[:200]!r}: is not in UTF-8, so it cannot be recorded; rename the file or folder", FAILED
+        around = error.object[max(0, error.start - NEAR) : error.end + NEAR]
+        return f"{around!r}: is not in UTF-8, so it cannot be recorded; rename the file or folder", FAILED
     raise error
 
 

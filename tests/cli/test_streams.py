@@ -81,6 +81,17 @@ def test_names_that_are_not_utf_8_are_named_in_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_of_a_text_that_is_not_utf_8_the_place_is_shown(icecore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def recorded(*_: object, **__: object) -> None:
+        ("x" * 500 + "folder:caf\udce9" + "y" * 500).encode()
+
+    monkeypatch.setattr(app, "app", recorded)
+    answer = icecore("inspect", "a")
+    assert answer.code == 1
+    assert r"folder:caf\udce9yyy" in answer.err
+    assert len(answer.err) < 150
+
+
 def test_what_the_system_refuses_is_one_line(icecore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path))
