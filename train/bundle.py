@@ -4,6 +4,7 @@ Knows tokens, nothing of images: `icecore.live` brings the backbone and asks for
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -179,6 +180,11 @@ def _metrics(selection: Selection) -> dict[str, Any]:
     return {name: json.loads(one.model_dump_json()) for name, one in figures.items() if one is not None}
 
 
+def _figure(value: float | None) -> str:
+    """Write a figure; one that is not defined, as a precision where no class occurs, is told so."""
+    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
 def _card(facts: BundleFacts) -> str:
     members = "\n".join(
         f"| {one.adapter} | {', '.join(map(str, one.layers))} | {one.weight:.3f} | `{json.dumps(one.config)}` |"
@@ -187,13 +193,13 @@ def _card(facts: BundleFacts) -> str:
     target = fitted(facts.target)
     score, loss = target.score_name, target.loss_name
     figures = "\n".join(
-        f"- {name}: {score} {value['score']:.4f} ({value['low']:.4f} to {value['high']:.4f}), "
-        f"{loss} {value['loss']:.4f}, {value['num_rows']} rows"
+        f"- {name}: {score} {_figure(value['score'])} ({_figure(value['low'])} to {_figure(value['high'])}), "
+        f"{loss} {_figure(value['loss'])}, {value['num_rows']} rows"
         for name, value in facts.metrics.items()
         if name in ("validation", "test") and isinstance(value, dict)
     )
     if isinstance(honest := facts.metrics.get("honest"), dict):
-        figures += f"\n- {score} of such a choice on validation rows that it did not see: {honest['score']:.4f}"
+        figures += f"\n- {score} of such a choice on validation rows that it did not see: {_figure(honest['score'])}"
     return f"""# Adapters for {facts.backbone["name"]}
 
 Trained by icecore on the frozen backbone with weights sha256 `{facts.backbone["weights_sha256"]}`.

@@ -15,6 +15,7 @@ from torch import nn
 
 from icecore.store import IcecoreError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, select, train
+from icecore.train.bootstrap import interval
 from icecore.train.predict import predict
 from icecore.train.target import Emphasis, emphasis_of
 from icecore.train.targets import TARGETS, fitted, get_target
@@ -265,3 +266,11 @@ def test_unknown_labels_count_in_no_loss_and_in_no_figure() -> None:
     torch.testing.assert_close(aims.mean(0)[:3], labels.nanmean(0)[:3])
     assert target.known(labels).all()
     assert not target.known(torch.full((1, 5), torch.nan)).any()
+
+
+def test_resamples_in_which_no_class_occurs_do_not_spoil_an_interval() -> None:
+    target, labels = get_target("multilabel"), torch.tensor([[1.0, 0.0], [0.0, torch.nan], [0.0, 0.0]])
+    table = torch.tensor([[0.9, 0.2], [0.3, 0.4], [0.1, 0.6]])
+    again = lambda rows: target.score(table[rows], labels[rows]).score  # noqa: E731
+    low, high = interval(again, torch.arange(3), 0.9, 100, 0)
+    assert (low, high) == (1.0, 1.0)
