@@ -7,6 +7,7 @@ from pathlib import Path
 
 from icecore.store import IcecoreError
 
+from .clips import INSTEAD, is_clip
 from .decoding import EXTENSIONS
 from .tally import Tally
 
@@ -39,6 +40,8 @@ def is_image(name: str) -> bool:
 
 def ending_of(name: str) -> str:
     """Return in words how a file's name ends."""
+    if is_clip(name):
+        return f"files ending in {Path(name).suffix.lower()}: {INSTEAD}"
     ending = re.search(r"\.[a-z][a-z0-9]{0,7}$", name.lower())
     return f"files ending in {ending[0]}" if ending else "files without a known ending"
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from icecore.extract.clips import require_images, require_no_clips
 from icecore.extract.decoding import EXTENSIONS
 from icecore.store import UsageError
 
@@ -31,6 +32,7 @@ def images_of(given: str) -> Iterator[tuple[str, Image]]:
         return ((line.rstrip("\n"), Path(line.rstrip("\n"))) for line in sys.stdin if line.strip())
     if path.is_dir():
         return iter(_in_folder(path))
+    require_no_clips([given], "predict")
     if not path.is_file():
         raise UsageError(f"no image at {given!r}: expected a file or a folder of images, a .tar, a .parquet, or -")
     if path.suffix == ".tar":
@@ -41,6 +43,7 @@ def images_of(given: str) -> Iterator[tuple[str, Image]]:
 def _in_folder(folder: Path) -> list[tuple[str, Image]]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not found:
+        require_images(folder, str(folder))
         raise UsageError(f"{folder}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
     return [(str(path), path) for path in found]
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError, choose
 
+from ..clips import require_images, require_no_clips
 from ..columns import DEFAULT, Columns
 from ..decoding_rules import DEFAULT as RULES
 from ..decoding_rules import Decoding
@@ -88,7 +89,13 @@ def open_source(text: str, columns: Columns = DEFAULT) -> Source:
         raise UsageError(
             f"source {text!r}: has no column of paths for --path-column; kinds that have: {', '.join(WITH_PATHS)}"
         )
-    return kind(path, columns)
+    try:
+        opened = kind(path, columns)
+    except UsageError:
+        require_images(Path(path), f"source {text!r}")
+        raise
+    require_no_clips((sample.key for sample in opened.samples), f"source {text!r}")
+    return opened
 
 
 def _kind_and_path(text: str) -> tuple[str, str]:
@@ -107,6 +114,8 @@ def _kind_of(path: Path) -> str:
         kinds = [name for name in kinds if name != "folder"]
     if len(kinds) == 1:
         return kinds[0]
+    if not kinds:
+        require_images(path, f"source {str(path)!r}")
     seems = f"could be {' or '.join(kinds)}" if kinds else "looks like no kind of source, or holds no image"
     raise UsageError(f"source {str(path)!r}: {seems}; expected KIND:PATH, {_kinds()}")
 
