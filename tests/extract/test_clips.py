@@ -11,7 +11,7 @@ from icecore.store import UsageError
 
 from .conftest import image_bytes, make_folder
 
-MESSAGE = "2 video files, first '.*a.mp4': videos are not read yet; write their frames as images"
+MESSAGE = r"2 video files, first '.*a\.mp4': videos are not read yet; write their frames as images"
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def test_a_folder_of_videos_is_no_source(kind: str, clips: Path) -> None:
 
 def test_a_video_is_no_source_and_no_image_to_predict(clips: Path) -> None:
     path = str(clips / "walk" / "a.mp4")
-    with pytest.raises(UsageError, match="1 video file, first 'a.mp4': videos are not read yet"):
+    with pytest.raises(UsageError, match=r"1 video file, first 'a\.mp4': videos are not read yet"):
         open_source(path)
-    with pytest.raises(UsageError, match="1 video file, first '.*a.mp4': videos are not read yet"):
+    with pytest.raises(UsageError, match=r"1 video file, first '.*a\.mp4': videos are not read yet"):
         images_of(path)
     with pytest.raises(UsageError, match=MESSAGE):
         images_of(str(clips))
