@@ -1,7 +1,7 @@
 """Counts what a source passes over, and what it reads in a way that the user should know of, by reason."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from icecore.store import Finding, Sample, SourceReport
 
@@ -34,6 +34,8 @@ class Tally:
             splits.note(sample.split, sample.key)
             if sample.label is None and sample.target is None:
                 told.note(f"rows of {sample.split} without a label", sample.key)
+        for what, key in _doubles(samples):
+            told.note(what, key)
         for name in _never_trained(samples, classes, target):
             told.note("classes without a row in train", name)
         return SourceReport(
@@ -47,6 +49,20 @@ class Tally:
         with self._lock:
             known, first = counts.get(what, (0, example))
             counts[what] = known + count, min(first, example)
+
+
+def _doubles(samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of images whose very bytes occur under another label, or in another split."""
+    said: dict[str, set[tuple[object, object]]] = {}
+    splits: dict[str, set[str]] = {}
+    for sample in samples:
+        said.setdefault(sample.sha256, set()).add((sample.label, sample.target))
+        splits.setdefault(sample.sha256, set()).add(sample.split)
+    for sample in samples:
+        if sample.sha256 and len(said[sample.sha256]) > 1:
+            yield "images whose bytes occur under another label too", sample.key
+        if sample.sha256 and len(splits[sample.sha256]) > 1:
+            yield "images whose bytes occur in another split too", sample.key
 
 
 def _never_trained(samples: Sequence[Sample], classes: Sequence[str], target: TargetKind) -> list[str]:

@@ -33,3 +33,19 @@ def test_samples_tell_splits_rows_without_label_and_classes_never_trained() -> N
     many = [Sample("a", None, "train", target=(0.0, 1.0)), Sample("b", None, "test", target=(1.0, 1.0))]
     assert Tally().report(many, ("x", "y"), "multilabel").noted[0].example == "x"
     assert Tally().report(many, ("x", "y"), "regression").noted == ()
+
+
+def test_the_same_bytes_under_two_labels_or_in_two_splits_are_told() -> None:
+    samples = [
+        Sample("a", 0, "train", sha256="1"),
+        Sample("b", 1, "train", sha256="1"),
+        Sample("c", 0, "train", sha256="2"),
+        Sample("d", 0, "test", sha256="2"),
+        Sample("e", 1, "test", sha256="3"),
+        Sample("f", 0, "train"),  # listed and not there, as the next one is
+        Sample("g", 1, "test"),
+    ]
+    assert [(one.what, one.count, one.example) for one in Tally().report(samples, ("x", "y")).noted] == [
+        ("images whose bytes occur in another split too", 2, "c"),
+        ("images whose bytes occur under another label too", 2, "a"),
+    ]

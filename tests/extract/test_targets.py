@@ -147,11 +147,11 @@ def test_columns_are_refused_where_there_are_none(tmp_path: Path) -> None:
 
 
 def test_a_store_keeps_targets_and_moved_splits(checkpoint: str, tmp_path: Path) -> None:
-    make_parquet(tmp_path)
+    make_parquet(tmp_path / "set")
     settings = ExtractSettings(
         backbone=BACKBONE, checkpoint=checkpoint, layers="0", target="regression", split=("validation=train:30%",)
     )
-    extract(f"parquet:{tmp_path}", str(tmp_path / "s.ice"), settings)
+    extract(f"parquet:{tmp_path / 'set'}", str(tmp_path / "s.ice"), settings)
     store = open_store(str(tmp_path / "s.ice"))
     assert (store.spec.target, store.classes) == ("regression", ("label",))
     wanted = [*(seed % 3 for seed in range(17, 23)), *(seed % 3 for seed in range(17))]  # test's file comes first
