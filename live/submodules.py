@@ -35,17 +35,23 @@ class Submodule:
         """Let what `change()` returns, of this shape, be added to the weight from now on."""
         parametrize.register_parametrization(self.linear, "weight", Changed(change, self.place))
 
+    def add_bias(self, change: nn.Module) -> None:
+        """Let what `change()` returns be added to the bias from now on; UsageError where there is none."""
+        if self.linear.bias is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise UsageError(f"{self.place.module} has no bias in this backbone; use bias: false")
+        parametrize.register_parametrization(self.linear, "bias", Changed(change, self.place))
+
 
 class Changed(nn.Module):
-    """A weight, one part of which has something added."""
+    """A weight or a bias, one part of which has something added."""
 
     def __init__(self, change: nn.Module, place: Place) -> None:
         super().__init__()
         self.change = change
         self._place = place
 
-    def forward(self, weight: Float[Tensor, "out width"]) -> Float[Tensor, "out width"]:
-        """Return the changed weight."""
+    def forward(self, weight: Float[Tensor, "out *width"]) -> Float[Tensor, "out *width"]:
+        """Return the changed weight, or the changed bias."""
         parts = list(weight.chunk(self._place.num_parts))
         parts[self._place.part] = parts[self._place.part] + self.change()
         return torch.cat(parts)

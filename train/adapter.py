@@ -5,13 +5,14 @@ leading `adapter` axis, one forward serves all, and one adapter is a stack of on
 configuration and layers, and nothing else: no parameter, no statistic, no randomness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store
@@ -72,6 +73,7 @@ class Adapter(nn.Module):
     untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
     closed_form: ClassVar[bool] = False  # solved from all rows at once, in one epoch, and trained by no gradient
     adds_up: ClassVar[bool] = False  # of its layers it needs the sum alone
+    before: ClassVar[Mapping[str, JsonValue]] = {}  # fields that earlier versions did not record, and what they did
     noise: Noise | None = None  # of the training step that is under way; None outside of training
 
     def __init__(self, config: Frozen, scope: Scope, tensors: dict[str, Tensor]) -> None:
@@ -104,6 +106,16 @@ class Adapter(nn.Module):
     def phases(cls, config: Frozen) -> tuple[float, ...]:
         """Part its epochs into phases, by shares that sum to one; each has its own learning-rate schedule."""
         return (1.0,)
+
+    @classmethod
+    def phase_rates(cls, config: Frozen) -> tuple[float, ...]:
+        """Return the share of its learning rate that each phase begins with."""
+        return (1.0,) * len(cls.phases(config))
+
+    @classmethod
+    def recorded(cls, config: Mapping[str, JsonValue]) -> Frozen:
+        """Return a configuration that a RUN or a bundle recorded, maybe in an earlier version: as it was then."""
+        return cls.Config.model_validate({**cls.before, **config})
 
     @classmethod
     def settle(cls, config: Frozen, scope: Scope) -> Frozen:

@@ -138,7 +138,7 @@ def _stack(facts: BundleFacts, members: Sequence[Selected], tensors: Mapping[str
     )
     each = [_under(tensors, member.adapter_id) for member in members]
     stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-    return family(family.Config.model_validate(first.config), scope, stacked)
+    return family(family.recorded(first.config), scope, stacked)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ class Costs:
         candidate = Candidate.model_validate_json(facts)
         family = get_adapter(candidate.adapter)
         scope = make_scope(self._store, candidate.layers, family)
-        adapter = family.start(family.Config.model_validate(candidate.config), scope, [0])
+        adapter = family.start(family.recorded(candidate.config), scope, [0])
         shapes = {layer: (1, spec.num_tokens, spec.width) for layer, spec in scope.specs.items()}
         tokens = {layer: torch.zeros(shape) for layer, shape in shapes.items()}
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -86,7 +86,7 @@ class Group:
 
     def _drawn(self, candidates: list[Candidate]) -> Adapter:
         family = get_adapter(candidates[0].adapter)
-        config = family.Config.model_validate(candidates[0].config)
+        config = family.recorded(candidates[0].config)
         seeds = [candidate.init_seed for candidate in candidates]
         return family.start(config, self._scopes(candidates[0]), seeds).to(self._train.labels.device)
 

@@ -21,7 +21,7 @@ def lasso(weight: Float[Tensor, "adapter classes feature"]) -> Float[Tensor, " a
 
 
 def keep_top(weight: Float[Tensor, "classes feature"], share: float) -> Float[Tensor, " feature"]:
-    """Return 1 for the share of dimensions that are the most relevant, at least one, and 0 for the rest."""
+    """Return 1 for the share of dimensions that are the most relevant, rounded down, at least one; 0 for the rest."""
     scores = relevance(weight)
-    best = scores.topk(max(1, round(share * len(scores)))).indices
+    best = scores.topk(max(1, int(share * len(scores)))).indices
     return torch.zeros_like(scores).index_fill(0, best, 1.0)

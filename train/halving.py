@@ -70,5 +70,5 @@ class Halving:
 def contest_of(candidate: Candidate) -> Contest:
     """Return what the adapters share that halve against each other."""
     family, recipe = get_adapter(candidate.adapter), candidate.recipe
-    phases = family.phases(family.Config.model_validate(candidate.config))
+    phases = family.phases(family.recorded(candidate.config))
     return candidate.adapter, candidate.layers, phases, recipe.batch_size, recipe.epochs

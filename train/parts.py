@@ -46,7 +46,7 @@ def adapter_bytes(work: Work, candidate: Candidate) -> int:
     key = (candidate.adapter, candidate.layers, str(sorted(candidate.config.items())))
     if key not in work.sizes:
         family = get_adapter(candidate.adapter)
-        config = family.Config.model_validate(candidate.config)
+        config = family.recorded(candidate.config)
         drawn = family.draw(config, make_scope(work.store, candidate.layers, family), torch.Generator())
         work.sizes[key] = sum(tensor.numel() for tensor in drawn.values())
     num_predictions = len(work.split.validation) * len(work.store.classes)

@@ -57,4 +57,4 @@ def restore(
     scope = make_scope(store, those[0].layers, family)
     each = [trained[candidate.adapter_id] for candidate in those]
     stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-    return family(family.Config.model_validate(those[0].config), scope, stacked).to(device)
+    return family(family.recorded(those[0].config), scope, stacked).to(device)

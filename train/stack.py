@@ -44,7 +44,8 @@ class Stack:
         starts = [*self._starts(candidate), candidate.recipe.epochs]
         phase = bisect_right(starts[:-1], step // steps_per_epoch) - 1
         num_steps = (starts[phase + 1] - starts[phase]) * steps_per_epoch
-        return rate(candidate.recipe.lr, step - starts[phase] * steps_per_epoch, num_steps)
+        lr = candidate.recipe.lr * self.adapter.phase_rates(self.adapter.config)[phase]
+        return rate(lr, step - starts[phase] * steps_per_epoch, num_steps)
 
     def begin_epoch(self, epoch: int) -> None:
         """Enter a new phase with every adapter for which one begins with this epoch, counted from 1."""

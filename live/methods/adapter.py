@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn.functional import relu
 
 from ..bottleneck import add_bottlenecks
 from ..method import Method
@@ -30,4 +31,4 @@ class Adapter(Method):
             nn.init.zeros_(made.bias)
             return made
 
-        add_bottlenecks(model, self.hidden, linear)
+        add_bottlenecks(model, self.hidden, linear, relu)

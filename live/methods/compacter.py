@@ -2,15 +2,18 @@
 
 W = sum_i A_i (x) (s_i t_i^T), i = 1..n. The rules A_i in R^(n x n) ~ U(-1, 1) are shared by all blocks and both layers;
 s_i and t_i belong to one layer: s_i is drawn, t_i of Down is drawn, t_i of Up is zero. Biases are zero. The standard
-deviation of what is drawn is inferred: Down then has numbers as large as a dense layer's.
+deviation of what is drawn is inferred: Down then has numbers as large as a dense layer's. Between them is the tanh form
+of GELU.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import gelu
 from torch.nn.functional import linear as product
 
 from icecore.store import UsageError
@@ -39,7 +42,7 @@ class Compacter(Method):
         def linear(num_in: int, num_out: int, is_zero: bool) -> nn.Module:
             return _PHM(rules, num_in, num_out, is_zero, generator)
 
-        add_bottlenecks(model, self.hidden, linear)
+        add_bottlenecks(model, self.hidden, linear, partial(gelu, approximate="tanh"))
 
 
 class _PHM(nn.Module):

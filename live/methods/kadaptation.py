@@ -1,8 +1,12 @@
 """KAdaptation (He et al., AAAI 2023): W' = W + scale * sum_i A_i (x) B_i, i = 1..n, (x) the Kronecker product.
 
+The query's and the value's bias each have the same b in R^width added, one of every block, which begins as zero.
+
 A_i = s_i t_i^T in R^(n x n), the slow factors, are shared by all blocks; B_i = u_i v_i^T, the fast ones, belong to one
 weight of one block, and query and value have each their own A and B. v begins as zero, and nothing else does: in the
-released code u does too, so that no factor ever has a gradient, and values take the queries' B.
+released code u does too, so that no factor ever has a gradient and b alone learns, and values take the queries' B. It
+adds what it adds to queries after they are divided by sqrt(head width), and to other tokens and heads than meant: here
+the projection itself is changed.
 
 Inferred: s, t ~ N(0, 1/n) and u ~ N(0, n / rows), so that every A_i and u_i has a norm of about one.
 """
@@ -20,14 +24,17 @@ from icecore.store import UsageError
 from ..method import Method, draw
 from ..submodules import submodules
 
+PROJECTIONS = ("query", "key", "value")
+
 
 class KAdaptation(Method):
-    """`num_terms` Kronecker products of rank one are added to chosen weights of every block."""
+    """`num_terms` Kronecker products of rank one are added to chosen weights of every block, and a shared `bias`."""
 
     lrs = (1e-3, 3e-3)
     num_terms: int = Field(default=16, ge=1)
     scale: float = Field(default=1.0, gt=0)
     modules: tuple[str, ...] = ("query", "value")
+    bias: bool = True
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
         """Add the factors, the blocks in order."""
@@ -39,6 +46,25 @@ class KAdaptation(Method):
                         f"kadaptation: num_terms {self.num_terms} must divide the shape {submodule.shape} of {name!r}"
                     )
                 submodule.add(_Kronecker(slow, *submodule.shape, self.scale, generator))
+        if self.bias:
+            self._add_biases(model)
+
+    def _add_biases(self, model: Any) -> None:
+        """Add one bias a block to the projections that attention begins with, those of them that are changed."""
+        chosen = [list(submodules(model, name)) for name in self.modules if name in PROJECTIONS]
+        for of_block in zip(*chosen, strict=True):
+            shared = _Bias(of_block[0].shape[0])
+            for submodule in of_block:
+                submodule.add_bias(shared)
+
+
+class _Bias(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.b = nn.Parameter(torch.zeros(width))
+
+    def forward(self) -> Float[Tensor, " width"]:
+        return self.b
 
 
 class _Slow(nn.Module):

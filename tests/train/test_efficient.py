@@ -50,6 +50,16 @@ def test_it_is_its_formula(num_slices: int, divisor: int, published: bool) -> No
             torch.testing.assert_close(found[index], norm.train(training)(gathered) @ mine["weight"].T + mine["bias"])
 
 
+@pytest.mark.parametrize("norm", [True, False])
+def test_patches_are_all_that_is_seen_where_that_is_asked(norm: bool) -> None:
+    stack, seen = start(num_slices=3, tokens="patches", norm=norm), see()
+    patches = Seen(tokens={2: seen.tokens[2][:, 1:]})
+    everything = Efficient(EfficientConfig(num_slices=3, norm=norm), SCOPE, stack.tensors())
+    torch.testing.assert_close(stack(seen), everything(patches))
+    assert not torch.allclose(stack(seen), everything(seen))
+    assert EfficientConfig().tokens == "all"
+
+
 def test_the_number_of_parameters() -> None:
     assert start(num_slices=3, divisor=2).num_parameters == 3 * WIDTH + WIDTH * 6 + 5 * 6 + 5
 

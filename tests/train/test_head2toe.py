@@ -53,6 +53,31 @@ def test_it_is_a_linear_head_on_scaled_features(num_features: int, window: int) 
         torch.testing.assert_close(logits[index], expected)
 
 
+def test_windows_are_as_large_as_found_and_what_fills_none_is_left_out() -> None:
+    spec = LayerSpec(num_tokens=197, width=192, num_prefix=1, grid=(14, 14))
+    stack = start(Head2ToeConfig(num_features=512), [1], Scope((3,), {3: spec}, 5, FROZEN))
+    tokens = torch.randn(4, 197, 192, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    pooled = torch.stack([tokens[:, :73].mean(1), tokens[:, 73:146].mean(1)], 1).flatten(1)  # int(197 / (512 / 192))
+    expected = normalize(pooled, dim=1) @ stack.weight[0].T + stack.bias[0]
+    found = stack(Seen(tokens={3: tokens}))[0]
+    torch.testing.assert_close(found, expected)
+    grad, reference = (torch.autograd.grad(one[:, 0].sum(), tokens)[0] for one in (found, expected))
+    torch.testing.assert_close(grad, reference)
+    assert grad[:, 146:].eq(0).all()
+
+
+def test_what_an_earlier_version_recorded_pools_as_it_did() -> None:
+    spec = LayerSpec(num_tokens=197, width=192, num_prefix=1, grid=(14, 14))
+    config = Head2Toe.recorded({"num_features": 512, "keep": 0.1, "lasso": 1e-4})
+    assert config != Head2ToeConfig(num_features=512)
+    assert Head2Toe.recorded(Head2ToeConfig(num_features=512).model_dump()) == Head2ToeConfig(num_features=512)
+    stack = Head2Toe.start(config, Scope((3,), {3: spec}, 5, FROZEN), [1])
+    tokens = torch.randn(4, 197, 192, generator=torch.Generator().manual_seed(1))
+    pooled = torch.stack([tokens[:, :98].mean(1), tokens[:, 98:196].mean(1)], 1).flatten(1)
+    expected = normalize(pooled, dim=1) @ stack.get_parameter("weight")[0].T
+    torch.testing.assert_close(stack(Seen(tokens={3: tokens}))[0], expected)
+
+
 def test_the_choice_is_of_the_largest_norms_over_classes_and_a_new_head_begins() -> None:
     stack, seen = start(Head2ToeConfig(keep=0.25, lasso=0.5), [1, 2]), see()
     norms = stack.weight.detach().norm(dim=1)
@@ -113,3 +138,4 @@ def test_the_lasso_pulls_at_what_is_zero_with_nothing() -> None:
 
 def test_at_least_one_dimension_is_kept() -> None:
     assert keep_top(torch.tensor([[1.0, -3.0, 2.0]]), 0.01).tolist() == [0.0, 1.0, 0.0]
+    assert keep_top(torch.tensor([[1.0, -3.0, 2.0, 4.0, 5.0]]), 0.79).sum() == 3, "of 3.95"

@@ -12,9 +12,12 @@ from icecore.store import FrozenBackbone, UsageError
 from icecore.train import train
 from icecore.train.adapter import Scope
 from icecore.train.adapters.vqt import VQT, VQTConfig
+from icecore.train.candidate import Candidate, Recipe
 from icecore.train.forward import forward
 from icecore.train.noise import Noise
 from icecore.train.seen import Seen, make_seen
+from icecore.train.stack import start as begin
+from icecore.train.target import Emphasis
 
 from .conftest import FAST, FROZEN, REBUILD, SPEC, MakeStore
 from .live_vit import NUM_BLOCKS, NUM_CLASSES, NUM_HEADS, WIDTH, LiveViT, images_of
@@ -124,7 +127,7 @@ def test_selection_freezes_the_queries_and_keeps_a_share_of_the_dimensions(
     )
     (tensors,) = train(make_store(planted=1), str(tmp_path / "run"), settings).tensors().values()
     assert tensors["phase"] == 2
-    assert tensors["kept"].sum() == round(0.25 * len(tensors["kept"]))
+    assert tensors["kept"].sum() == int(0.25 * len(tensors["kept"]))
     assert set(tensors["kept"].unique().tolist()) == {0.0, 1.0}
     assert not torch.allclose(
         tensors["frozen_query"], tensors["query"]
@@ -144,6 +147,27 @@ def test_the_share_kept_of_each_layer_is_that_of_its_own_dimensions() -> None:
     assert shares[0].tolist() == [1.0, 0.0]
     assert all(shares[layer].tolist() == [1.0, 1.0] for layer in rest)
     assert start(VQTConfig(), model.scope(), [1]).kept_by_layer() == {}
+
+
+def test_later_phases_have_half_the_rate_and_drop_out_of_the_frozen_queries() -> None:
+    recipe = Recipe(lr=0.1, weight_decay=0.0, epochs=9, batch_size=4)
+    config = VQTConfig(keep=0.5)
+    candidate = Candidate(adapter="vqt", layers=(0, 1, 2, 3), config=config.model_dump(), recipe=recipe)
+    model = LiveViT()
+    adapter = start(config, model.scope(), [1, 1])
+    stack = begin([candidate, candidate], adapter, Emphasis())
+    assert VQT.phase_rates(VQTConfig()) == (1.0,)
+    most = [max(stack._rate(candidate, step, 10) for step in range(k * 30, k * 30 + 30)) for k in range(3)]
+    assert most == pytest.approx([0.1, 0.05, 0.05])
+    adapter.enter(1, 0, torch.Generator().manual_seed(0))
+    adapter.enter(1, 1, torch.Generator().manual_seed(0))
+    adapter.frozen_query[1], adapter.weight.data[1] = adapter.frozen_query[0], adapter.weight.data[0]
+    seen = see(model, images_of(NUM_ROWS))
+    whole = forward([adapter], seen)[0]
+    adapter.noise = Noise([5, 6], 3, [0.0, 0.0])
+    dropped = forward([adapter], seen)[0]
+    assert not torch.allclose(dropped[0], whole[0])
+    assert not torch.allclose(dropped[0], dropped[1]), "each adapter drops its own"
 
 
 def test_what_is_not_kept_says_nothing() -> None:

@@ -7,29 +7,34 @@
 
 `vjepa` (Bardes et al. 2024):
 
-    r = Q + W_O MHA(W_Q Q, W_K LN(x), W_V LN(x)) + b_O        the queries themselves are not normed
+    r = Q + MHA(W_Q Q, W_K LN(x), W_V LN(x))           the queries themselves are not normed; no W_O
     e = r + MLP(LN(r));    logits = W mean_query(e) + b       MLP: width, 4 width, width, with GELU
+
+With `depth` d above 1, as V-JEPA 2 has 4, x goes through d - 1 blocks of self-attention before (`token_blocks.py`).
+The released code declares a W_O in the cross-attention and never uses it; `projected` true does, as earlier versions
+of this module did, with norms that add 1e-6 to a variance in place of 1e-5.
 
 A sweep trains another form unless it is told: with `norm` "layer" instead of "own" aim has z = LN(x), without affine,
 and in both forms W sees LN of what each query gathered, as in the attentional pooler of CoCa (Yu et al. 2022) and in
 InCA. On a thousand images that is worth more than all else about these probes (docs/accuracy.md).
 
-Queries are drawn from N(0, 0.02^2), projections from a truncated N(0, 0.02^2) with W_O and the last of the MLP divided
-by sqrt(2), biases zero. What is trained of vjepa's gammas is the distance from one, so that weight decay, from which
+Queries are drawn from N(0, 0.02^2), projections from a truncated N(0, 0.02^2) with the last of the MLP divided by
+sqrt(2), biases zero. What is trained of vjepa's gammas is the distance from one, so that weight decay, from which
 the original excepts them, does not take them away. Both papers probe the last layers; here every run of `num_layers`
 chosen layers is a candidate. A normalisation is a scale and a shift for each channel: it joins the projections, and no
 token is normalised twice.
 
 Inferred: the initialisation of aim's projections (U(-1/sqrt(n), 1/sqrt(n)), torch's default) and of its classifier
-(N(0, 0.01^2)), and no key bias in vjepa, which the softmax removes.
+(N(0, 0.01^2)), and no key bias in vjepa's cross-attention, which the softmax removes.
 """
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, JsonValue
 from torch import Tensor
 from torch.nn.functional import gelu
 
@@ -37,7 +42,7 @@ from icecore.store import Frozen, LayerSpec
 
 from ..adapter import Looks, Scope
 from ..batch_norm import moments
-from ..cross_attention import Projections, cross_attend
+from ..cross_attention import Projections, attend_keys, cross_attend
 from ..folded import fold
 from ..heads import HeadsConfig, WithHeads
 from ..initial import classifier, uniform
@@ -45,6 +50,10 @@ from ..norm import EPS, norm
 from ..project import project
 from ..seen import Seen
 from ..span import unfit, windows
+from ..token_blocks import EPS as VJEPA_EPS
+from ..token_blocks import affine, by_head, draw_blocks, linear, normed, through
+
+SPREAD = 0.02  # of vjepa's matrices
 
 
 class AttentiveConfig(HeadsConfig):
@@ -54,6 +63,8 @@ class AttentiveConfig(HeadsConfig):
     norm: Literal["own", "layer"] = "own"
     num_layers: int = Field(default=1, ge=1)
     num_queries: int = Field(default=1, ge=1)
+    depth: int = Field(default=1, ge=1)
+    projected: bool = False
 
 
 class Attentive(WithHeads):
@@ -63,6 +74,7 @@ class Attentive(WithHeads):
     config: AttentiveConfig
     reads = frozenset({"tokens"})
     untrained = ("running_mean", "running_variance")
+    before: ClassVar[Mapping[str, JsonValue]] = {"projected": True}
     query: Tensor
     key_weight: Tensor
     value_weight: Tensor
@@ -81,8 +93,10 @@ class Attentive(WithHeads):
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
-        """Refuse too few layers, layers that differ, tokens without patches, and heads that do not divide the width."""
+        """Refuse too few layers, layers that differ, no patches, heads that do not divide, and what aim has not."""
         assert isinstance(config, AttentiveConfig)
+        if config.form == "aim" and (config.depth > 1 or config.projected):
+            return "form aim has no blocks and no output projection; leave out depth and projected, or choose vjepa"
         return super().refuse(config, scope) or unfit(scope, config.num_layers)
 
     @classmethod
@@ -90,8 +104,8 @@ class Attentive(WithHeads):
         """Draw one probe, as the module's docstring says."""
         assert isinstance(config, AttentiveConfig)
         width = scope.spec.width
-        drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
-        drawn |= _draw_aim(width, generator) if config.form == "aim" else _draw_vjepa(width, generator)
+        drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * SPREAD}
+        drawn |= _draw_aim(width, generator) if config.form == "aim" else _draw_vjepa(config, width, generator)
         if (config.form, config.norm) == ("aim", "own"):
             drawn |= {"running_mean": torch.zeros(width), "running_variance": torch.ones(width)}
         drawn |= classifier(generator, scope.num_outputs, width)
@@ -99,7 +113,7 @@ class Attentive(WithHeads):
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Attend, average over the queries, classify."""
-        gathered = cross_attend(*self._asked(seen)).float()
+        gathered = self._gathered(seen)
         if self.config.form == "vjepa":
             gathered = self._thought(gathered)
         if self.config.norm == "layer":
@@ -107,22 +121,42 @@ class Attentive(WithHeads):
         outputs = project(self.drop(gathered.mean(2)), self.weight)
         return outputs if self.config.form == "aim" else outputs + self.get_parameter("bias")[:, None]
 
-    def looks(self, seen: Seen) -> Looks:
-        """Return the mean of the layers and the queries, folded with the scale of the norm."""
+    def looks(self, seen: Seen) -> Looks | None:
+        """Return the mean of the layers and the queries, folded with the scale of the norm; None of deeper probes."""
+        if self.config.depth > 1:
+            return None
         tokens, queries, to = self._asked(seen)
         return Looks(tokens, fold(queries, to.key_weight, to.num_heads, to.gamma), to.num_heads)
+
+    def _gathered(self, seen: Seen) -> Float[Tensor, "adapter row query width"]:
+        """Return what the queries gather of the tokens, or of what the blocks make of them."""
+        if self.config.depth == 1:
+            return cross_attend(*self._asked(seen)).float()
+        tokens = through(self.get_parameter, self.config.depth - 1, self._mean(seen), self.num_adapters, self.num_heads)
+        values = normed(self.get_parameter, "input", tokens, self._eps)
+        shape = tokens.shape[1], self.num_heads
+        keys = by_head(project(values, self.key_weight), *shape)
+        values = by_head(linear(self.get_parameter, "value", values), *shape)
+        return attend_keys(keys, values, linear(self.get_parameter, "query", self.query), self.num_heads).float()
+
+    def _mean(self, seen: Seen) -> Float[Tensor, "row token width"]:
+        tokens = [seen.tokens[layer] for layer in self.scope.layers]
+        return tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
+
+    @property
+    def _eps(self) -> float:
+        return EPS if self.config.projected else VJEPA_EPS
 
     def _asked(
         self, seen: Seen
     ) -> tuple[Float[Tensor, "row token width"], Float[Tensor, "adapter query width"], Projections]:
         """Return the tokens that are looked at, who looks, and how, the norm's scale and shift among the latter."""
-        tokens = [seen.tokens[layer] for layer in self.scope.layers]
-        mean = tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
-        own, queries = (self.key_weight, self.value_weight), self.query
+        mean, own, queries = self._mean(seen), (self.key_weight, self.value_weight), self.query
         if self.config.form == "vjepa":
-            gamma, beta = self._affine("input")
+            gamma, beta = affine(self.get_parameter, "input")
             shift = self.get_parameter("value_bias") + _through(self.value_weight, beta)
-            return norm(mean), self._linear("query", queries), Projections(*own, shift, self.num_heads, gamma)
+            asking = linear(self.get_parameter, "query", queries)
+            return norm(mean, self._eps), asking, Projections(*own, shift, self.num_heads, gamma)
         if self.config.norm == "layer":
             return norm(mean), queries, Projections(*own, torch.zeros_like(queries[:, 0]), self.num_heads)
         running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
@@ -132,17 +166,14 @@ class Attentive(WithHeads):
 
     def _thought(self, values: Float[Tensor, "adapter row query width"]) -> Float[Tensor, "adapter row query width"]:
         """Add what was gathered to the queries, and the MLP of that."""
-        out = self._linear("out", values.flatten(1, 2)).view(values.shape) + self.query[:, None]
-        gamma, beta = self._affine("norm")
-        inner = norm(out).flatten(1, 2) * gamma[:, None] + beta[:, None]
-        return out + self._linear("contract", gelu(self._linear("expand", inner))).view(out.shape)
-
-    def _affine(self, where: str) -> tuple[Float[Tensor, "adapter width"], Float[Tensor, "adapter width"]]:
-        """Return gamma and beta of a norm; what is trained of gamma is its distance from one."""
-        return 1 + self.get_parameter(f"{where}_gain"), self.get_parameter(f"{where}_beta")
-
-    def _linear(self, name: str, inputs: Float[Tensor, "adapter row inputs"]) -> Float[Tensor, "adapter row outputs"]:
-        return project(inputs, self.get_parameter(f"{name}_weight")) + self.get_parameter(f"{name}_bias")[:, None]
+        out = values
+        if self.config.projected:
+            out = linear(self.get_parameter, "out", values.flatten(1, 2)).view(values.shape)
+        out = out + self.query[:, None]
+        gamma, beta = affine(self.get_parameter, "norm")
+        inner = norm(out, self._eps).flatten(1, 2) * gamma[:, None] + beta[:, None]
+        hidden = gelu(linear(self.get_parameter, "expand", inner))
+        return out + linear(self.get_parameter, "contract", hidden).view(out.shape)
 
 
 def _through(
@@ -155,14 +186,16 @@ def _draw_aim(width: int, generator: torch.Generator) -> dict[str, Tensor]:
     return {name: uniform(generator, width, width) for name in ("key_weight", "value_weight")}
 
 
-def _draw_vjepa(width: int, generator: torch.Generator) -> dict[str, Tensor]:
+def _draw_vjepa(config: AttentiveConfig, width: int, generator: torch.Generator) -> dict[str, Tensor]:
     square, wide = (width, width), (4 * width, width)
-    shapes = {"query": square, "key": square, "value": square, "out": square, "expand": wide, "contract": wide[::-1]}
+    shapes = {"query": square, "key": square, "value": square, "expand": wide, "contract": wide[::-1]}
+    shapes |= {"out": square} if config.projected else {}
     drawn = {
-        f"{name}_weight": torch.nn.init.trunc_normal_(torch.empty(shape), std=0.02, generator=generator)
+        f"{name}_weight": torch.nn.init.trunc_normal_(torch.empty(shape), std=SPREAD, generator=generator)
         for name, shape in shapes.items()
     }
-    for name in ("out_weight", "contract_weight"):
+    for name in drawn.keys() & {"out_weight", "contract_weight"}:
         drawn[name] /= math.sqrt(2)
     drawn |= {f"{name}_bias": torch.zeros(shape[0]) for name, shape in shapes.items() if name != "key"}
-    return drawn | {f"{where}_{name}": torch.zeros(width) for where in ("input", "norm") for name in ("gain", "beta")}
+    drawn |= {f"{where}_{name}": torch.zeros(width) for where in ("input", "norm") for name in ("gain", "beta")}
+    return drawn | (draw_blocks(config.depth - 1, width, generator, SPREAD) if config.depth > 1 else {})

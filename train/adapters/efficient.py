@@ -8,6 +8,9 @@ Slice x width + width^2 / divisor numbers, and the classifier. Q is drawn from N
 after pooling: slices divide the channels, s <= width / divisor, so that pooling whole tokens (s token width
 multiply-adds) is never more than projecting them (token width^2 / divisor).
 
+With `tokens` "patches" the queries look at those alone, as the code does; a sweep lets them look at all tokens, CLS
+among them.
+
 As in the code that its published figures came from; its text describes another form. Inferred: W_V from
 U(-1/sqrt(n), 1/sqrt(n)), the classifier N(0, 0.01^2), biases zero.
 
@@ -18,6 +21,7 @@ and then the division keeps attention flat. The published form reaches 0.60 of g
 """
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -37,12 +41,13 @@ from ..span import unfit
 
 
 class EfficientConfig(Frozen):
-    """How many queries there are, one a slice, and by how much the values are narrower than the tokens."""
+    """How many queries there are, one a slice, by how much the values are narrower than the tokens, and who is seen."""
 
     num_slices: int = Field(default=32, ge=1)
     divisor: int = Field(default=1, ge=1)
     norm: bool = False
     scaled: bool = True
+    tokens: Literal["all", "patches"] = "all"
 
 
 class Efficient(Adapter):
@@ -90,7 +95,8 @@ class Efficient(Adapter):
 
     def looks(self, seen: Seen) -> Looks:
         """Return the tokens and the queries, each of one head."""
-        tokens, width = seen.tokens[self.scope.layers[0]], self.query.shape[-1]
+        first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
+        tokens, width = seen.tokens[self.scope.layers[0]][:, first:], self.query.shape[-1]
         query = self.query / math.sqrt(width) if self.config.scaled else self.query
         return Looks(norm(tokens) if self.config.norm else tokens, query, 1)
 

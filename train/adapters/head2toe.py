@@ -1,6 +1,7 @@
 """Head2Toe: a linear head on the few features that matter, out of pooled features of all layers (Evci et al. 2022).
 
     f_l = tokens of layer l, averaged in windows along their sequence, CLS among them: about `num_features` numbers
+          windows of int(tokens width / num_features) tokens, at most all; those that fill no window are left out
     logits = W [ (m_0 f_0) / |m_0 f_0| ; ... ; (m_L f_L) / |m_L f_L| ] + b        m: 1 where a dimension is kept, else 0
 
 First half of training: all dimensions, loss + `lasso` sum_j ||W[:, j]||_2. The share `keep` of dimensions with the
@@ -13,11 +14,12 @@ MLP. A store has block outputs alone, sums of those, so that a hidden MLP unit c
 halves (the code trains each head for all steps); the head is drawn from N(0, 0.01^2).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, JsonValue
 from torch import Tensor
 
 from icecore.store import Frozen, LayerSpec
@@ -31,9 +33,13 @@ TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stay
 
 
 class Head2ToeConfig(Frozen):
-    """How finely each layer is pooled, which share of all dimensions is kept, and how strong the lasso is."""
+    """How finely each layer is pooled, which share of all dimensions is kept, and how strong the lasso is.
+
+    With `spread` as many windows are as large as the tokens allow, as earlier versions had them.
+    """
 
     num_features: int = Field(default=512, ge=1)
+    spread: bool = False
     keep: float = Field(default=0.1, gt=0, le=1)
     lasso: float = Field(default=1e-4, ge=0)
 
@@ -45,6 +51,7 @@ class Head2Toe(Adapter):
     config: Head2ToeConfig
     reads = frozenset({"tokens"})
     untrained = ("kept", "choosing")
+    before: ClassVar[Mapping[str, JsonValue]] = {"spread": True}
     weight: Tensor
     bias: Tensor
     kept: Tensor
@@ -98,7 +105,7 @@ class Head2Toe(Adapter):
         sizes = _sizes(self.config, self.scope)
         parts = (self.weight.split(sizes, -1), self.kept.split(sizes, -1))
         for layer, weight, kept in zip(self.scope.layers, *parts, strict=True):
-            features = _pool(seen.tokens[layer].float(), _num_windows(self.config, self.scope.specs[layer]))
+            features = _pool(seen.tokens[layer].float(), _window(self.config, self.scope.specs[layer]))
             lengths = (features.square() @ kept.T).sqrt().clamp_min(TINY).T  # adapter row
             if self.noise is not None and self.noise.drops:
                 said = self.drop(features.expand(self.num_adapters, -1, -1)) @ (weight * kept[:, None]).mT
@@ -109,17 +116,18 @@ class Head2Toe(Adapter):
             yield said / lengths[..., None]
 
 
-def _num_windows(config: Head2ToeConfig, spec: LayerSpec) -> int:
-    """Return how many windows of tokens, all of one size, come nearest below `num_features` numbers or just above."""
+def _window(config: Head2ToeConfig, spec: LayerSpec) -> int:
+    """Return how many tokens are averaged at a time, so that about `num_features` numbers come of them."""
     window = max(1, min(spec.num_tokens, int(spec.num_tokens * spec.width / config.num_features)))
-    return spec.num_tokens // window
+    return spec.num_tokens // (spec.num_tokens // window) if config.spread else window
 
 
 def _sizes(config: Head2ToeConfig, scope: Scope) -> list[int]:
-    return [_num_windows(config, scope.specs[layer]) * scope.specs[layer].width for layer in scope.layers]
+    specs = [scope.specs[layer] for layer in scope.layers]
+    return [spec.num_tokens // _window(config, spec) * spec.width for spec in specs]
 
 
-def _pool(tokens: Float[Tensor, "row token width"], num_windows: int) -> Float[Tensor, "row feature"]:
+def _pool(tokens: Float[Tensor, "row token width"], window: int) -> Float[Tensor, "row feature"]:
     """Average along the sequence; tokens at its end that fill no window are left out, as in the original."""
-    window = tokens.shape[1] // num_windows
+    num_windows = tokens.shape[1] // window
     return tokens[:, : num_windows * window].unflatten(1, (num_windows, window)).mean(2).flatten(1)

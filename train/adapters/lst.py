@@ -1,13 +1,14 @@
 """Ladder side tuning: a narrow network beside the backbone, fed by each layer through learned gates (arXiv 2206.06522).
 
-    s_0 = 0;    u = g_l down_l(z_l) + (1 - g_l) s_{l-1},    g_l = sigmoid(a_l / 0.1)      down: width / reduction
+    s_0 = down_0(z_0)                                                   the rung of the embeddings; 0 without them
+    u = g_l down_l(z_l) + (1 - g_l) s_{l-1},    g_l = sigmoid(a_l / 0.1)              down: width / reduction
     v = u + MHA(LN(u));    s_l = v + MLP(LN(v))        one light block a layer; MLP: w, 4 w, w, with GELU
     logits = W pool(LN(s_L)) + b
 
 z_l are the tokens of layer l, normalised without affine. The ladder's gates and widths are published; that every a_l
 begins at zero too. Inferred: the block (published are pruned copies of the backbone's own), the norms without affine,
-heads of 64 channels, weights from U(-1/sqrt(n), 1/sqrt(n)), no rung from the embeddings, and that the up-projection
-joins the classifier. `block` "mlp" leaves the attention out: the tokens then meet in `side_pooling` alone.
+heads of 64 channels, weights from U(-1/sqrt(n), 1/sqrt(n)), and that the up-projection joins the classifier. `block`
+"mlp" leaves the attention out: the tokens then meet in `side_pooling` alone.
 """
 
 from typing import Literal
@@ -34,7 +35,7 @@ EXPANSION = 4
 
 
 class LSTConfig(Frozen):
-    """The shape of the side network; every `every`-th layer has a rung, counted from the last."""
+    """The shape of the side network; the embeddings have a rung, and every `every`-th block, counted from the last."""
 
     reduction: int = Field(default=8, ge=1)
     block: Literal["attention", "mlp"] = "attention"
@@ -54,9 +55,10 @@ class LST(Adapter):
 
     @classmethod
     def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read all layers that have a rung together."""
+        """Read all layers that have a rung together, the embeddings among them."""
         assert isinstance(config, LSTConfig)
-        return ladder(layers, config.every)
+        (blocks,) = ladder(layers, config.every)
+        return [(0, *blocks) if layers[0] == 0 and blocks != (0,) else blocks]
 
     @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
@@ -72,13 +74,14 @@ class LST(Adapter):
     def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one side network, as the module's docstring says."""
         assert isinstance(config, LSTConfig)
-        num_rungs, width = len(scope.layers), scope.spec.width // config.reduction
+        num_blocks, width = len(_blocks(scope)), scope.spec.width // config.reduction
         shapes = {"down": (width, scope.spec.width)}
         if config.block == "attention":
             shapes |= {"joint": (3 * width, width), "out": (width, width)}
         shapes |= {"expand": (EXPANSION * width, width), "contract": (width, EXPANSION * width)}
-        drawn: dict[str, Tensor] = {"gate": torch.zeros(num_rungs)}
+        drawn: dict[str, Tensor] = {"gate": torch.zeros(num_blocks)}
         for name, (outputs, inputs) in shapes.items():
+            num_rungs = len(scope.layers) if name == "down" else num_blocks
             weight = uniform(generator, num_rungs, outputs, inputs)
             drawn |= {f"{name}_weight": weight, f"{name}_bias": torch.zeros(num_rungs, outputs)}
         return drawn | classifier(generator, scope.num_outputs, width)
@@ -106,9 +109,11 @@ class LST(Adapter):
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
         """Climb rung by rung, then norm, pool and classify."""
-        side = None
-        for rung, layer in enumerate(self.scope.layers):
-            narrow = self._down(rung, seen.normalised[layer])
+        blocks = _blocks(self.scope)
+        first = len(self.scope.layers) - len(blocks)  # whether the embeddings have a rung
+        side = self._down(0, seen.normalised[0]) if first else None
+        for rung, layer in enumerate(blocks):
+            narrow = self._down(first + rung, seen.normalised[layer])
             gate = torch.sigmoid(self.gate[:, rung] / TEMPERATURE)[:, None, None, None].to(narrow.dtype)
             side = gate * narrow if side is None else gate * narrow + (1 - gate) * side
             if self.config.block == "attention":
@@ -118,3 +123,8 @@ class LST(Adapter):
         chosen = pooled_tokens(self.config.side_pooling, self.scope.spec)
         pooled = norm(side[:, :, chosen].float()).mean(2)
         return project(self.drop(pooled), self.weight) + self.bias[:, None]
+
+
+def _blocks(scope: Scope) -> tuple[int, ...]:
+    """Return the layers that are outputs of blocks; all where there is no other."""
+    return tuple(layer for layer in scope.layers if layer) or scope.layers

@@ -10,12 +10,12 @@ v^2 = 6 / (3 * 16^2 + width), W Kaiming-normal (fan out), b zero.
 
 With `keep` below 1 training has three phases of equal length: queries and head; queries frozen, a fresh head with a
 group lasso (`lasso` times the sum over dimensions of ||W[:, j]||); a fresh head on the share `keep` of dimensions that
-came out the most relevant.
+came out the most relevant. The second and the third have half the learning rate, and drop out of the frozen queries as
+the first does of those that learn.
 
 Inferred: dropout of 0.1 on P, which the released code draws for every image, is drawn once a step for all of them, as
 folding asks; the mean of the patches stands for a CLS that is not there; patches of 16 pixels in v, whatever they are;
-equal phases (the code runs each for all epochs, the second at half the learning rate). The code's bias -log(99) is a
-constant that the softmax removes.
+equal phases (the code runs each for all epochs). The code's bias -log(99) is a constant that the softmax removes.
 
 Trains well at learning rates that others cannot bear, without weight decay: 0.1 for one query, 0.025 for ten.
 """
@@ -74,6 +74,12 @@ class VQT(ThroughBlocks):
         return (1 / 3, 1 / 3, 1 / 3) if config.keep < 1 else (1.0,)
 
     @classmethod
+    def phase_rates(cls, config: Frozen) -> tuple[float, ...]:
+        """Halve the rate once the queries are frozen."""
+        assert isinstance(config, VQTConfig)
+        return (1.0, 0.5, 0.5) if config.keep < 1 else (1.0,)
+
+    @classmethod
     def refuse(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse blocks that normalise every key too: their attention does not fold."""
         refusal = super().refuse(config, scope)
@@ -119,10 +125,10 @@ class VQT(ThroughBlocks):
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
         """Fold the queries through every block; what was dropped of them holds for the forward that follows."""
-        query = self.drop(self.query, QUERY_DROPOUT)
+        query = self.query
         if self.config.keep < 1:
             query = torch.where(self.phase[:, None, None, None] > 0, self.frozen_query, query)
-        self._asked = query.unbind(1)
+        self._asked = self.drop(query, QUERY_DROPOUT).unbind(1)
         return {k: block.fold(query) for k, block, query in zip(self.inputs, self.blocks, self._asked, strict=True)}
 
     def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:

@@ -36,7 +36,7 @@ FORMULAS = {
     "compacter": 4**3 + DEPTH * (2 * WIDTH + 2 * (WIDTH + 8) + 8 + WIDTH),
     "vpt_shallow": 3 * WIDTH,
     "vpt_deep": DEPTH * 3 * WIDTH,
-    "kadaptation": DEPTH * 4 * WIDTH + 4 * 8**2,
+    "kadaptation": DEPTH * 4 * WIDTH + 4 * 8**2 + DEPTH * WIDTH,
     "subspace": 6,
 }
 
@@ -165,6 +165,25 @@ def test_kadaptation_is_the_sum_of_kronecker_products_and_shares_the_slow_factor
     assert not torch.equal(query.v, other.v)
 
 
+def test_kadaptation_adds_one_bias_a_block_to_queries_and_values() -> None:
+    model, before = attached("kadaptation"), vit()
+    step(model, num=2)
+    biases = [block.attn.qkv.parametrizations.bias[0].change.b for block in model.blocks]
+    for block, old, bias in zip(model.blocks, before.blocks, biases, strict=True):
+        added = (block.attn.qkv.bias - old.attn.qkv.bias).chunk(3)
+        assert bias.any()
+        torch.testing.assert_close(added[0], bias)
+        assert not added[1].any()
+        torch.testing.assert_close(added[2], bias)
+    assert not torch.equal(biases[0], biases[1])
+    bare = attached("kadaptation", bias=False)
+    assert sum(p.numel() for p in trained(model).values()) - sum(p.numel() for p in trained(bare).values()) == 96
+    unbiased = vit(qkv_bias=False)
+    with pytest.raises(UsageError, match=r"attn\.qkv has no bias in this backbone; use bias: false"):
+        attach(get_method("kadaptation").model_validate({"num_terms": 8}), unbiased, CLASSES, 3)
+    attach(get_method("kadaptation").model_validate({"num_terms": 8, "bias": False}), vit(qkv_bias=False), CLASSES, 3)
+
+
 def test_kadaptation_takes_any_submodules() -> None:
     model = attached("kadaptation", modules=("projection", "fc1", "fc2"))
     step(model, num=2)
@@ -178,6 +197,25 @@ def test_compacter_is_the_sum_of_kronecker_products() -> None:
     terms = [torch.kron(down.rules[i], torch.outer(down.s[i], down.t[i])) for i in range(4)]
     assert torch.allclose(down.weight(), sum(terms, torch.zeros(())), atol=1e-6)
     assert model.blocks[2].mlp.up.rules is down.rules
+
+
+@pytest.mark.parametrize(("name", "approximate"), [("adapter", None), ("compacter", "tanh")])
+def test_a_bottleneck_has_its_methods_activation(name: str, approximate: str | None) -> None:
+    model = attached(name)
+    step(model, num=2)
+    one, said = model.blocks[1].mlp, torch.randn(2, TOKENS, WIDTH, generator=torch.Generator().manual_seed(4))
+    weights = {
+        side: layer.weight() if name == "compacter" else layer.weight
+        for side, layer in one.named_children()
+        if side in ("down", "up")
+    }
+    plain = one.mlp(said)
+    inner = nn.functional.layer_norm(plain, (WIDTH,), one.norm.weight, one.norm.bias, 1e-6) @ weights["down"].T
+    inner = inner + one.down.bias
+    hidden = inner.clamp_min(0) if approximate is None else nn.functional.gelu(inner, approximate="tanh")
+    torch.testing.assert_close(one(said), plain + hidden @ weights["up"].T + one.up.bias)
+    other = nn.functional.gelu(inner) if approximate is None else inner.clamp_min(0)
+    assert not torch.allclose(one(said), plain + other @ weights["up"].T + one.up.bias, atol=1e-6)
 
 
 def test_vpt_keeps_the_tokens_in_their_places() -> None:
