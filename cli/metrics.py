@@ -1,10 +1,9 @@
 """A run's figures for other tools, as DVC and the like read them: metrics.json, results.csv, by_layer.csv beside it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from .outcome import read_outcome
+from .outcome import Outcome
 from .wording import layers_in_words
 
 FACTS = ("num_adapters", "num_diverged", "elapsed_seconds", "bytes_read")
@@ -13,22 +12,17 @@ FACTS = ("num_adapters", "num_diverged", "elapsed_seconds", "bytes_read")
 def write_metrics(run: str) -> None:
     """Write the files of a run folder; figures of a choice only where it was made since the last training."""
     from icecore.store import write_atomic
-    from icecore.train import open_run
+    from icecore.train import open_run, read_chosen
 
-    opened, folder = open_run(run), Path(run)
+    opened, chosen = open_run(run), read_chosen(run)
     metrics: dict[str, Any] = {key: opened.facts["cost"][key] for key in FACTS}
     results = [row | {"layers": layers_in_words(row["layers"])} for row in opened.results.to_pylist()]
     write_atomic(f"{run}/results.csv", _csv([{k: v for k, v in row.items() if k != "recipe"} for row in results]))
-    if _is_current(folder):
-        outcome = read_outcome(folder)
+    if chosen is not None and chosen.is_of(opened):
+        outcome = Outcome(chosen.content)
         metrics |= {key: outcome.as_json()[key] for key in ("validation", "honest", "test", "cost")}
         write_atomic(f"{run}/by_layer.csv", _csv([_flat(row) for row in outcome.selection["table"]]))
     write_atomic(f"{run}/metrics.json", json.dumps(metrics, indent=2).encode())
-
-
-def _is_current(folder: Path) -> bool:
-    chosen = folder / "selection.json"
-    return chosen.is_file() and chosen.stat().st_mtime_ns >= (folder / "run.json").stat().st_mtime_ns
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

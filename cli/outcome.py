@@ -1,6 +1,5 @@
 """What a selection says, in words and as JSON."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +91,14 @@ class Outcome:
 
 
 def read_outcome(run: Path) -> Outcome:
-    """Read the selection of a run that has one."""
-    return Outcome(json.loads((run / "selection.json").read_text()))
+    """Read the selection of a run. Raises UsageError where there is none, IcecoreError where it was changed."""
+    from icecore.store import UsageError
+    from icecore.train import read_chosen
+
+    chosen = read_chosen(str(run))
+    if chosen is None:
+        raise UsageError(f"{run}: nothing is selected yet; run icecore select {run} first")
+    return Outcome(chosen.content)
 
 
 def _member(member: dict[str, Any]) -> str:

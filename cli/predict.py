@@ -19,6 +19,8 @@ from .wording import percent
 if TYPE_CHECKING:
     from icecore.live import Prediction, Predictor
 
+ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})  # a line for each image, whatever names hold
+
 Show = Callable[["Prediction"], None]
 
 
@@ -43,12 +45,12 @@ def predict(
     if out is not None:
         require_effect({"json": as_json}, ["json"], "with --out, whose ending says the format")
     streams = [images_of(given) for given in images]  # what is not there is said before anything is loaded
-
-    from icecore.live import Predictor
-
-    predictor = Predictor(bundle.split(","), checkpoint, device, compute_dtype, batch_size)
     num_failed = 0
     with _show(out, as_json) as show:
+        from icecore.live import Predictor
+
+        predictor = Predictor(_bundles(bundle), checkpoint, device, compute_dtype, batch_size)
+        _print_notes(predictor)
         for prediction in predictor.predict(itertools.chain(*streams)):
             num_failed += prediction.error is not None
             show(prediction)
@@ -59,6 +61,29 @@ def predict(
     if num_failed:
         notes().print(f"{num_failed} of {predictor.timing.num_images} images could not be read")
         raise typer.Exit(1)
+
+
+def _bundles(text: str) -> list[str]:
+    """Part paths at commas; a comma in a path that is there parts nothing."""
+    parts, found = text.split(","), list[str]()
+    while parts:
+        paths = [",".join(parts[:num]) for num in range(len(parts), 0, -1)]
+        found.append(next((path for path in paths if path and Path(path).exists()), parts[0]))
+        parts = parts[found[-1].count(",") + 1 :]
+    return found
+
+
+def _print_notes(predictor: "Predictor") -> None:
+    """Say what is not as it may seem of the bundles that answer."""
+    from icecore.train import trained_since
+
+    for path, bundle in predictor.bundles.items():
+        if bundle.document.files is None:
+            notes().print(f"note: {path} has no checksum: it was made by an earlier version", markup=False)
+        if run := trained_since(bundle, path):
+            notes().print(
+                f"note: {run} was trained further since {path} was chosen; icecore select {run}", markup=False
+            )
 
 
 @contextlib.contextmanager
@@ -76,12 +101,19 @@ def _show(out: Path | None, as_json: bool) -> Iterator[Show]:
 
 
 def _line(prediction: "Prediction") -> str:
-    key = prediction.key if prediction.bundle is None else f"{prediction.key}\t{prediction.bundle}"
+    names = [prediction.key] if prediction.bundle is None else [prediction.key, prediction.bundle]
     if prediction.error is not None:
-        return f"{key}\terror: {prediction.error}"
-    if prediction.outputs is not None:
-        return f"{key}\t{json.dumps({name: round(value, 4) for name, value in prediction.outputs.items()})}"
-    return f"{key}\t{prediction.label}\t{percent(prediction.probability)} %"
+        said = [f"error: {prediction.error}"]
+    elif prediction.outputs is not None:
+        said = [json.dumps({name: _rounded(value) for name, value in prediction.outputs.items()})]
+    else:
+        said = [str(prediction.label), f"{percent(prediction.probability)} %"]
+    return "\t".join(text.translate(ESCAPES) for text in (*names, *said))
+
+
+def _rounded(value: float) -> float:
+    """Keep as many digits as a float32 has to tell, whatever its unit."""
+    return float(f"{value:.6g}")
 
 
 def _timing(predictor: "Predictor") -> str:

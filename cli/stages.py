@@ -1,4 +1,8 @@
-"""The stages of a pipeline, one after another; each looks at what is on disk first and skips what is up to date."""
+"""The stages of a pipeline, one after another; each looks at what is on disk first and skips what is up to date.
+
+What is up to date is a matter of contents alone: the settings of the stage, and digests of what it reads. The times of
+files have no say, nor has what else is in the file of pipelines.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,27 +41,24 @@ def train_stage(plan: Plan) -> str:
 
 
 def select_stage(plan: Plan) -> str:
-    """Select unless that was done since the last training and the last change of the pipelines."""
-    from icecore.train import select
+    """Select unless RUN holds the choice of the same settings among what it holds now."""
+    from icecore.train import is_choice_current, select
 
-    run = Path(plan.pipeline.run)
-    if _is_newer(run / "selection.json", run / "run.json") and _is_newer(run / "selection.json", plan.file):
+    run = plan.pipeline.run
+    if is_choice_current(run, plan.select):
         return UP_TO_DATE
     with notes().status("select: reading the test split"):
-        select(str(run), plan.select)
-    write_metrics(str(run))
+        select(run, plan.select)
+    write_metrics(run)
     return "chosen on validation, then measured on the test split"
 
 
 def report_stage(plan: Plan) -> str:
-    """Write the page unless it is newer than what it tells of."""
+    """Write the page unless the one that is there tells of the same."""
+    from .report.page import is_current, write_report
+
     run = Path(plan.pipeline.run)
-    if _is_newer(run / "report.html", run / "run.json") and _is_newer(run / "report.html", run / "selection.json"):
-        return UP_TO_DATE
-
-    from .report.page import write_report
-
-    return str(write_report([run]))
+    return UP_TO_DATE if is_current(run) else str(write_report([run]))
 
 
 STAGES: dict[str, Callable[[Plan], str]] = {
@@ -66,7 +67,3 @@ STAGES: dict[str, Callable[[Plan], str]] = {
     "select": select_stage,
     "report": report_stage,
 }
-
-
-def _is_newer(product: Path, than: Path) -> bool:
-    return product.is_file() and product.stat().st_mtime_ns >= than.stat().st_mtime_ns

@@ -1,5 +1,6 @@
 """Quantities in words, the same in the terminal and on the page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ FEW_ROWS = 5  # of a class: fewer say little
 
 
 def percent(share: int | float | None, digits: int = 1) -> str:
-    """Write an accuracy in per cent: 0.907 is 90.7."""
-    return "–" if share is None else f"{100 * share:.{digits}f}"
+    """Write an accuracy in per cent: 0.907 is 90.7; a dash where there is no number."""
+    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}"
 
 
 def size(num_bytes: int | float) -> str:

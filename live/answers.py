@@ -101,11 +101,13 @@ def open_answers(path: Path) -> Iterator[Answers]:
     """Open a file whose ending says what it is to be; it appears when the context ends well, and not before.
 
     Raises:
-        UsageError: another ending.
+        UsageError: another ending, a folder that is not there, or a folder in the place of the file.
     """
     choose(FORMATS, path.suffix.removeprefix("."), f"kind of file of {str(path)!r}")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {str(path.parent)!r}")
+        raise UsageError(f"{path}: there is no folder {str(path.parent)!r}; make it or choose another --out")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; choose the name of a file")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         if path.suffix == ".parquet":

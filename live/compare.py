@@ -7,17 +7,20 @@ a ledger as a sweep keeps it: a comparison that was killed goes on where it stoo
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from icecore.store import UsageError, write_atomic
+from icecore.store import Store, UsageError, open_store, require_destination, write_atomic
 from icecore.train import Run, open_run
 from icecore.train.candidate import Candidate
 from icecore.train.ledger import Outcome
 from icecore.train.peak import measure_peak
 from icecore.train.run import results_bytes
+from icecore.train.sealed import load_document, seal
+from icecore.train.switch import replace
 
 from .candidates import candidates
-from .comparison import Comparison, cached_rows
+from .comparison import FILE, REMEDY, Comparison, cached_rows
 from .finetune import finetune
 from .settings import CompareSettings
 from .standing import standing
@@ -54,16 +57,19 @@ def compare(
         IcecoreError: before any work is lost.
     """
     candidates(settings, depth=0)  # a wrong word is found before anything is read
+    require_destination(out, "study")
     Path(out).mkdir(parents=True, exist_ok=True)
     cached = None if run is None else open_run(run)
-    study = open_study(open_rows(where, out, settings), _as_in(cached, settings), out)
+    rows, laid_out = open_rows(where, out, settings), None if cached is None else open_store(cached.facts["store"])
+    _require_alike(cached, rows)
+    study = open_study(rows, _as_in(cached, settings), out, laid_out)
     _require_same_rows(cached, study)
     asked = candidates(settings, len(study.loaded.model.blocks))
     outcomes = _train_all(study, asked, settings, out, progress or (lambda _: None))
     found = _comparison(study, asked, outcomes, settings, out, cached)
     results = [result for one in asked for result in outcomes[one.adapter_id].results]
-    write_atomic(f"{out}/results.parquet", results_bytes(results))
-    write_atomic(f"{out}/comparison.json", found.model_dump_json(indent=2).encode())
+    content = json.loads(found.model_dump_json())
+    replace(Path(out), FILE, partial(seal, content), {"results.parquet": results_bytes(results)})
     return found
 
 
@@ -76,7 +82,7 @@ def _comparison(
     cached: Run | None,
 ) -> Comparison:
     """Choose of every method, and put all rows into one table."""
-    peaks = json.loads((Path(out) / PEAKS).read_text())
+    peaks = _peaks(Path(out))
     rows = [
         standing(study, [one for one in asked if one.adapter == name], outcomes, peaks, out)
         for name in dict.fromkeys(settings.methods)
@@ -102,17 +108,18 @@ def _as_in(run: Run | None, settings: CompareSettings) -> CompareSettings:
     return settings.model_copy(update=shared)
 
 
-def _require_same_rows(run: Run | None, study: Study) -> None:
+def _require_alike(run: Run | None, rows: Store) -> None:
     if run is None:
         return
-    theirs, ours = run.facts["identity"], study.store.identity
+    theirs, ours = run.facts["identity"], rows.identity
     if (theirs["dataset_sha256"], theirs["weights_sha256"]) != (ours.dataset_sha256, ours.weights_sha256):
-        raise UsageError(
-            f"{run.path}: is of another data set or backbone than {study.store.spec.source}; compare alike"
-        )
+        raise UsageError(f"{run.path}: is of another data set or backbone than {rows.spec.source}; compare alike")
     if run.facts["settings"].get("folds"):
         raise UsageError(f"{run.path}: was trained with --folds, and compare holds out one part; give a run without")
-    if run.facts["validation"]["rows_sha256"] != study.split.rows_sha256:
+
+
+def _require_same_rows(run: Run | None, study: Study) -> None:
+    if run is not None and run.facts["validation"]["rows_sha256"] != study.split.rows_sha256:
         raise UsageError(
             f"{run.path}: held out other rows for validation; compare on its own store {run.facts['store']}"
         )
@@ -126,8 +133,8 @@ def _train_all(
     progress: Callable[[CompareProgress], None],
 ) -> dict[str, Outcome]:
     """Train what the ledger does not know yet; return all by id."""
-    ledger, peaks = study.ledger(f"{out}/training"), Path(out) / PEAKS
-    total, known = sum(one.recipe.epochs for one in asked), json.loads(peaks.read_text()) if peaks.exists() else {}
+    ledger, known = study.ledger(f"{out}/training"), _peaks(Path(out))
+    total = sum(one.recipe.epochs for one in asked)
     with ledger.held(study.store):
         found = _by_id(ledger.outcomes(asked))
         for candidate in asked:
@@ -141,10 +148,19 @@ def _train_all(
             with measure_peak(study.device) as peak:
                 outcome = finetune(study, candidate, ledger, settings.checkpoint_seconds, report)
             known[candidate.adapter_id] = peak.num_bytes
-            write_atomic(str(peaks), json.dumps(known).encode())
+            write_atomic(f"{out}/{PEAKS}", seal({"peaks": known}, {}))
             ledger.finish([candidate], outcome)
             found[candidate.adapter_id] = outcome
     return found
+
+
+def _peaks(out: Path) -> dict[str, int | None]:
+    """Return the peak memory of what was trained, by id."""
+    try:
+        content = load_document(out / PEAKS, f"remove it: {REMEDY}").content
+    except FileNotFoundError:
+        return {}
+    return content.get("peaks", content)
 
 
 def _by_id(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from icecore.store import Frozen, UsageError, open_store
-from icecore.train import Run, Selection
+from icecore.train import Run, read_chosen
 from icecore.train.cost import Cost, Costs
 from icecore.train.group import OK
+from icecore.train.sealed import Document, load_document
+
+FILE = "comparison.json"
+REMEDY = "run the icecore compare command of this folder again: what is trained is kept"
 
 
 class Interval(Frozen):
@@ -58,12 +62,26 @@ class Comparison(Frozen):
     rows: tuple[Compared, ...]
 
 
+def read_comparison(folder: str) -> Document:
+    """Return what a comparison left in its folder; IntegrityError where that is not what was written."""
+    document = load_document(Path(folder) / FILE, REMEDY)
+    try:
+        Comparison.model_validate(document.content)
+    except ValidationError as error:
+        raise document.broken(FILE, str(error.errors()[0]["msg"]).lower()) from None
+    return document
+
+
 def cached_rows(run: Run) -> list[Compared]:
     """Return the best single adapter of a run and what its selector chose; UsageError where nothing is selected."""
-    try:
-        selection = Selection.model_validate_json((Path(run.path) / "selection.json").read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{run.path}: nothing is selected yet; run icecore select {run.path} first") from None
+    chosen = read_chosen(run.path)
+    if chosen is None:
+        raise UsageError(f"{run.path}: nothing is selected yet; run icecore select {run.path} first")
+    if not chosen.is_of(run):
+        raise UsageError(
+            f"{run.path}: was trained further since it was chosen from; run icecore select {run.path} again"
+        )
+    selection = chosen.selection
     best, costs = selection.winner, Costs(open_store(run.facts["store"]))
     single = _cached(
         run,

@@ -7,6 +7,7 @@ numbers of images than it was traced with.
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icecore.store import Frozen, IcecoreError, UsageError, choose, write_atomic
+from icecore.train import load_bundle
+from icecore.train.bundle import FILES
 
 from .predictor import Predictor
 from .program import Program
@@ -42,45 +45,59 @@ class Exported(Frozen):
 def export(bundle: str, out: str, format: str, checkpoint: str | None = None) -> Exported:
     """Write a bundle as `onnx` or `torch` (one file), or `hub` (a folder with a card, the bundle and the program).
 
+    What is written appears at `out` when it is whole and was found to say the same.
+
     Raises:
         IcecoreError: the backbone cannot be traced, or what was written does not say what the bundle says; it is gone.
-        UsageError: an unknown format, a place that is taken, or a library that is missing.
+        UsageError: an unknown format, a place that is taken or not there, another ending, or a library that is missing.
     """
-    write = choose(FORMATS, format, "export format")
-    if Path(out).exists():
-        raise UsageError(f"{out}: is there already; remove it or choose another OUT")
+    write, place = choose(FORMATS, format, "export format"), Path(out)
+    _require_place(place, format)
     predictor = Predictor(bundle, checkpoint, device="cpu", compute_dtype="float32")
     size = predictor.backbone.transform.input_size
-    program = Program(predictor.backbone, predictor.bundles[bundle]).eval()
-    try:
-        difference = _checked(write, program, Path(out), Path(bundle), size)
-    except BaseException:
-        _remove(Path(out))
-        raise
+    (opened,) = predictor.bundles.values()
+    program = Program(predictor.backbone, opened).eval()
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as unfinished:
+        difference = _written(write, program, Path(unfinished) / place.name, opened.document.folder, size)
+        if not difference <= TOLERANCE:
+            raise IcecoreError(f"{out}: differs from {bundle} by {difference:.3g}, more than {TOLERANCE}; not kept")
+        for made in Path(unfinished).iterdir():  # beside a large ONNX file lies one with its weights
+            made.rename(place.parent / made.name)
     return Exported(path=out, format=format, input_size=size, largest_difference=difference)
 
 
+def _require_place(out: Path, format: str) -> None:
+    """Refuse a place where nothing can be written, before anything is loaded."""
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out}: is there already; remove it or choose another OUT")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out}: there is no folder {str(out.parent)!r}; make it or choose another OUT")
+    ending = ENDINGS.get(format)
+    if (ending is None and out.suffix in ENDINGS.values()) or (ending is not None and out.suffix != ending):
+        expected = f"a file that ends in {ending}" if ending else "a folder"
+        raise UsageError(f"{out}: format {format!r} is {expected}; choose another OUT or --format")
+
+
 @torch.no_grad()
-def _checked(write: Write, program: Program, out: Path, bundle: Path, size: tuple[int, int, int]) -> float:
+def _written(write: Write, program: Program, out: Path, bundle: Path, size: tuple[int, int, int]) -> float:
     """Write and load again; return the largest difference."""
     generator = torch.Generator().manual_seed(0)
     run = write(program, torch.randn(NUM_TRACED, *size, generator=generator), out, bundle)
     some = [torch.randn(num, *size, generator=generator) for num in NUM_CHECKED]
     unit = program.target.standardised  # a difference means the same whatever the data set's unit is
-    difference = max(float((unit(run(images)) - unit(program(images))).abs().max()) for images in some)
-    if not difference <= TOLERANCE:
-        raise IcecoreError(f"{out}: differs from {bundle} by {difference:.3g}, more than {TOLERANCE}; not kept")
-    return difference
+    return max(float((unit(run(images)) - unit(program(images))).abs().max()) for images in some)
 
 
 def _write_torch(program: Program, images: Images, out: Path, _: Path) -> Run:
-    torch.export.save(_traced(program, images), str(out))
+    with out.open("wb") as file:
+        torch.export.save(_traced(program, images), file)
     return load_program(str(out))
 
 
 def load_program(path: str) -> Run:
     """Load a program of torch.export: normalised images in, predictions out."""
-    return torch.export.load(path).module()
+    with Path(path).open("rb") as file:
+        return torch.export.load(file).module()
 
 
 def _traced(program: Program, images: Images) -> torch.export.ExportedProgram:
@@ -115,19 +132,21 @@ def _write_onnx(program: Program, images: Images, out: Path, _: Path) -> Run:
 
 def _write_hub(program: Program, images: Images, out: Path, bundle: Path) -> Run:
     """Write the bundle, which `icecore predict` takes, the program, which needs PyTorch alone, and a card."""
-    shutil.copytree(bundle, out)
-    facts = json.loads((out / "bundle.json").read_bytes())
+    out.mkdir()
+    for name in FILES:
+        shutil.copy(bundle / name, out / name)
+    facts = load_bundle(str(out)).facts
     config = {
         "library_name": "icecore",
-        "backbone": facts["backbone"],
-        "preprocessing": facts["preprocessing"],
-        "classes": facts["classes"],
-        "target": facts["target"],
+        "backbone": facts.backbone,
+        "preprocessing": facts.preprocessing,
+        "classes": facts.classes,
+        "target": facts.target,
         "program": {"file": PROGRAM, "input": "normalised images, any number", "versions": versions()},
     }
     write_atomic(f"{out}/config.json", json.dumps(config, indent=2).encode())
     card = (out / "README.md").read_text()
-    write_atomic(f"{out}/README.md", (_front_matter(facts["backbone"]["name"]) + card).encode())
+    write_atomic(f"{out}/README.md", (_front_matter(str(facts.backbone["name"])) + card).encode())
     return _write_torch(program, images, out / PROGRAM, bundle)
 
 
@@ -136,15 +155,9 @@ def _front_matter(backbone: str) -> str:
     return "---\n" + "\n".join([*lines, "tags:", "- icecore", "- timm"]) + "\n---\n\n"
 
 
-def _remove(out: Path) -> None:
-    if out.is_dir():
-        shutil.rmtree(out)
-    else:
-        out.unlink(missing_ok=True)
-
-
 FORMATS: dict[str, Write] = {
     "onnx": _write_onnx,
     "torch": _write_torch,
     "hub": _write_hub,
 }
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}  # a folder for a hub has none

@@ -4,6 +4,7 @@ No labels and no splits are needed, nothing is read before it is wanted, and not
 is found by whoever decodes it.
 """
 
+import os
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def images_of(given: str) -> Iterator[tuple[str, Image]]:
     """
     path = Path(given)
     if given == STANDARD_INPUT:
-        return ((line.rstrip("\n"), Path(line.rstrip("\n"))) for line in sys.stdin if line.strip())
+        return ((readable(name), Path(name)) for name in _lines())
     if path.is_dir():
         return iter(_in_folder(path))
     require_no_clips([given], "predict")
@@ -37,7 +38,18 @@ def images_of(given: str) -> Iterator[tuple[str, Image]]:
         raise UsageError(f"no image at {given!r}: expected a file or a folder of images, a .tar, a .parquet, or -")
     if path.suffix == ".tar":
         return _in_tar(path)
-    return _in_parquet(path) if path.suffix == ".parquet" else iter([(given, path)])
+    return _in_parquet(path) if path.suffix == ".parquet" else iter([(readable(given), path)])
+
+
+def readable(name: str) -> str:
+    """Return the name of a file as text that every format can hold; bytes that are no UTF-8 are written \\xe9."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _lines() -> Iterator[str]:
+    """Yield the lines of standard input that are not empty, as names of files are decoded."""
+    lines = map(os.fsdecode, getattr(sys.stdin, "buffer", sys.stdin))
+    return (line.rstrip("\n") for line in lines if line.strip())
 
 
 def _in_folder(folder: Path) -> list[tuple[str, Image]]:
@@ -45,7 +57,7 @@ def _in_folder(folder: Path) -> list[tuple[str, Image]]:
     if not found:
         require_images(folder, str(folder))
         raise UsageError(f"{folder}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
-    return [(str(path), path) for path in found]
+    return [(readable(str(path)), path) for path in found]
 
 
 def _in_tar(path: Path) -> Iterator[tuple[str, Image]]:
@@ -57,7 +69,7 @@ def _in_tar(path: Path) -> Iterator[tuple[str, Image]]:
                 if member.isfile() and PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
                     file = tar.extractfile(member)
                     num_images += 1
-                    yield member.name, file.read() if file is not None else b""
+                    yield readable(member.name), file.read() if file is not None else b""
     except tarfile.TarError as error:
         raise UsageError(f"{path}: is no tar file that can be read ({error})") from None
     if not num_images:

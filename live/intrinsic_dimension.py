@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
-from icecore.store import IcecoreError, choose
+from icecore.store import IcecoreError, choose, require_destination
 from icecore.train.candidate import Candidate
 from icecore.train.group import OK
 from icecore.train.ledger import Ledger
@@ -43,6 +43,7 @@ def intrinsic_dimension(
     """
     for module in settings.modules:
         choose(SUBMODULES, module, "submodule")
+    require_destination(out, "study")
     Path(out).mkdir(parents=True, exist_ok=True)
     store = open_rows(where, out, settings)
     study = open_study(store, settings, out)

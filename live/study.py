@@ -15,6 +15,7 @@ from icecore.store import Store, resolve_compute_dtype, resolve_device
 from icecore.train.candidate import Candidate
 from icecore.train.inputs import Inputs, inputs_of
 from icecore.train.ledger import Ledger
+from icecore.train.order import Order, make_order
 from icecore.train.split import Split, hold_out
 from icecore.train.target import Target
 from icecore.train.targets import get_target
@@ -40,22 +41,29 @@ class Study:
     pixels: Pixels
     device: torch.device
     dtype: torch.dtype
-    shuffle_seed: int = 0
+    shuffle_seed: int
+    laid_out: Store  # whose layout and views decide the order of the rows
 
     @property
     def conditions(self) -> dict[str, Any]:
         """What every result depends on beside its candidate and the rows' store."""
+        order = {"shuffle_seed": self.shuffle_seed, "views": self.laid_out.identity.views}
+        plain = {"shuffle_seed": 0, "views": 1}  # not said, so that what was trained before they were known counts
         return {
             "validation_sha256": self.split.rows_sha256,
             "num_train_rows": len(self.split.train),
             "weights_sha256": self.loaded.weights_sha256,
             "compute_dtype": str(self.dtype).removeprefix("torch."),
-            **({"shuffle_seed": self.shuffle_seed} if self.shuffle_seed else {}),  # absent where it is the usual one
+            **{name: value for name, value in order.items() if value != plain[name]},
         }
 
     def ledger(self, folder: str) -> Ledger:
         """Return the ledger of what is trained on these rows."""
         return Ledger(folder, self.inputs, self.conditions, halving=False)
+
+    def order(self, batch_size: int) -> Order:
+        """Return the order in which a sweep trains on the same rows in batches of that size."""
+        return make_order(self.laid_out, self.laid_out.layers, self.split.train, batch_size, self.shuffle_seed)
 
     def model(self, candidate: Candidate) -> nn.Module:
         """Return a fresh model with what a candidate trains in it."""
@@ -68,9 +76,9 @@ class Study:
         """Return a context in which products are in the compute type, and everything else in float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def outputs(self, model: nn.Module, rows: Rows) -> Float[Tensor, "row outputs"]:
-        """Run some rows at once."""
-        images = self.loaded.transform.normalise(self.pixels.of(rows).to(self.device))
+    def outputs(self, model: nn.Module, rows: Rows, views: Rows | None = None) -> Float[Tensor, "row outputs"]:
+        """Run some rows at once, each in its view; all plain where none is asked for."""
+        images = self.loaded.transform.normalise(self.pixels.of(rows, views).to(self.device))
         with self.autocast():
             return model(images).float()
 
@@ -86,21 +94,26 @@ class Study:
         return self.target.truth(self.store, rows)
 
 
-def open_study(store: Store, settings: StudySettings, folder: str) -> Study:
-    """Part the rows as a sweep does, decode all that will be needed, and load the model."""
+def open_study(store: Store, settings: StudySettings, folder: str, laid_out: Store | None = None) -> Study:
+    """Part the rows as a sweep does, decode all that will be needed, and load the model.
+
+    `laid_out` is another store of the same rows, on which the sweep to compare with was trained.
+    """
+    laid_out = laid_out or store
     split = hold_out(store, settings.validation, settings.shuffle_seed)
     unfitted = get_target(store.spec.target)
     device = resolve_device(settings.device)
     loaded = open_model(store, settings.checkpoint)
-    wanted = np.concatenate([split.train, split.validation, store.rows("test")])
+    plain = np.concatenate([split.train, split.validation, store.rows("test")])
     return Study(
         store=store,
         inputs=inputs_of(store, np.concatenate([split.train, split.validation])),
         split=split,
         target=unfitted.fitted(unfitted.labels(store, split.train)),
         loaded=loaded,
-        pixels=Pixels(store, wanted, loaded.transform, folder),
+        pixels=Pixels(laid_out, plain, split.train, loaded.transform, folder),
         device=device,
-        dtype=resolve_compute_dtype(settings.compute_dtype, device),
         shuffle_seed=settings.shuffle_seed,
+        laid_out=laid_out,
+        dtype=resolve_compute_dtype(settings.compute_dtype, device),
     )

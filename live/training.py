@@ -1,12 +1,13 @@
 """One candidate trained through the backbone: AdamW, a cosine with warm-up, and where it stands at any batch.
 
-The order of the rows is that of a sweep; the schedule too. Knows no file.
+The order of the rows and the view of each are those of a sweep; the schedule too. Knows no file.
 """
 
 import math
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from icecore.train.candidate import Candidate, Recipe
 from icecore.train.device import on_device
 from icecore.train.entry import Entry
 from icecore.train.group import DIVERGED, OK, EpochResult
-from icecore.train.order import even_batches, make_order
+from icecore.train.order import even_batches
 from icecore.train.result import from_row, to_row
 from icecore.train.schedule import rate
 from icecore.train.target import Emphasis
@@ -36,9 +37,7 @@ class Training:
         self._optimizer = torch.optim.AdamW(
             self._trained.values(), lr=candidate.recipe.lr, weight_decay=candidate.recipe.weight_decay
         )
-        self._order = make_order(
-            study.store, study.store.layers, study.split.train, candidate.recipe.batch_size, study.shuffle_seed
-        )
+        self._order = study.order(candidate.recipe.batch_size)
         self._labels = on_device(study.labels(study.split.train), study.device)
         self.results: list[EpochResult] = []
         self._begin_epoch()
@@ -91,7 +90,7 @@ class Training:
     def _pass(self, after_batch: Callable[[], None]) -> None:
         """Train on every row that is left of the epoch."""
         epoch = len(self.results) + 1
-        batches = even_batches(self._order.epoch(epoch) % len(self._labels), self._recipe.batch_size)
+        batches = even_batches(self._order.epoch(epoch), self._recipe.batch_size)
         self.model.train()  # again in every epoch: to validate put it into eval mode
         for batch in batches[self._num_batches :]:
             begin = time.perf_counter()
@@ -102,8 +101,9 @@ class Training:
 
     def _step(self, batch: Tensor, step: int, num_steps: int) -> None:
         study = self._study
-        outputs = study.outputs(self.model, study.split.train[batch.numpy()])
-        loss = study.target.losses(outputs[None], self._labels[batch.to(study.device)], Emphasis())[0]
+        views, rows = np.divmod(batch.numpy(), len(self._labels))
+        outputs = study.outputs(self.model, study.split.train[rows], views)
+        loss = study.target.losses(outputs[None], self._labels[torch.from_numpy(rows).to(study.device)], Emphasis())[0]
         self._optimizer.zero_grad()
         loss.backward()
         for group in self._optimizer.param_groups:

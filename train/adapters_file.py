@@ -1,5 +1,6 @@
 """RUN/adapters.safetensors, written an adapter at a time: `ADAPTER_ID/NAME` of every tensor, in the order given."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import IO, Any
@@ -19,8 +20,8 @@ NAMES = {
 }
 
 
-def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write the file; `trained` by adapter_id may be loaded as it is asked for, twice."""
+def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Write the file and return its SHA-256; `trained` by adapter_id may be loaded as it is asked for, twice."""
     header: dict[str, Any] = {}
     offset = 0
     for key in trained:
@@ -34,7 +35,12 @@ def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]])
             offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
+    header_bytes = len(text).to_bytes(8, "little") + text
+    digest = hashlib.sha256(header_bytes)
+    file.write(header_bytes)
     for key in trained:
         for tensor in trained[key].values():
-            file.write(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+            digest.update(data)
+            file.write(data)
+    return digest.hexdigest()

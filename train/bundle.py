@@ -1,8 +1,10 @@
-"""The bundle: one folder with all that prediction needs beside the backbone.
+"""The bundle: one folder with all that prediction needs beside the backbone, and the only code that reads or makes it.
 
 Knows tokens, nothing of images: `icecore.live` brings the backbone and asks for probabilities.
 """
 
+import contextlib
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,28 +15,29 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError, model_validator
 from safetensors.torch import load, save
 from torch import Tensor
 
-from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store, UsageError, write_atomic
+from icecore.store import Frozen, FrozenBackbone, LayerSpec, Store, UsageError, layer_name
 
 from .adapter import Adapter, Scope, make_scope
 from .adapters import get_adapter
 from .forward import predictions
 from .run import Run
+from .sealed import Document, load_document, seal
 from .seen import Reads, make_seen
 from .selection import Selected, Selection
 from .target import Target
 from .targets import fitted
 
-FORMAT = 1
+FILES = DOCUMENT, ADAPTERS, CARD = "bundle.json", "adapters.safetensors", "README.md"
+REMEDY = "make it anew with icecore select RUN"
 
 
 class BundleFacts(Frozen):
-    """bundle.json."""
+    """What bundle.json says; `run_sha256` is the digest of the training that was chosen from."""
 
-    format: int
     backbone: dict[str, str | None]
     preprocessing: dict[str, JsonValue]
     tokens: str
@@ -45,6 +48,14 @@ class BundleFacts(Frozen):
     members: tuple[Selected, ...]
     metrics: dict[str, JsonValue]
     target: dict[str, JsonValue]
+    run_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _is_a_vote(self) -> "BundleFacts":
+        weights = [member.weight for member in self.members]
+        if not all(weight > 0 for weight in weights) or not math.isclose(sum(weights), 1, abs_tol=1e-4):
+            raise ValueError(f"weights {weights}: expected positive numbers that sum to 1")
+        return self
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class Bundle:
     facts: BundleFacts
     stacks: tuple[Adapter, ...]
     votes: tuple[tuple[float, ...], ...]
+    document: Document
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -105,18 +117,35 @@ class Bundle:
 
 
 def load_bundle(path: str) -> Bundle:
-    """Open a bundle; UsageError where there is none, IcecoreError where it cannot be read."""
-    folder = Path(path)
+    """Open a bundle, or the one that a RUN folder holds.
+
+    Raises:
+        UsageError: there is none.
+        IntegrityError: it is not the one that was written, or does not fit together.
+    """
+    document = _document(path)
+    weights = document.read(ADAPTERS)
     try:
-        facts = BundleFacts.model_validate_json((folder / "bundle.json").read_bytes())
-        tensors = load((folder / "adapters.safetensors").read_bytes())
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise UsageError(f"{path}: is not a bundle, it has no {missing}; make one with icecore select RUN") from None
-    except Exception as error:
-        raise IcecoreError(f"{path}: cannot be read ({str(error).splitlines()[0]}); run icecore select again") from None
-    if facts.format != FORMAT:
-        raise IcecoreError(f"{path}: has bundle format {facts.format}, this icecore reads {FORMAT}; select again")
+        bundle = _assembled(document, BundleFacts.model_validate(document.content), load(weights))
+        _require_answer(bundle)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise document.broken(DOCUMENT, f"{where}: {first['msg'].lower()}") from None
+    except Exception as error:  # without a checksum, of an earlier version, anything may be wrong with it
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise document.broken(DOCUMENT, f"does not fit {ADAPTERS} ({what})") from None
+    return bundle
+
+
+def _document(path: str) -> Document:
+    for folder in (Path(path), Path(path) / "bundle"):
+        with contextlib.suppress(FileNotFoundError):
+            return load_document(folder / DOCUMENT, REMEDY)
+    raise UsageError(f"{path}: is not a bundle, it has no {DOCUMENT}; make one with icecore select RUN")
+
+
+def _assembled(document: Document, facts: BundleFacts, tensors: Mapping[str, Tensor]) -> Bundle:
     alike: dict[str, list[Selected]] = {}
     for member in facts.members:
         alike.setdefault(f"{member.adapter} {member.layers} {sorted(member.config.items())}", []).append(member)
@@ -124,7 +153,16 @@ def load_bundle(path: str) -> Bundle:
         facts,
         tuple(_stack(facts, members, tensors) for members in alike.values()),
         tuple(tuple(member.weight for member in members) for members in alike.values()),
+        document,
     )
+
+
+def _require_answer(bundle: Bundle) -> None:
+    """Refuse a bundle that has no answer for tokens of the shapes that it names."""
+    specs = {layer: bundle.facts.specs[layer] for layer in bundle.layers}
+    answer = bundle.predict({k: torch.zeros(1, spec.num_tokens, spec.width) for k, spec in specs.items()})
+    if answer.shape != (1, len(bundle.classes)) or not bool(answer.isfinite().all()):
+        raise ValueError(f"its answer is of shape {tuple(answer.shape)}, expected finite (1, {len(bundle.classes)})")
 
 
 def _stack(facts: BundleFacts, members: Sequence[Selected], tensors: Mapping[str, Tensor]) -> Adapter:
@@ -145,10 +183,10 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
 
 
-def write_bundle(
-    path: str, run: Run, store: Store, selection: Selection, trained: Mapping[str, dict[str, Tensor]]
-) -> None:
-    """Write the selected adapters as a bundle, bundle.json last."""
+def bundle_files(
+    run: Run, store: Store, selection: Selection, trained: Mapping[str, dict[str, Tensor]]
+) -> dict[str, bytes]:
+    """Return the files of a bundle of the selected adapters, by name; bundle.json names the others."""
     flat: dict[str, Tensor] = {}
     for member in selection.selected:
         flat |= {f"{member.adapter_id}/{name}": value for name, value in trained[member.adapter_id].items()}
@@ -156,7 +194,6 @@ def write_bundle(
         flat |= {f"frozen/{name}": value.contiguous() for name, value in scope.frozen.items()}
     layers = tuple(sorted({layer for member in selection.selected for layer in member.layers}))
     facts = BundleFacts(
-        format=FORMAT,
         backbone=run.facts["backbone"],
         preprocessing=run.facts["preprocessing"],
         tokens=store.identity.tokens,
@@ -167,12 +204,11 @@ def write_bundle(
         classes=store.classes,
         members=selection.selected,
         metrics=_metrics(selection),
+        run_sha256=selection.run_sha256,
     )
-    Path(path).mkdir(parents=True, exist_ok=True)
-    (Path(path) / "bundle.json").unlink(missing_ok=True)
-    write_atomic(f"{path}/adapters.safetensors", save(flat))
-    write_atomic(f"{path}/README.md", _card(facts).encode())
-    write_atomic(f"{path}/bundle.json", facts.model_dump_json(indent=2).encode())
+    weights = save(flat)
+    document = seal(json.loads(facts.model_dump_json()), {ADAPTERS: hashlib.sha256(weights).hexdigest()})
+    return {DOCUMENT: document, ADAPTERS: weights, CARD: _card(facts).encode()}
 
 
 def _metrics(selection: Selection) -> dict[str, Any]:
@@ -187,7 +223,7 @@ def _figure(value: float | None) -> str:
 
 def _card(facts: BundleFacts) -> str:
     members = "\n".join(
-        f"| {one.adapter} | {', '.join(map(str, one.layers))} | {one.weight:.3f} | `{json.dumps(one.config)}` |"
+        f"| {one.adapter} | {', '.join(map(layer_name, one.layers))} | {one.weight:.3f} | `{json.dumps(one.config)}` |"
         for one in facts.members
     )
     target = fitted(facts.target)

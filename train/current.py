@@ -1,10 +1,15 @@
-"""Whether a RUN is what training now would make of it."""
+"""Whether a RUN, and the choice that it holds, are what training and choosing now would make of them."""
+
+from pydantic import ValidationError
 
 from icecore.store import open_store
 
+from .chosen import read_chosen
+from .inputs import rows_sha256
+from .origin import store_of
 from .preparation import works_of
 from .run import open_run
-from .settings import TrainSettings
+from .settings import SelectSettings, TrainSettings
 
 
 def is_current(run: str, store: str, settings: TrainSettings) -> bool:
@@ -18,6 +23,23 @@ def is_current(run: str, store: str, settings: TrainSettings) -> bool:
     if facts["inputs"] != work.inputs.model_dump(mode="json"):
         return False
     return _are_named(settings.layers) or facts["store_layers"] == list(work.store.layers)
+
+
+def is_choice_current(run: str, settings: SelectSettings) -> bool:
+    """Say whether a RUN holds the choice of these settings, among its adapters and on the test rows as they are now."""
+    opened, chosen = open_run(run), read_chosen(run)
+    if chosen is None or not chosen.is_of(opened) or not _is_same(chosen.selection.settings, settings):
+        return False
+    store = store_of(opened)
+    return chosen.selection.test_rows_sha256 in (None, rows_sha256(store, store.rows("test")))
+
+
+def _is_same(recorded: object, asked: SelectSettings) -> bool:
+    """Say whether settings that were written down, by whatever version, are those that are asked for."""
+    try:
+        return SelectSettings.model_validate(recorded) == asked
+    except ValidationError:
+        return False
 
 
 def _are_named(layers: str) -> bool:

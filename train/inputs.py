@@ -64,7 +64,7 @@ class Inputs(Frozen):
         rows = self.row_numbers
         if len(rows) and rows[-1] >= store.num_rows:
             return [f"rows: {store.num_rows} in the store, the run read row {rows[-1]}"]
-        if _digest(store, rows) != self.rows_sha256:
+        if rows_sha256(store, rows) != self.rows_sha256:
             return [f"rows: some of its {len(rows)} have another key, label, split, group or bytes"]
         return []
 
@@ -73,7 +73,8 @@ def inputs_of(store: Store, rows: Rows) -> Inputs:
     """Return what a sweep uses that trains and validates on some rows, in all views that a store has."""
     rows = np.unique(rows)
     identity = _used_of(store.identity, store.identity.views)
-    return Inputs(identity=identity, target=store.spec.target, rows=to_ranges(rows), rows_sha256=_digest(store, rows))
+    digest = rows_sha256(store, rows)
+    return Inputs(identity=identity, target=store.spec.target, rows=to_ranges(rows), rows_sha256=digest)
 
 
 def _used_of(identity: Identity, views: int) -> Identity:
@@ -83,7 +84,8 @@ def _used_of(identity: Identity, views: int) -> Identity:
     return identity.model_copy(update=free)
 
 
-def _digest(store: Store, rows: Rows) -> str:
+def rows_sha256(store: Store, rows: Rows) -> str:
+    """Return the digest of all that a store says of some rows, their tokens aside."""
     table = store.samples.take(rows)
     columns: list[list[object]] = [rows.tolist(), *(table[name].to_pylist() for name in COLUMNS)]
     columns.append([store.classes[label] if label >= 0 else None for label in store.labels[rows].tolist()])

@@ -24,8 +24,11 @@ PREFIX = "predictions/"
 
 def write_predictions(
     file: IO[bytes], predictions: Mapping[str, Tensor], rows: Int64[np.ndarray, " row"], labels: Labels
-) -> None:
-    """Write the file; `predictions` by adapter_id, all of one type and shape, may be loaded as they are asked for."""
+) -> str:
+    """Write the file and return the digest that stands for it.
+
+    `predictions` by adapter_id, all of one type and shape, may be loaded as they are asked for.
+    """
     tensors = {"rows": torch.from_numpy(rows), "labels": labels}
     specs = {name: Spec.of(tensor) for name, tensor in tensors.items()}
     if predictions:
@@ -35,7 +38,7 @@ def write_predictions(
         writer.write(name, tensor)
     for key, table in predictions.items():
         writer.write(f"{PREFIX}{key}", table)
-    writer.finish()
+    return writer.finish()
 
 
 def read_predictions(run: str) -> tuple[dict[str, Float[Tensor, "row output"]], Int64[Tensor, " row"], Labels]:

@@ -20,9 +20,10 @@ from .lazy import Lazy, chained
 from .ledger import Outcome
 from .origin import places
 from .out_of_fold import out_of_fold
-from .run import Content, Run, metrics_bytes, results_bytes, write_run
+from .run import Run, metrics_bytes, results_bytes, write_run
 from .settings import TrainSettings
 from .split import Split, count_classes
+from .switch import Content
 from .target import Target
 from .work import Work
 

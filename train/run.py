@@ -1,33 +1,51 @@
 """The RUN folder: what a sweep leaves behind, and the only code that reads or writes it.
 
-run.json is written last: a folder that has one is complete.
+run.json is written last and names the digest of every other file: a folder that has one is complete.
 """
 
 import io
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from icecore.store import IcecoreError, UsageError, create_atomic, write_atomic
+from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
 from .group import OK, EpochResult
 from .kept import Kept
+from .kept_file import FILE as KEPT
 from .kept_file import OLD_FILE, read_predictions
 from .result import candidate_of, to_row
+from .sealed import Document, checksum, load_document, seal
+from .switch import Content, replace
 from .target import Target
 from .targets import fitted
+from .tensor_file import TensorFile
 
-FORMAT = 1
+DOCUMENT, ADAPTERS = "run.json", "adapters.safetensors"
+REMEDY = "run the icecore train command of this run again: what is trained is kept in its ledger"
+FACTS = {  # what run.json says at least, and as what
+    "store": str,
+    "identity": dict,
+    "identity_sha256": str,
+    "backbone": dict,
+    "preprocessing": dict,
+    "classes": list,
+    "target": dict,
+    "layers": list,
+    "settings": dict,
+    "validation": dict,
+    "cost": dict,
+    "versions": dict,
+}
 RESULTS = pa.schema(
     [
         ("adapter_id", pa.string()),
@@ -48,20 +66,38 @@ RESULTS = pa.schema(
         ("recipe", pa.string()),
     ]
 )
-Content = bytes | Callable[[IO[bytes]], None]  # of a file: what is in it, or what writes it front to back
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished sweep, as its folder says."""
+    """A finished sweep, as its folder says; what does not match its checksum is an IntegrityError."""
 
     path: str
-    facts: dict[str, Any]
+    document: Document
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json says."""
+        return self.document.content
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of what a choice depends on: equal where the same adapters were trained on the same rows."""
+        is_old = self.document.files is None and not (self.document.folder / KEPT).exists()
+        digests = [self.document.digest(name) for name in (ADAPTERS, OLD_FILE if is_old else KEPT)]
+        return checksum([digests, self.facts["classes"], self.facts["target"]])
 
     @cached_property
     def results(self) -> pa.Table:
         """One row for every adapter and epoch."""
-        return pq.read_table(Path(self.path) / "results.parquet", use_threads=False)
+        name = "results.parquet"
+        try:
+            table = pq.read_table(pa.BufferReader(self.document.read(name)), use_threads=False)
+        except pa.ArrowException as error:
+            raise self.document.broken(name, f"is no Parquet that can be read ({str(error).splitlines()[0]})") from None
+        if lacking := sorted(set(RESULTS.names) - set(table.column_names)):
+            raise self.document.broken(name, f"has no column {lacking[0]!r}")
+        return table
 
     @cached_property
     def candidates(self) -> dict[str, Candidate]:
@@ -70,12 +106,17 @@ class Run:
         made = {key: (candidate_of(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
         return {key: one for key, (one, epoch) in made.items() if epoch == one.recipe.epochs}
 
-    def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """The parameters of every finished adapter, by id."""
+    def tensors(self, wanted: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Return the parameters of finished adapters by id: of all, or of those that are wanted."""
         found: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in load((Path(self.path) / "adapters.safetensors").read_bytes()).items():
-            adapter_id, _, parameter = name.partition("/")
-            found.setdefault(adapter_id, {})[parameter] = tensor
+        try:
+            with safe_open(self.document.checked(ADAPTERS), "pt") as file:
+                for name in file.keys():  # noqa: SIM118  no mapping
+                    adapter_id, _, parameter = name.partition("/")
+                    if wanted is None or adapter_id in wanted:
+                        found.setdefault(adapter_id, {})[parameter] = file.get_tensor(name)
+        except SafetensorError as error:
+            raise self.document.broken(ADAPTERS, f"holds no tensors that can be read ({error})") from None
         return found
 
     @cached_property
@@ -85,7 +126,8 @@ class Run:
 
     def kept(self) -> Kept:
         """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
-        predictions, rows, labels = read_predictions(self.path)
+        self._require_kept()
+        predictions, rows, labels = read_predictions(str(self.document.folder))
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
         tables = list(predictions.values())
         if any(table.dtype == torch.float16 for table in tables):  # of an earlier version, in the data set's unit
@@ -104,31 +146,32 @@ class Run:
             raise IcecoreError(f"{self.path}: some predictions were too large for float16; train into a new RUN")
         return self.target.standardised(table).float()
 
+    def _require_kept(self) -> None:
+        """Check that the file of predictions is the one that run.json names; it has checksums of its own parts."""
+        if self.document.files is not None:
+            with self.document.opened(KEPT):
+                self.document.require(KEPT, TensorFile(self.document.folder / KEPT).digest)
+
 
 def open_run(path: str) -> Run:
-    """Open a RUN folder; IcecoreError if it is none or of another format."""
+    """Open a RUN folder; UsageError if it is none, IcecoreError if it is damaged or of a later version."""
     try:
-        facts = json.loads((Path(path) / "run.json").read_text())
+        document = load_document(Path(path) / DOCUMENT, REMEDY)
     except FileNotFoundError:
-        raise UsageError(f"{path}: is not a run, it has no run.json; make one with icecore train STORE --out") from None
-    except ValueError as error:
-        raise IcecoreError(f"{path}/run.json: is not readable JSON ({error}); train again") from None
-    if facts.get("format") != FORMAT:
-        raise IcecoreError(f"{path}: has run format {facts.get('format')!r}, this icecore reads {FORMAT}; train again")
-    return Run(path, facts)
+        if (Path(path) / "ledger").is_dir():
+            raise UsageError(f"{path}: its training is not finished, it has no {DOCUMENT}; {REMEDY}") from None
+        raise UsageError(
+            f"{path}: is not a run, it has no {DOCUMENT}; make one with icecore train STORE --out"
+        ) from None
+    for name, kind in FACTS.items():
+        if not isinstance(document.content.get(name), kind):
+            raise document.broken(DOCUMENT, f"expected {name} as {kind.__name__}, got {document.content.get(name)!r}")
+    return Run(path, document)
 
 
 def results_bytes(results: list[EpochResult]) -> bytes:
     """Return results.parquet."""
     return _parquet(pa.Table.from_pylist([to_row(result) for result in results], RESULTS))
-
-
-def adapters_bytes(trained: dict[str, dict[str, Tensor]]) -> bytes:
-    """Return adapters.safetensors."""
-    flat = {
-        f"{key}/{name}": tensor.contiguous() for key, tensors in trained.items() for name, tensor in tensors.items()
-    }
-    return save(flat)
 
 
 def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
@@ -140,12 +183,8 @@ def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
 def write_run(path: str, files: Mapping[str, Content], facts: dict[str, Any]) -> Run:
     """Write a RUN folder, run.json last."""
     Path(path).mkdir(parents=True, exist_ok=True)
-    for name in ("run.json", OLD_FILE):
-        (Path(path) / name).unlink(missing_ok=True)
-    for name, content in files.items():
-        with create_atomic(f"{path}/{name}") as file:
-            _ = file.write(content) if isinstance(content, bytes) else content(file)
-    write_atomic(f"{path}/run.json", json.dumps({"format": FORMAT} | facts, indent=2).encode())
+    replace(Path(path), DOCUMENT, partial(seal, facts), files)
+    (Path(path) / OLD_FILE).unlink(missing_ok=True)
     return open_run(path)
 
 

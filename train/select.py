@@ -1,4 +1,7 @@
-"""Choosing among the adapters of a run: by validation predictions alone; then the test split is read, once."""
+"""Choosing among the adapters of a run: by validation predictions alone; then the test split is read, once.
+
+A RUN that is trained further meanwhile ends a choice; two choices are not made at once.
+"""
 
 import io
 from collections.abc import Mapping
@@ -10,13 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.store import IcecoreError, Store, resolve_device, write_atomic
+from icecore.store import IcecoreError, Store, only_writer, resolve_device
 
-from .bundle import write_bundle
+from .bundle import bundle_files
 from .candidate import Candidate
 from .choice import choose, eligible
+from .chosen import SETS, write_chosen
 from .cost import Cost, Costs
 from .honest import honest
+from .inputs import rows_sha256
 from .kept import Kept
 from .measure import Measure
 from .origin import require_known_classes, store_of
@@ -30,10 +35,21 @@ from .testsplit import TestPredictions, TestSplit, count_read
 
 
 def select(run: str, settings: SelectSettings) -> Selection:
-    """Choose, measure on the test split, and write RUN/selection.json, RUN/test.parquet and RUN/bundle."""
+    """Choose, measure on the test split, and write RUN/selection.json, RUN/test.parquet and RUN/bundle, in one step.
+
+    Raises:
+        UsageError: `run` is none, or a setting leaves nothing to choose from.
+        LockedError: another process chooses in the same RUN.
+        IcecoreError: the RUN was trained further meanwhile, or a file of it is not the one that was written.
+    """
     opened = open_run(run)
     store = store_of(opened)
     require_known_classes(opened, store)
+    with only_writer(f"{run}/{SETS}"):
+        return _select(opened, store, settings)
+
+
+def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
     costs, everything = Costs(store), _kept(opened, store)
     kept = eligible(everything, settings, costs)
     measure = Measure(kept.target, settings)
@@ -41,11 +57,12 @@ def select(run: str, settings: SelectSettings) -> Selection:
     validation = measure.figures(kept.mix(weights), kept.labels, kept.groups)
     estimate = honest(kept, settings, lambda drawn: choose(drawn, settings, costs), validation.score)
     winners = best_of_each(everything)
+    asked = [one for one in everything.candidates if one.adapter_id in weights or one.adapter_id in winners]
+    tensors = opened.tensors({one.adapter_id for one in asked})
+    _require_unchanged(opened)
 
     # The choice is made. Only now is the test split read, once; the run keeps count of every choice that did.
-    sealed, num_test_reads = TestSplit(store, kept.target), count_read(run, settings.selector)
-    asked = [one for one in everything.candidates if one.adapter_id in weights or one.adapter_id in winners]
-    tensors = opened.tensors()
+    sealed, num_test_reads = TestSplit(store, kept.target), count_read(opened.path, settings.selector)
     test = sealed.open_once(asked, tensors, resolve_device(settings.device))
     table = tuple(standing(everything, winner, test, measure, costs) for winner in winners)
     figures = measure.known(mix(test.predictions, weights), test.labels, test.groups) if len(test.rows) else None
@@ -66,11 +83,19 @@ def select(run: str, settings: SelectSettings) -> Selection:
         num_candidates=len(everything.candidates),
         num_eligible=len(kept.candidates),
         table=table,
+        run_sha256=opened.sha256,
+        test_rows_sha256=rows_sha256(store, test.rows),
     )
-    write_bundle(f"{run}/bundle", opened, store, selection, tensors)
-    write_atomic(f"{run}/test.parquet", _test_bytes(test, weights, kept.target, store))
-    write_atomic(f"{run}/selection.json", selection.model_dump_json(indent=2).encode())
+    bundle = bundle_files(opened, store, selection, tensors)
+    _require_unchanged(opened)
+    write_chosen(opened.path, selection, _test_bytes(test, weights, kept.target, store), bundle)
     return selection
+
+
+def _require_unchanged(run: Run) -> None:
+    """Refuse to choose among adapters that are no longer those of the RUN."""
+    if open_run(run.path).sha256 != run.sha256:
+        raise IcecoreError(f"{run.path}: was trained further while select chose; run icecore select {run.path} again")
 
 
 def mix(

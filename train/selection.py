@@ -1,19 +1,24 @@
 """The result of a selection, as selection.json holds it. Knows no store and no tensor."""
 
-from pydantic import JsonValue
+import math
+from typing import Annotated
+
+from pydantic import BeforeValidator, JsonValue
 
 from icecore.store import Frozen
 
 from .cost import Cost
 
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]  # JSON has no NaN
+
 
 class Figures(Frozen):
     """How good predictions are, with a bootstrap interval of the score over the rows, or over `num_groups` groups."""
 
-    score: float
-    loss: float
-    low: float
-    high: float
+    score: Number
+    loss: Number
+    low: Number
+    high: Number
     num_rows: int
     num_groups: int | None
 
@@ -24,12 +29,12 @@ class Honest(Frozen):
     `optimism` is by how much the validation score of the choice is better than `score`.
     """
 
-    score: float
-    loss: float
-    low: float
-    high: float
+    score: Number
+    loss: Number
+    low: Number
+    high: Number
     num_choices: int
-    optimism: float
+    optimism: Number
 
 
 class Selected(Frozen):
@@ -55,10 +60,10 @@ class TableRow(Frozen):
     weight_decay: float
     num_parameters: int
     multiply_adds: int
-    validation_score: float
-    validation_loss: float
-    validation_low: float
-    validation_high: float
+    validation_score: Number
+    validation_loss: Number
+    validation_low: Number
+    validation_high: Number
     test_score: float | None
     test_low: float | None
     test_high: float | None
@@ -68,7 +73,8 @@ class Selection(Frozen):
     """What was chosen, how good it is by `score_name` and `loss_name`; `test` is None where there is no test row.
 
     `honest` is what the choice is worth by validation alone. `test_optimism` is by how much validation was better than
-    test, of what was chosen, and `winner_test_optimism` the same of the best adapter alone.
+    test, of what was chosen, and `winner_test_optimism` the same of the best adapter alone. `run_sha256` is the digest
+    of the training that was chosen from (`Run.sha256`), and `test_rows_sha256` of all that is known of the test rows.
     """
 
     selector: str
@@ -87,3 +93,5 @@ class Selection(Frozen):
     num_candidates: int
     num_eligible: int
     table: tuple[TableRow, ...]
+    run_sha256: str | None = None
+    test_rows_sha256: str | None = None

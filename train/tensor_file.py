@@ -1,9 +1,11 @@
 """A safetensors file that is written front to back and read by rows, so that it may be larger than memory.
 
 Its last tensor, `crc32c`, holds the CRC-32C of the header and of every other tensor, in their order. A tensor that is
-read from its first row to its last, in order, is checked without being read twice. Knows nothing of what tensors mean.
+read from its first row to its last, in order, is checked without being read twice. The SHA-256 of header and checksums
+stands for the file. Knows nothing of what tensors mean.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -63,6 +65,7 @@ class TensorWriter:
         self._specs = dict(specs)
         header = _header(self._specs | {CHECKSUMS: Spec(torch.uint32, (len(specs) + 1,))})
         self._file.write(header)
+        self._digest = hashlib.sha256(header)
         self._checksums = [google_crc32c.value(header)]
         self._left = 0
 
@@ -78,10 +81,13 @@ class TensorWriter:
         self._file.write(data.data)
         self._left -= data.nbytes
 
-    def finish(self) -> None:
-        """Write the checksums, after everything else."""
+    def finish(self) -> str:
+        """Write the checksums, after everything else; return the digest that stands for the file."""
         assert not self._left and len(self._checksums) == len(self._specs) + 1, "some tensor was not written"  # noqa: PT018
-        self._file.write(b"".join(checksum.to_bytes(4, "little") for checksum in self._checksums))
+        checksums = b"".join(checksum.to_bytes(4, "little") for checksum in self._checksums)
+        self._file.write(checksums)
+        self._digest.update(checksums)
+        return self._digest.hexdigest()
 
 
 def _header(specs: Mapping[str, Spec]) -> bytes:
@@ -114,6 +120,7 @@ class TensorFile:
         names, found = [name for name in self.specs if name != CHECKSUMS], checksums.tolist()
         if found[0] != google_crc32c.value(header):
             raise self._damaged("its header")
+        self.digest = hashlib.sha256(header + checksums.tobytes()).hexdigest()
         self._checksums = dict(zip(names, found[1:], strict=True))
         self._progress: dict[str, tuple[int, int]] = {}  # the next row to check, and the checksum until there
 

@@ -3,6 +3,7 @@
 A RUN counts its openings, of every choice that was ever made from it: the figures of a later choice are not as clean.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from icecore.store import IcecoreError, Store, write_atomic
+from icecore.store import IcecoreError, IntegrityError, Store, write_atomic
 
 from .candidate import Candidate
 from .predict import predict
+from .sealed import load_document, seal
 from .split import groups_of
 from .target import Labels, Target
 
 READS = "test_reads.json"
+REMEDY = "it counts the readings of the test split: put it back, or remove it and count from there yourself"
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,19 @@ class TestSplit:
 def count_read(run: str, selector: str) -> int:
     """Record, before the test split is read, that it will be; return how often it was by then, this time included."""
     path = Path(run) / READS
-    try:
-        reads = json.loads(path.read_text())
-    except FileNotFoundError:
-        reads = []
-    except ValueError as error:
-        raise IcecoreError(
-            f"{path}: is not readable JSON ({error}); it counts the readings of the test split"
-        ) from None
-    reads.append({"selector": selector})
-    write_atomic(str(path), json.dumps(reads).encode())
+    reads = [*_reads(path), {"selector": selector}]
+    write_atomic(str(path), seal({"reads": reads}, {}))
     return len(reads)
+
+
+def _reads(path: Path) -> list[object]:
+    with contextlib.suppress(OSError, ValueError):
+        if isinstance(earlier := json.loads(path.read_bytes()), list):
+            return earlier  # of a version that had no checksums
+    try:
+        reads = load_document(path, REMEDY).content.get("reads")
+    except FileNotFoundError:
+        return []
+    if not isinstance(reads, list):
+        raise IntegrityError(f"{path}: expected a list of readings; {REMEDY}")
+    return reads

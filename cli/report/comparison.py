@@ -57,7 +57,7 @@ def _facts(findings: Findings) -> dict[str, str]:
         "test": _figure(selection.get("test")),
         "validation": _figure(selection.get("validation")),
         "validation, unseen": percent((selection.get("honest") or {}).get("score")),
-        "chosen by": selection.get("selector", "not selected"),
+        "chosen by": selection.get("selector", "not since this training" if findings.is_stale else "not selected"),
         "members": str(len(findings.chosen) or "–"),
         "deepest layer": short(cost.get("deepest_layer")),
         "parameters": _count(cost.get("num_parameters")),

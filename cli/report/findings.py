@@ -1,15 +1,18 @@
 """What a run folder says, read into plain values for the page; knows nothing of how they are drawn."""
 
 import json
+import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from icecore.store import SUM
+
+if TYPE_CHECKING:
+    from icecore.train import Chosen, Run
 
 Interval = tuple[float, float]
 
@@ -32,7 +35,8 @@ class Trained:
     @property
     def score(self) -> float | None:
         """Validation score after the last epoch; None where the adapter diverged or was stopped before."""
-        return self.validation_score[-1] if self.status == "ok" else None
+        score = self.validation_score[-1] if self.status == "ok" else None
+        return score if score is not None and math.isfinite(score) else None
 
     @property
     def rank(self) -> tuple[bool, float, float]:
@@ -83,12 +87,31 @@ class Tested:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the page shows of one run; `selection` is None before `icecore select`."""
+    """Everything the page shows of one run; `chosen` is None before `icecore select`.
+
+    `is_stale` says that there is a choice, made before the run was trained further, which the page does not show.
+    """
 
     path: Path
-    run: dict[str, Any]
+    opened: "Run"
     trained: tuple[Trained, ...]
-    selection: dict[str, Any] | None
+    chosen_from: "Chosen | None"
+    is_stale: bool
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What run.json says."""
+        return self.opened.facts
+
+    @property
+    def selection(self) -> dict[str, Any] | None:
+        """What selection.json says; None before `icecore select`."""
+        return self.chosen_from.content if self.chosen_from else None
+
+    @property
+    def sources(self) -> list[object]:
+        """What stands for all that the run folder says."""
+        return [self.opened.document.checksum, self.chosen_from and self.chosen_from.document.checksum, self.is_stale]
 
     @property
     def name(self) -> str:
@@ -153,39 +176,30 @@ class Findings:
     @cached_property
     def tested(self) -> tuple[Tested, ...]:
         """What was said of the test rows that have a class; nothing where the target is no single class."""
-        path = self.path / "test.parquet"
-        if self.selection is None or not path.is_file():
-            return ()
-        rows = pq.read_table(path, use_threads=False).to_pylist()
+        rows: list[dict[str, Any]] = self.chosen_from.tested().to_pylist() if self.chosen_from else []
         return tuple(Tested(**row) for row in rows if "probability" in row and row["label"] >= 0)
 
 
 def read_findings(run: Path) -> Findings:
-    """Read a run folder; raises UsageError where it is none."""
-    from icecore.train import open_run
+    """Read a run folder.
 
-    facts = open_run(str(run)).facts
-    trained = tuple(_read_trained(run / "results.parquet"))
-    return Findings(run, facts, trained, _read_selection(run, {each.adapter_id for each in trained}))
+    Raises:
+        UsageError: it is none.
+        IcecoreError: a file is not the one that was written.
+    """
+    from icecore.train import open_run, read_chosen
 
-
-def _read_selection(run: Path, trained: set[str]) -> dict[str, Any] | None:
-    from icecore.store import IcecoreError
-
-    path = run / "selection.json"
-    if not path.is_file():
-        return None
-    selection = json.loads(path.read_text())
-    if not {member["adapter_id"] for member in selection["selected"]} <= trained:
-        raise IcecoreError(f"{path}: chooses adapters that {run} does not hold; choose again with icecore select {run}")
-    return selection
+    opened, chosen = open_run(str(run)), read_chosen(str(run))
+    is_current = chosen is not None and chosen.is_of(opened)
+    trained = _by_adapter(opened.results.to_pylist())
+    return Findings(run, opened, trained, chosen if is_current else None, chosen is not None and not is_current)
 
 
-def _read_trained(results: Path) -> list[Trained]:
+def _by_adapter(rows: Iterable[dict[str, Any]]) -> tuple[Trained, ...]:
     epochs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in pq.read_table(results, use_threads=False).to_pylist():
+    for row in rows:
         epochs[row["adapter_id"]].append(row)
-    return [_trained(sorted(rows, key=lambda row: row["epoch"])) for rows in epochs.values()]
+    return tuple(_trained(sorted(rows, key=lambda row: row["epoch"])) for rows in epochs.values())
 
 
 def _trained(rows: list[dict[str, Any]]) -> Trained:

@@ -8,7 +8,6 @@ import torch
 from PIL import Image, ImageOps
 
 from icecore.store import Store
-from icecore.train import open_run
 from icecore.train.adapters import get_adapter
 from icecore.train.attention import stored_attention
 
@@ -46,8 +45,8 @@ def gaze(findings: Findings, store: Store | None, look: Look | None) -> Gaze | s
     shown = [(one, image) for one in _typical(findings) if (image := look(one.row)) is not None]
     if grid is None or not shown:
         return "Nothing to show: the tokens lie on no grid." if grid is None else "Nothing to show: no test pictures."
-    run = open_run(str(findings.path))
-    candidate, tensors = run.candidates[adapter.adapter_id], run.tensors()[adapter.adapter_id]
+    run, key = findings.opened, adapter.adapter_id
+    candidate, tensors = run.candidates[key], run.tensors({key})[key]
     weights = stored_attention(store, candidate, tensors, np.array([one.row for one, _ in shown]))
     if weights is None:
         return "No adapter has queries of its own that look at tokens."

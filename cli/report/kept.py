@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from icecore.store import Store
-from icecore.train import open_run
 from icecore.train.adapter import Adapter
 from icecore.train.adapters import get_adapter
 from icecore.train.predict import restore
@@ -30,8 +29,8 @@ def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
     choosing = [each for each in findings.trained if each.adapter_id in shown and _chooses(each)]
     if store is None or not choosing:
         return None
-    run = open_run(str(findings.path))
-    tensors, cpu = run.tensors(), torch.device("cpu")
+    run, cpu = findings.opened, torch.device("cpu")
+    tensors = run.tensors({each.adapter_id for each in choosing})
     found: list[tuple[Trained, dict[int, float]]] = []
     for each in choosing:
         adapter = restore(store, [run.candidates[each.adapter_id]], tensors, cpu)
@@ -40,7 +39,7 @@ def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
 
 
 def _chooses(each: Trained) -> bool:
-    return each.status == "ok" and get_adapter(each.adapter).kept_by_layer is not Adapter.kept_by_layer
+    return each.score is not None and get_adapter(each.adapter).kept_by_layer is not Adapter.kept_by_layer
 
 
 def _table(found: list[tuple[Trained, dict[int, float]]]) -> Kept | None:

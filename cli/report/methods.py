@@ -1,8 +1,6 @@
 """In-backbone methods beside cached adapters, as `icecore compare` left them: what each reaches and what it costs."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 from ..wording import duration, percent, size
 from .svg import MARKERS, SERIES, Drawing, drawing
 
-FILE = "comparison.json"
 Row = dict[str, Any]
 COSTS: dict[str, tuple[str, float, str]] = {  # key of a row: its panel's name, what a number is divided by, the scale
     "num_parameters": ("trained parameters", 1.0, "log"),
@@ -36,15 +33,14 @@ class Methods:
     drawing: Drawing
 
 
-def methods(path: Path, name: str) -> Methods:
-    """Read the folder of a comparison; `name` tells its figure from those of others on the page."""
-    found = json.loads((path / FILE).read_text())
+def methods(folder: str, found: dict[str, Any], name: str) -> Methods:
+    """Arrange what comparison.json says; `name` tells its figure from those of others on the page."""
     rows: list[Row] = found["rows"]
     best = max(range(len(rows)), key=lambda place: _score(rows[place], "validation"))
     measure = "accuracy" if found["score_name"] == "top1" else found["score_name"].replace("_", " ")
     return Methods(
-        name=path.resolve().name,
-        headline=f"{rows[best]['name']} is best on validation",
+        name=folder,
+        headline=f"{rows[best]['name']} is best on validation" if rows[best]["validation"] else "none finished",
         note=f"{measure.capitalize()} in per cent; {found['source']}, {found['num_train_rows']} train rows, validation "
         f"is {found['how']}; {found['backbone']} in {found['compute_dtype']} on {found['device']}. Training is of the "
         "learning rate chosen, search of all that were tried; of cached adapters without the extraction.",

@@ -6,28 +6,45 @@ from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from icecore.live.comparison import FILE, read_comparison
 from icecore.store import write_atomic
+from icecore.train.sealed import Document, checksum
 
+from ..terminal import notes
 from ..wording import configuration, layers_in_words, percent, short
 from .article import article
 from .comparison import comparison
-from .findings import read_findings
-from .methods import FILE, methods
+from .findings import Findings, read_findings
+from .methods import methods
 
 FOLDER = files("icecore.cli.report")
+PAGE = "report.html"
+LOOKED_AT = 2000  # characters of a page, which holds the digest of its sources at the beginning
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     """Write the page of some run folders and return where it lies: in the first where nothing else is asked for."""
-    out = out or runs[0] / "report.html"
+    out = out or runs[0] / PAGE
     write_atomic(str(out), render_report(runs).encode())
     return out
+
+
+def is_current(run: Path) -> bool:
+    """Say whether the page that lies in a run folder was made of what the run holds now."""
+    page = run / PAGE
+    return page.is_file() and _sources([read_findings(run)], []) in page.read_text(errors="replace")[:LOOKED_AT]
 
 
 def render_report(runs: Sequence[Path]) -> str:
     """Return the page of some folders of `train` or `compare`; raises UsageError where one is neither."""
     compared = [run for run in runs if (run / FILE).exists()]
     found = [read_findings(run) for run in runs if run not in compared]
+    for findings in found:
+        if findings.is_stale:
+            notes().print(
+                f"note: {findings.path} was trained further since it was chosen from; icecore select it again"
+            )
+    beside = [read_comparison(str(path)) for path in compared]
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -41,8 +58,18 @@ def render_report(runs: Sequence[Path]) -> str:
         "short": short,
         "layers": layers_in_words,
     }
-    articles = [article(findings, f"run {place}") for place, findings in enumerate(found, start=1)]
-    several = comparison(found) if len(found) > 1 else None
-    css = (FOLDER / "page.css").read_text()
-    beside = [methods(path, f"methods {place}") for place, path in enumerate(compared, start=1)]
-    return environment.get_template("page.html").render(css=css, articles=articles, comparison=several, compared=beside)
+    return environment.get_template("page.html").render(
+        css=(FOLDER / "page.css").read_text(),
+        sources=_sources(found, beside),
+        articles=[article(findings, f"run {place}") for place, findings in enumerate(found, start=1)],
+        comparison=comparison(found) if len(found) > 1 else None,
+        compared=[
+            methods(path.resolve().name, one.content, f"methods {place}")
+            for place, (path, one) in enumerate(zip(compared, beside, strict=True), start=1)
+        ],
+    )
+
+
+def _sources(found: Sequence[Findings], compared: Sequence[Document]) -> str:
+    """Return the digest of all that a page tells."""
+    return checksum([*(findings.sources for findings in found), *(one.checksum for one in compared)])

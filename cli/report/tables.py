@@ -41,7 +41,8 @@ def sweep(findings: Findings, family: str) -> Sweep:
         {
             "layers": layers_in_words(span),
             "cells": [
-                _cell(means[config].get(span), known, groups[config][span], findings.chosen) for config in configs
+                _cell(means[config].get(span), known, groups[config].get(span, []), findings.chosen)
+                for config in configs
             ],
         }
         for span in sorted({each.layers for each in findings.of(family)}, key=lambda span: (max(span), span))
@@ -89,6 +90,7 @@ def _mean(some: list[Trained]) -> float | None:
 
 
 def _cell(score: float | None, known: list[float], some: list[Trained], chosen: set[str]) -> Cell:
+    """Show a score, or in a word what became of an adapter that did not finish."""
     if score is None:
         ended = [each.status.partition(" ")[0] for each in some if each.score is None]  # diverged, stopped
         return Cell(ended[0] if ended else "–", 0, any(each.adapter_id in chosen for each in some))

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from icecore.cli.app import main
 from icecore.extract import open_source
+from icecore.live.comparison import read_comparison
 from icecore.store import open_store
 from icecore.train import load_bundle
 
@@ -50,7 +51,7 @@ def test_methods_beside_a_run(store: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(*words, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["kind"] for row in found["rows"]] == ["in-backbone"] * 2 + ["cached"] * 2
-    assert json.loads((store / "live/comparison.json").read_text()) == found
+    assert read_comparison(str(store / "live")).content == found
     assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in found["rows"])
 
 

@@ -1,5 +1,6 @@
 """A small backbone with seeded random weights, runs on stores it made of some digits, and those digits as files."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from icecore.extract import ExtractSettings, extract, open_source
 from icecore.store import open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
+from icecore.train.sealed import load_document, seal
 
 BACKBONE = "test_vit"  # timm's smallest: 6 blocks of width 64, 160 pixels
 
@@ -65,6 +67,14 @@ def make_trained(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         return made[key]
 
     return make
+
+
+def another(bundle: str, copy: Path, **fields: object) -> str:
+    """A copy of a bundle that says something else, as if it had been made so."""
+    shutil.copytree(bundle, copy)
+    document = load_document(copy / "bundle.json", "")
+    (copy / "bundle.json").write_bytes(seal(document.content | fields, document.files or {}))
+    return str(copy)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from icecore.extract import ExtractSettings, extract
+from icecore.extract import ExtractSettings, extract, load_backbone
 from icecore.live import CompareSettings, Comparison, compare
+from icecore.live.comparison import read_comparison
 from icecore.live.methods import METHODS
-from icecore.live.study import Study
+from icecore.live.study import Study, open_study
 from icecore.store import IdentityError, UsageError, open_store
-from icecore.train import TrainSettings, train
+from icecore.train import SelectSettings, TrainSettings, select, train
+from icecore.train.feed import HeldFeed
 from icecore.train.order import even_batches, make_order
 from icecore.train.run import RESULTS
 from icecore.train.split import hold_out
@@ -49,7 +52,7 @@ def test_methods_and_cached_adapters_stand_in_one_table(compared: tuple[str, Com
     assert by_name["full"].num_parameters > 100 * by_name["kadaptation"].num_parameters > 0
     assert all(row.multiply_adds for row in found.rows)
     assert by_name["kadaptation"].multiply_adds == by_name["full"].multiply_adds, "merged, it costs nothing"
-    assert Comparison.model_validate_json((Path(out) / "comparison.json").read_bytes()) == found
+    assert Comparison.model_validate(read_comparison(out).content) == found
     table = pq.read_table(f"{out}/results.parquet")
     assert table.schema.equals(RESULTS)
     assert len(table) == 4 * 2
@@ -213,3 +216,71 @@ def test_a_run_of_folds_is_refused(make_trained, tmp_path: Path) -> None:
 
 def test_every_method_has_learning_rates_of_its_own() -> None:
     assert all(len(method.lrs) > 1 for method in METHODS.values())
+
+
+@pytest.fixture(scope="module")
+def viewed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store of three views, in several shards."""
+    url = str(tmp_path_factory.mktemp("viewed") / "digits.ice")
+    wanted = {"backbone": "test_vit", "checkpoint": str(checkpoint), "compute_dtype": "float32", "dtype": "float32"}
+    views = {"views": 3, "augment": "rand", "layers": "2", "tokens": "cls", "limit": 60, "shard_rows": 16}
+    extract("sklearn:digits", url, ExtractSettings.model_validate(wanted | views))
+    return url
+
+
+Batches = list[tuple[list[int], list[int]]]
+
+
+def batches_of_train(store: str, run: str, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    """The rows and views of every batch that a sweep trains on."""
+    seen, original = [], HeldFeed.batches
+    train_rows = hold_out(open_store(store), 0.2, 5).train
+
+    def spy(self: HeldFeed, batches: Sequence[torch.Tensor], first: int = 0) -> Any:
+        if self.num_rows == len(train_rows):
+            for batch in batches[first:]:
+                views, rows = np.divmod(batch.numpy(), self.num_rows)
+                seen.append((train_rows[rows].tolist(), views.tolist()))
+        return original(self, batches, first)
+
+    monkeypatch.setattr(HeldFeed, "batches", spy)
+    wanted = {"adapters": ("linear",), "lr": (1e-2,), "weight_decay": (0.01,), "pooling": ("cls",), "device": "cpu"}
+    train(store, run, TrainSettings.model_validate(wanted | {"epochs": 3, "batch_size": 16, "shuffle_seed": 5}))
+    return seen
+
+
+@pytest.mark.parametrize("where", ["store", "source"])
+def test_rows_views_and_order_are_those_of_train_in_every_epoch(
+    where: str, viewed: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, run = batches_of_train(viewed, str(tmp_path / "run"), monkeypatch), str(tmp_path / "run")
+    select(run, SelectSettings(selector="best", num_resamples=100))
+    seen, original = [], Study.outputs
+
+    def spy(self: Study, model: torch.nn.Module, rows: Any, views: Any = None) -> Any:
+        if model.training:
+            seen.append((rows.tolist(), views.tolist()))
+        return original(self, model, rows, views)
+
+    monkeypatch.setattr(Study, "outputs", spy)
+    given = settings(methods=("linear",), options={}, epochs=3, shuffle_seed=7)  # the seed of the RUN counts
+    if where == "source":
+        given = given.model_copy(update={"backbone": "test_vit", "checkpoint": str(checkpoint), "limit": 60})
+    compare(viewed if where == "store" else "sklearn:digits", str(tmp_path / "out"), given, run)
+    assert seen == wanted
+    assert len(seen) == 3 * 3
+    assert {view for _, views in seen for view in views} == {0, 1, 2}
+    assert len({str(sorted(zip(*batch, strict=True))) for batch in seen}) == 9, "no two batches are alike"
+
+
+def test_the_views_are_those_of_the_store(viewed: str, tmp_path: Path) -> None:
+    store = open_store(viewed)
+    study = open_study(store, settings(), str(tmp_path))
+    rows = study.split.train[[3, 0, 3, 7, 7]]
+    backbone = load_backbone("test_vit", store.spec.checkpoint, "cpu", "float32", store.identity.preprocessing)
+    pixels = study.pixels.of(rows, np.array([0, 1, 2, 1, 2]))
+    found = backbone.forward(backbone.transform.normalise(pixels), [2])[2][:, :1]
+    stored = [store.layer(2).rows(rows[[place]], view) for place, view in enumerate([0, 1, 2, 1, 2])]
+    torch.testing.assert_close(found, torch.cat(stored), atol=1e-4, rtol=0)
+    test = store.rows("test")
+    assert torch.equal(study.pixels.of(test), study.pixels.of(test, np.zeros_like(test)))

@@ -75,8 +75,39 @@ def test_what_says_something_else_is_not_kept(make_trained, tmp_path: Path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_words(make_trained, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown export format 'onxn' .*choices: onnx, torch, hub"):
-        export(make_trained().bundle, str(tmp_path / "x"), "onxn")
-    with pytest.raises(UsageError, match="is there already; remove it or choose another OUT"):
-        export(make_trained().bundle, str(tmp_path), "torch")
+@pytest.mark.parametrize(
+    ("out", "format", "says"),
+    [
+        ("x", "onxn", r"unknown export format 'onxn' .*choices: onnx, torch, hub"),
+        ("", "torch", "is there already; remove it or choose another OUT"),
+        ("taken.pt2", "torch", "is there already; remove it or choose another OUT"),
+        ("dangling.pt2", "torch", "is there already; remove it or choose another OUT"),
+        ("gone/m.pt2", "torch", r"there is no folder '.*gone'; make it or choose another OUT"),
+        ("taken.pt2/m.pt2", "torch", "there is no folder"),
+        ("m.onnx", "torch", r"m.onnx: format 'torch' is a file that ends in .pt2; choose another OUT or --format"),
+        ("m.pt2", "onnx", r"m.pt2: format 'onnx' is a file that ends in .onnx; choose another OUT or --format"),
+        ("m", "onnx", "is a file that ends in .onnx"),
+        ("m.pt2", "hub", r"m.pt2: format 'hub' is a folder; choose another OUT or --format"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_said_before_anything_is_loaded(
+    tmp_path: Path, out: str, format: str, says: str
+) -> None:
+    (tmp_path / "taken.pt2").write_text("mine")
+    (tmp_path / "dangling.pt2").symlink_to("nowhere")
+    with pytest.raises(UsageError, match=says):
+        export("no bundle", str(tmp_path / out), format)
+    assert (tmp_path / "taken.pt2").read_text() == "mine"
+
+
+def test_what_is_stopped_leaves_nothing(make_trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(program: object, images: object, out: Path, bundle: object) -> None:
+        out.write_bytes(b"half")
+        assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+        raise OSError(28, "No space left on device")
+
+    for format, name in (("torch", "m.pt2"), ("onnx", "m.onnx"), ("hub", "folder")):
+        monkeypatch.setitem(FORMATS, format, full)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(OSError, match="No space left"):
+            export(make_trained().bundle, str(tmp_path / name), format)
+    assert not list(tmp_path.iterdir())
