@@ -79,7 +79,7 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CLASSES = tuple(f"sign {number:02d} <b>&" for number in range(23))
-GRID = {"lr": (1e-2, 3e-3), "weight_decay": (0.01, 0.3), "heads": (4,), "epochs": 4, "batch_size": 32, "device": "cpu"}
+GRID = {"lr": (1e-2, 3e-3), "weight_decay": (0.01, 0.3), "epochs": 4, "batch_size": 32, "device": "cpu"}
 
 
 def make_run(folder: Path, adapters: str, choice: str | None = None, grid: dict[str, Any] = GRID, **store: Any) -> Path:
@@ -87,7 +87,8 @@ def make_run(folder: Path, adapters: str, choice: str | None = None, grid: dict[
     given: dict[str, Any] = {"num_rows": 161, "planted": 1, "classes": CLASSES, **store}
     given["labels"] = [None if "targets" in given else row % len(given["classes"]) for row in range(given["num_rows"])]
     url = write_store(folder.parent, name=f"{folder.name}.ice", **given)
-    settings = grid | {"adapters": tuple(adapters.split(",")), "compute_dtype": "float32"}
+    heads = (4,) if "inca" in adapters else None
+    settings = grid | {"adapters": tuple(adapters.split(",")), "compute_dtype": "float32", "heads": heads}
     train(url, str(folder), TrainSettings.model_validate(settings))
     if choice is not None:
         select(str(folder), SelectSettings(selector=choice, top=3, num_resamples=100, device="cpu"))

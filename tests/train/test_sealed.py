@@ -29,7 +29,11 @@ FILES = (
 def make_chosen(folder: Path, planted: int) -> Path:
     """A RUN with a choice, of a store of its own."""
     url = write_store(folder, 61, planted=planted)
-    train(url, str(folder / "r"), FAST.model_copy(update={"adapters": ("linear",), "epochs": 2, "lr": (1e-2, 1e-1)}))
+    train(
+        url,
+        str(folder / "r"),
+        FAST.model_copy(update={"adapters": ("linear",), "heads": None, "epochs": 2, "lr": (1e-2, 1e-1)}),
+    )
     select(str(folder / "r"), SETTINGS)
     return folder / "r"
 
@@ -107,8 +111,8 @@ def test_a_damaged_file_is_named_and_never_believed(run: Path, name: str) -> Non
     for damaged in damages(data, random.Random(name)):
         path.write_bytes(damaged)
         line = refusal(run, truth)
-        if line is None:  # JSON has white space that means nothing
-            assert name in DOCUMENTS
+        if line is None:  # white space of JSON, and what follows the end of a table, mean nothing
+            assert name in (*DOCUMENTS, "validation.safetensors")
             continue
         what, remedy = line.split("; ")
         assert path.name in what
