@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: demo check test bench clean
+.PHONY: demo check test docs bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/icecore run demo shapes
@@ -16,6 +16,10 @@ check: $(VENV)/.ready-dev
 # A process a core, one thread each: on tensors as small as the tests' threads only wait for each other.
 test: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
+
+# The documentation as a site, in build/site; every warning is an error.
+docs: $(VENV)/.ready-dev
+	$(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python bench
