@@ -19,7 +19,7 @@ test: $(VENV)/.ready-dev
 
 # The documentation as a site, in build/site; every warning is an error.
 docs: $(VENV)/.ready-dev
-	$(BIN)/mkdocs build --quiet
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python bench

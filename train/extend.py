@@ -3,7 +3,7 @@
 The best `open_inca` of a run, by validation, is taken as it is. Of the store only rows of classes that the run does not
 know are read, so that old data are never read again; the loss is over the new classes alone. What comes of it is a run
 over the old classes and the new, the old logits to the last bit as they were. Whether logits of different steps can be
-compared is up to the adapter: docs/open_inca.md. Training itself is that of any sweep, and resumes as any does.
+compared is up to the adapter: docs/results/open_inca.md. Training itself is that of any sweep, and resumes as any does.
 """
 
 import hashlib

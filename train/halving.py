@@ -21,7 +21,7 @@ class Rung(NamedTuple):
     keep: float
 
 
-# Chosen by the accuracy that one adapter and an ensemble lose on four data sets: docs/halving.md.
+# Chosen by the accuracy that one adapter and an ensemble lose on four data sets: docs/results/halving.md.
 RUNGS = (Rung(0.05, 1 / 2), Rung(0.25, 1 / 4), Rung(0.5, 1 / 8))
 
 STOPPED = "stopped"  # how the status of an adapter begins that a rung ended

@@ -109,7 +109,7 @@ IN_SMALL = {  # what the commands of the document become here
 def test_adapters_on_an_adapted_backbone_by_the_commands_of_the_document(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = (Path(__file__).parents[2] / "docs/live.md").read_text()
+    document = (Path(__file__).parents[2] / "docs/guides/live.md").read_text()
     section = document.split("## An adapted backbone\n")[1].split("\n## ")[0]
     commands = [line.split()[1:] for line in section.splitlines() if line.startswith("    icecore ")]
     assert [words[0] for words in commands] == ["compare", "extract", "train", "select", "predict"]

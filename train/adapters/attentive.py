@@ -16,7 +16,7 @@ of this module did, with norms that add 1e-6 to a variance in place of 1e-5.
 
 A sweep trains another form unless it is told: with `norm` "layer" instead of "own" aim has z = LN(x), without affine,
 and in both forms W sees LN of what each query gathered, as in the attentional pooler of CoCa (Yu et al. 2022) and in
-InCA. On a thousand images that is worth more than all else about these probes (docs/accuracy.md).
+InCA. On a thousand images that is worth more than all else about these probes (docs/results/accuracy.md).
 
 Queries are drawn from N(0, 0.02^2), projections from a truncated N(0, 0.02^2) with the last of the MLP divided by
 sqrt(2), biases zero. What is trained of vjepa's gammas is the distance from one, so that weight decay, from which

@@ -17,7 +17,7 @@ U(-1/sqrt(n), 1/sqrt(n)), the classifier N(0, 0.01^2), biases zero.
 A sweep trains another form unless it is told: `norm` true puts LN(x), without affine, for x, and `scaled` false leaves
 the division out. The published recipe is LARS, which moves Q in proportion to its size; AdamW moves every number alike,
 and then the division keeps attention flat. The published form reaches 0.60 of gtsrb's test images, this one 0.96
-(docs/accuracy.md).
+(docs/results/accuracy.md).
 """
 
 import math

@@ -58,7 +58,7 @@ class InCA(WithHeads):
 
     @classmethod
     def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Decay more than most: 150,000 numbers learn few images by heart (docs/accuracy.md)."""
+        """Decay more than most: 150,000 numbers learn few images by heart (docs/results/accuracy.md)."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod

@@ -11,7 +11,7 @@ training the attention is folded while classes (heads - 1) < width; beyond, it p
 With `scale` s a logit is s cos(w_c, LN(E_c)) + b_c: classes that were trained at different times then speak as loudly
 (`icecore.train.extend`).
 
-Recommended: `scale` 8 (docs/open_inca.md, docs/accuracy.md).
+Recommended: `scale` 8 (docs/results/open_inca.md, docs/results/accuracy.md).
 
 Inferred: all but the query a class and the diagonal classifier; initialised as InCA, W from N(0, 0.01^2).
 """

@@ -1,6 +1,7 @@
 """Write the pages of docs/reference from the code: a page for each folder's public names, and the command line."""
 
 import importlib
+from pathlib import Path
 
 import mkdocs_gen_files
 import typer
@@ -30,3 +31,7 @@ for folder, line in FOLDERS.items():
 command = typer.main.get_command(app)
 text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="icecore")
 write("command", text.replace("# `icecore`", "# The command", 1))
+
+contributing = Path("CONTRIBUTING.md").read_text()
+with mkdocs_gen_files.open("contributing.md", "w") as page:
+    page.write(contributing.replace("](docs/", "]("))
