@@ -23,9 +23,16 @@ def write(name: str, text: str) -> None:
         page.write(text)
 
 
+def home(folder: str, name: str) -> str:
+    """Return where a public name is defined: a function may share its name with the module that it is in."""
+    thing = getattr(importlib.import_module(f"icecore.{folder}"), name)
+    module = getattr(thing, "__module__", "")
+    return f"{module}.{name}" if module.startswith("icecore.") else f"icecore.{folder}.{name}"
+
+
 for folder, line in FOLDERS.items():
     names = sorted(importlib.import_module(f"icecore.{folder}").__all__, key=str.lower)
-    entries = "\n".join(f"::: icecore.{folder}.{name}\n" for name in names)
+    entries = "\n".join(f"::: {home(folder, name)}\n" for name in names)
     write(folder, f"# icecore.{folder}\n\n{line}\n\n{entries}")
 
 command = typer.main.get_command(app)
