@@ -46,7 +46,12 @@ class _Stream(io.TextIOWrapper):
     def __init__(self, number: int, encoding: str) -> None:
         self._raw = _Raw(number, "wb", closefd=False)
         is_terminal = self._raw.isatty()
-        super().__init__(io.BufferedWriter(self._raw), encoding, "icecore", line_buffering=number == 2 or is_terminal)
+        super().__init__(
+            io.BufferedWriter(self._raw),  # pyright: ignore[reportArgumentType]
+            encoding,
+            "icecore",
+            line_buffering=number == 2 or is_terminal,
+        )
 
     @property
     def is_heard(self) -> bool:

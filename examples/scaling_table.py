@@ -1,4 +1,4 @@
-"""Print what a large extraction weighs and takes, by the arithmetic of `icecore extract --dry-run`: docs/guides/clusters.md.
+"""Print what a large extraction weighs and takes, by the arithmetic of `extract --dry-run`: docs/guides/clusters.md.
 
 python examples/scaling_table.py
 """

@@ -1,6 +1,6 @@
 """`icecore_nano`: the small vision transformer whose weights come with the package, so that nothing must be fetched.
 
-Importing this module makes the name known to timm. How it was trained, what it is not good for: docs/guides/icecore_nano.md.
+Importing this module makes the name known to timm. How it was trained, and for what: docs/guides/icecore_nano.md.
 """
 
 from pathlib import Path

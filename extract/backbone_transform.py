@@ -40,7 +40,9 @@ class Preprocessing:
     @property
     def config(self) -> dict[str, JsonValue]:
         """All that the pixels depend on, as JSON."""
-        rules = {} if self.decoding is None else {"decoding": self.decoding.model_dump(mode="json")}
+        rules: dict[str, JsonValue] = {}
+        if self.decoding is not None:
+            rules["decoding"] = self.decoding.model_dump(mode="json")
         return self._config | rules
 
     @property
@@ -67,9 +69,15 @@ class Preprocessing:
         """Return how much of an image's area the crop keeps, 0 to 1."""
         if not self._cuts:
             return 1.0
-        crop = self.input_size[:0:-1]
-        resized = _resized((width, height), self.resize_size[::-1])
+        crop = self.input_size[2], self.input_size[1]
+        resized = _resized((width, height), self._resized_to)
         return math.prod(min(1.0, part / whole) for part, whole in zip(crop, resized, strict=True))
+
+    @property
+    def _resized_to(self) -> tuple[int, int]:
+        """Width and height that the shorter side is resized to."""
+        height, width = self.resize_size
+        return width, height
 
     @property
     def _cuts(self) -> bool:
@@ -78,7 +86,8 @@ class Preprocessing:
 
     def _middle(self, image: Image.Image) -> Image.Image:
         """Resize what the crop keeps of an image, and nothing else."""
-        crop, resized = self.input_size[:0:-1], _resized(image.size, self.resize_size[::-1])
+        crop = self.input_size[2], self.input_size[1]
+        resized = _resized(image.size, self._resized_to)
         starts = [round((whole - part) / 2) for whole, part in zip(resized, crop, strict=True)]
         ends = [start + part for start, part in zip(starts, crop, strict=True)]
         scale = [whole / size for whole, size in zip(resized, image.size, strict=True)] * 2

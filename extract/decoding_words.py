@@ -21,8 +21,10 @@ def read_range(given: Any) -> Any:
 def read_background(given: Any) -> Any:
     """Return red, green and blue."""
     name = _alone(given)
-    if given is None or name in COLOURS:
-        return given if given is None else COLOURS[name]
+    if given is None:
+        return None
+    if name is not None and name in COLOURS:
+        return COLOURS[name]
     colour = _numbers(given, int)
     if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
         raise ValueError("expected white, black, or three numbers R,G,B from 0 to 255")

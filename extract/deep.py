@@ -22,11 +22,16 @@ def is_cut_tiff(image: Image.Image) -> bool:
     return image.format == "TIFF" and image.mode in ("RGB", "RGBA", "RGBX", "LA") and _tag(image, BITS) > 8
 
 
+def _tiles(image: Any) -> list[Any]:
+    """Return how Pillow will unpack the file: decoder, box, offset and arguments of each tile."""
+    return image.tile
+
+
 def deep_reader(image: Image.Image) -> Read | None:
     """Return what reads the numbers of an image that is no cut TIFF; None where Pillow does so without loss."""
     if image.mode in ("I", "F") or image.mode.startswith("I;") or _is_signed(image):
         return _grey
-    if image.format == "PNG" and image.tile and image.tile[0][3] in DEEP_PNG:
+    if image.format == "PNG" and (tiles := _tiles(image)) and tiles[0][3] in DEEP_PNG:
         return _png
     return _ppm if image.format == "PPM" and image.mode == "RGB" and _maxval(image) > 255 else None
 
@@ -57,7 +62,7 @@ def _grey(image: Image.Image, _: bytes) -> Channels:
 
 def _png(image: Image.Image, data: bytes) -> Channels:
     """Join the upper and the lower bytes of all channels: Pillow unpacks either, as if the other were not there."""
-    raw_mode = image.tile[0][3]
+    raw_mode = _tiles(image)[0][3]
     if raw_mode == "LA;16B":
         pixels = _unpacked(data, "RGBA")  # as many bytes a pixel
         high, low = pixels[..., ::2], pixels[..., 1::2]
@@ -69,20 +74,20 @@ def _png(image: Image.Image, data: bytes) -> Channels:
 
 
 def _unpacked(data: bytes, raw_mode: str) -> UInt8[np.ndarray, "y x channel"]:
-    image = open_image(data)
+    image: Any = open_image(data)
     image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
     return np.asarray(image)
 
 
 def _ppm(image: Image.Image, data: bytes) -> Channels:
     shape = (image.height, image.width, 3)
-    values = np.frombuffer(data, ">u2", int(np.prod(shape)), image.tile[0][2]).reshape(shape)
+    values = np.frombuffer(data, ">u2", int(np.prod(shape)), _tiles(image)[0][2]).reshape(shape)
     return Channels(np.rint(values / _maxval(image) * 65535).clip(0, 65535).astype(np.uint16), 3)
 
 
 def _maxval(image: Image.Image) -> int:
     """Return the number that is white in a PPM file of raw pixels; 255 in any other."""
-    decoder, _, _, arguments = image.tile[0]
+    decoder, _, _, arguments = _tiles(image)[0]
     return arguments[1] if decoder == "ppm" and isinstance(arguments, tuple) else 255
 
 

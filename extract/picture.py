@@ -64,8 +64,9 @@ class Picture:
 
     def plain(self) -> Image.Image | None:
         """Return the image where Pillow reads all of it and all of it is the picture, else None."""
-        is_plain = not (isinstance(self._opened, Tiff) or self._bands or deep_reader(self._opened))
-        return self._opened if is_plain else None
+        if isinstance(self._opened, Tiff) or self._bands or deep_reader(self._opened):
+            return None
+        return self._opened
 
     def channels(self) -> Channels:
         """Return the numbers of all channels, or of the bands that were chosen."""

@@ -147,7 +147,7 @@ def _torch(text: str) -> Iterator[_Part]:
     name, _, root = text.partition(":")
     for split in ("train", "test"):
         try:
-            data = create_dataset(f"torch/{name}", root=root or ".", split=split)
+            data: Any = create_dataset(f"torch/{name}", root=root or ".", split=split)
         except AssertionError as error:  # timm's word for a name that it does not know
             raise ValueError(str(error)) from None
         if split == "train" or name not in FOLDERS or Path(data.root) != Path(root or "."):

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,13 @@ GREY = COLOUR[..., 0]
 DEEP = COLOUR.astype(np.uint16) * 257
 
 
-def saved(pixels: np.ndarray, kind: str, **options: object) -> bytes:
+def saved(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()
 
 
-def tiff(values: np.ndarray, **options: object) -> bytes:
+def tiff(values: np.ndarray, **options: Any) -> bytes:
     file = io.BytesIO()
     tifffile.imwrite(file, values, **options)
     return file.getvalue()

@@ -4,6 +4,7 @@ import json
 import math
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,7 +102,7 @@ def test_a_value_that_is_called_unknown_is_no_label() -> None:
         labels_of("cat", unknown=("-1",))
 
 
-MULTI = {"target": "multilabel"}
+MULTI: dict[str, Any] = {"target": "multilabel"}
 
 
 @pytest.mark.parametrize(

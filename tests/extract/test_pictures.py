@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +181,7 @@ def test_of_a_slender_image_the_middle_is_what_timm_makes_of_it(checkpoint: str,
     transform = load_backbone(BACKBONE, checkpoint, "cpu", "float32").transform
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
     config = {name: value for name, value in transform.config.items() if name != "decoding"}
-    expected = create_transform(**config, is_training=False, normalize=False)(image)  # type: ignore[arg-type]
+    expected: Any = create_transform(**config, is_training=False, normalize=False)(image)  # type: ignore[arg-type]
     found = transform.pixels(image)
     assert found.shape == expected.shape
     assert (found.int() - expected.int()).abs().float().mean() < 2  # of 255: the borders have no neighbours outside

@@ -33,7 +33,7 @@ class Plain(MemoryFileSystem):
     protocol = "plain"
     slow: set[int] = set()  # noqa: RUF012
 
-    def pipe_file(self, path, value):
+    def pipe_file(self, path, value):  # pyright: ignore[reportIncompatibleMethodOverride]
         if threading.get_ident() in self.slow:
             time.sleep(0.8)
         super().pipe_file(path, value)

@@ -69,12 +69,13 @@ def test_numbers_that_were_rounded_are_the_same_when_the_source_is_asked_again(t
     before = open_store(url)
     rounded = np.array([sample.target for sample in numbers(3)], np.float32).astype(np.float64)
     assert np.array_equal(before.targets, rounded)
-    assert not np.array_equal(before.targets, [sample.target for sample in numbers(3)])
+    assert not np.array_equal(before.targets, np.array([sample.target for sample in numbers(3)], float))
     write_numbers(url, 3)
     assert open_store(url).identity == before.identity
     write_numbers(url, 5)
     grown = open_store(url)
-    assert np.array_equal(grown.targets, np.concatenate([rounded, [one.target for one in numbers(5)[3:]]]))
+    added = np.array([one.target for one in numbers(5)[3:]], float)
+    assert np.array_equal(grown.targets, np.concatenate([rounded, added]))
     assert verify(url) == []
     changed = [replace(sample, target=(sample.target[0], 2.0)) for sample in numbers(5) if sample.target]
     spec = spec_of(changed, ("tenth", "large"), "float32").model_copy(update={"target": "regression"})

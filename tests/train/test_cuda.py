@@ -30,7 +30,7 @@ def test_streamed_and_kept_rows_arrive_as_the_cpu_reads_them(make_store: MakeSto
     places = torch.randperm(feed.num_rows)
     expected = store.layer(1).rows(store.rows("train")[places.numpy()])
     for source in (feed, KeptFeed(feed)):
-        found = torch.cat([seen.tokens[1].clone() for seen in source.batches(places, 48)])
+        found = torch.cat([seen.tokens[1].clone() for seen in source.batches(places.split(48))])
         assert torch.equal(found.cpu(), expected)
 
 

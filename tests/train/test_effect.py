@@ -142,10 +142,10 @@ def test_every_field_of_a_recipe_acts(
     monkeypatch.setattr(Candidate, "init_seed", property(lambda _: 7))
     labels = [(0, 1, 2, 2, 3)[row % 5] for row in range(131)]  # unequal classes, or weights would do nothing
     url = make_store(planted=1, labels=labels, classes=("ant", "bee", "cow", "dog"), splits=["train"] * 131)
-    base = dict(BASE)
+    base: dict[str, Any] = dict(BASE)
     if kind == "extension":
         first = make_store(labels=[row % 2 for row in range(131)], classes=("ant", "bee"), planted=1, name="a.ice")
-        train(first, str(tmp_path / "old"), TrainSettings(**(base | {"adapters": ("open_inca",)})))
+        train(first, str(tmp_path / "old"), TrainSettings(**{**base, "adapters": ("open_inca",)}))
         del base["adapters"], base["layers"]
         base |= {"extend": str(tmp_path / "old"), "classes": "new"}
     found: dict[str, torch.Tensor] = {}

@@ -2,7 +2,7 @@
 
 Caruana et al. (2004) draw adapters; here the rows are drawn as well (Breiman 1996). One selection follows the luck of
 few validation rows into few members; the mean of many keeps what most draws agree on, and gives part of the weight to
-near equals, as a plain average does. Inferred: the numbers below, chosen among few on docs/results/selection.md's data sets.
+near equals, as a plain average does. Inferred: the numbers below, chosen among few: docs/results/selection.md.
 """
 
 import math
