@@ -195,7 +195,7 @@ def test_a_writer_that_lost_its_store_ends_in_one_line_and_the_store_is_whole(
     assert verify(plain) == []
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 1, 2**22 + 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 1, 2**22 + 1], ids=["own", "first", "none"])
 def test_a_process_is_looked_for_without_proc(pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda _: False)
     assert lease._is_alive(pid) == (pid != 2**22 + 1)
