@@ -1,9 +1,11 @@
 """The choice: who may be chosen at all, and then a selector's word. From kept predictions and costs alone."""
 
+from collections.abc import Sequence
+
 from icecore.store import UsageError
 
 from .cost import Costs
-from .kept import Kept
+from .kept import Kept, Places
 from .selectors import get_selector
 from .settings import SelectSettings
 
@@ -21,18 +23,30 @@ def eligible(kept: Kept, settings: SelectSettings, costs: Costs) -> Kept:
     return kept.among(within)
 
 
-def choose(kept: Kept, settings: SelectSettings, costs: Costs) -> dict[str, float]:
-    """Return positive weights that sum to one; over the cost allowed, the deepest layer chosen is given up."""
-    while True:
-        weights = get_selector(settings.selector)(kept, settings)
-        members = [one for one in kept.candidates if one.adapter_id in weights]
-        if settings.max_cost is None or costs.share(members) <= settings.max_cost:
-            return weights
-        deepest = max(one.layer for one in members)
-        shallower = [place for place, one in enumerate(kept.candidates) if one.layer < deepest]
-        if not shallower:
-            raise UsageError(f"--max-cost {settings.max_cost}: no choice is within it; allow more, or choose fewer")
-        kept = kept.among(shallower)
+def choose(kept: Kept, draws: Sequence[Places], settings: SelectSettings, costs: Costs) -> list[dict[str, float]]:
+    """Return what is chosen from each draw of rows: positive weights that sum to one, by adapter_id.
+
+    Over the cost allowed, the deepest layer chosen is given up.
+    """
+    weights = get_selector(settings.selector)(kept, draws, settings)
+    ids = [one.adapter_id for one in kept.candidates]
+    found = [{key: share for key, share in zip(ids, one, strict=True) if share > 0} for one in weights.tolist()]
+    if settings.max_cost is None:
+        return found
+    return [_afforded(kept, drawn, one, settings, costs) for drawn, one in zip(draws, found, strict=True)]
+
+
+def _afforded(
+    kept: Kept, drawn: Places, weights: dict[str, float], settings: SelectSettings, costs: Costs
+) -> dict[str, float]:
+    members = [one for one in kept.candidates if one.adapter_id in weights]
+    if costs.share(members) <= (settings.max_cost or 0):
+        return weights
+    deepest = max(one.layer for one in members)
+    shallower = [place for place, one in enumerate(kept.candidates) if one.layer < deepest]
+    if not shallower:
+        raise UsageError(f"--max-cost {settings.max_cost}: no choice is within it; allow more, or choose fewer")
+    return choose(kept.among(shallower), [drawn], settings, costs)[0]
 
 
 def _deepest(kept: Kept, settings: SelectSettings, costs: Costs) -> int | None:

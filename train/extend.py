@@ -113,10 +113,10 @@ def base_of(run: str) -> Base:
     """Return the adapter of a run to extend: of the highest validation score, then of the lowest loss."""
     old = open_run(run)
     kept, ranks = old.kept(), dict[str, tuple[float, float]]()
-    for candidate, table in zip(kept.candidates, kept.predictions, strict=True):
+    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
+    for candidate, score, loss in figures:
         if candidate.adapter == "open_inca":
-            scores = kept.target.score(table, kept.labels)
-            ranks[candidate.adapter_id] = (-scores.score, scores.loss)
+            ranks[candidate.adapter_id] = (-score, loss)
     if not ranks:
         raise UsageError(f"{old.path}: has no open_inca, whose classes alone can grow; train with --adapters open_inca")
     best = min(ranks, key=lambda key: (ranks[key], key))

@@ -5,12 +5,11 @@ the whole choice is made anew from those drawn, and measured on those that were 
 choice knows about 63 % of the rows, so the estimate leans to the low side.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from .kept import Kept
+from .kept import Kept, Places
 from .resample import bootstraps, out_of_bag
 from .selection import Honest
 from .settings import SelectSettings
@@ -19,18 +18,21 @@ NUM_CHOICES = 50
 
 
 def honest(
-    kept: Kept, settings: SelectSettings, choose: Callable[[Kept], dict[str, float]], naive: float
+    kept: Kept, settings: SelectSettings, choose: Callable[[Sequence[Places]], Sequence[dict[str, float]]], naive: float
 ) -> Honest | None:
-    """Return the mean over choices, and how far the middle of them spread; None where every draw has all rows."""
-    scores: list[float] = []
-    losses: list[float] = []
-    for drawn in bootstraps(kept.blocks, NUM_CHOICES, settings.seed):
-        if len(rest := out_of_bag(drawn, len(kept.rows))):
-            unseen = kept.at(rest)
-            found = kept.target.score(unseen.mix(choose(kept.at(drawn))), unseen.labels)
-            scores.append(found.score)
-            losses.append(found.loss)
-    known = torch.tensor([score for score in scores if math.isfinite(score)], dtype=torch.float64)
+    """Return the mean over choices, each from a draw of rows, and how far the middle of them spread.
+
+    None where every draw has all rows.
+    """
+    drawn = [(draw, out_of_bag(draw, len(kept.rows))) for draw in bootstraps(kept.blocks, NUM_CHOICES, settings.seed)]
+    draws, unseen = [draw for draw, rest in drawn if len(rest)], [rest for _, rest in drawn if len(rest)]
+    if not draws:
+        return None
+    weights = kept.weights(choose(draws))
+    losses = [float(mine[rest].mean()) for mine, rest in zip(kept.losses_of(weights), unseen, strict=True)]
+    found = zip(kept.verdicts_of(weights, unseen), unseen, strict=True)
+    scores = torch.cat([kept.target.scores(verdicts[None], kept.labels[rest]) for verdicts, rest in found])
+    known = scores[scores.isfinite()]
     if not len(known):
         return None
     tail = (1 - settings.confidence) / 2

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from .bootstrap import interval
@@ -13,23 +13,33 @@ from .target import Labels, Target
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What the score and the loss of some predictions depend on, for rows that all have a label."""
+
+    verdicts: Shaped[Tensor, "row value"]
+    losses: Float64[Tensor, " row"]
+
+
+@dataclass(frozen=True)
 class Measure:
     """How to measure, and how sure to be."""
 
     target: Target
     settings: SelectSettings
 
-    def figures(
-        self, table: Float[Tensor, "row classes"], labels: Labels, groups: Int64[Tensor, " row"] | None
-    ) -> Figures:
-        """Measure predictions for rows that all have a label."""
+    def figures(self, answers: Answers, labels: Labels, groups: Int64[Tensor, " row"] | None) -> Figures:
+        """Measure answers."""
         blocks = torch.arange(len(labels)) if groups is None else groups
-        again = lambda rows: self.target.score(table[rows], labels[rows]).score  # noqa: E731
+        again = lambda rows: float(self.target.scores(answers.verdicts[None, rows], labels[rows]))  # noqa: E731
         one = self.settings
         low, high = interval(again, blocks, one.confidence, one.num_resamples, one.seed)
-        num_groups, scores = None if groups is None else len(groups.unique()), self.target.score(table, labels)
         return Figures(
-            score=scores.score, loss=scores.loss, low=low, high=high, num_rows=len(labels), num_groups=num_groups
+            score=float(self.target.scores(answers.verdicts[None], labels)),
+            loss=float(answers.losses.mean()),
+            low=low,
+            high=high,
+            num_rows=len(labels),
+            num_groups=None if groups is None else len(groups.unique()),
         )
 
     def known(
@@ -39,4 +49,11 @@ class Measure:
         known = self.target.known(labels)
         if not bool(known.any()):
             return None
-        return self.figures(table[known], labels[known], None if groups is None else groups[known])
+        (answers,) = answers_of(self.target, table[known][None], labels[known])
+        return self.figures(answers, labels[known], None if groups is None else groups[known])
+
+
+def answers_of(target: Target, tables: Float[Tensor, "adapter row output"], labels: Labels) -> list[Answers]:
+    """Return what some tables of predictions say of rows that all have a label."""
+    verdicts, losses = target.verdicts(tables, labels), target.row_losses(target.evidence(tables, labels).double())
+    return [Answers(*one) for one in zip(verdicts, losses, strict=True)]

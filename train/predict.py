@@ -3,7 +3,7 @@
 Every prediction that is kept is made here, so that validation, test and a bundle on raw images agree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from .forward import predictions
 from .seen import Reads
 from .target import Target
 
+TABLE_BYTES = 32 << 20  # of what all adapters of some layers say of a block of rows
+
 
 def predict(
     store: Store,
@@ -30,23 +32,36 @@ def predict(
     device: torch.device,
 ) -> dict[str, Float[Tensor, "row classes"]]:
     """Return a table of predictions for every candidate, by id; each layer is read once. No row, no table."""
-    if not len(rows):
-        return {}
-    by_layers: dict[tuple[int, ...], list[Candidate]] = {}
-    for candidate in candidates:
-        by_layers.setdefault(candidate.layers, []).append(candidate)
     found: dict[str, Tensor] = {}
+    for those, start, tables in predicted_blocks(store, rows, trained, candidates, target, device):
+        for candidate, block in zip(those, tables, strict=True):
+            table = found.setdefault(candidate.adapter_id, block.new_empty(len(rows), block.shape[1]))
+            table[start : start + len(block)] = block
+    return found
+
+
+def predicted_blocks(
+    store: Store,
+    rows: Int64[np.ndarray, " row"],
+    trained: Mapping[str, dict[str, Tensor]],
+    candidates: Iterable[Candidate],
+    target: Target,
+    device: torch.device,
+) -> Iterator[tuple[Sequence[Candidate], int, Float[Tensor, "adapter row classes"]]]:
+    """Yield what some candidates say of a block of rows, and the first of these; each layer is read once."""
+    by_layers: dict[tuple[int, ...], list[Candidate]] = {}
+    for candidate in candidates if len(rows) else ():
+        by_layers.setdefault(candidate.layers, []).append(candidate)
     for layers, group in by_layers.items():
         parted = alike(group)
         stacks = [restore(store, those, trained, device) for those in parted]
         reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
         feed = StoreFeed(store, rows, layers, reads, stacks[0].scope.eps, device, in_order=True)
-        batches = feed.batches(torch.arange(len(rows)).split(block_rows(store, layers)))
-        parts = [predictions(stacks, seen, target) for seen in batches]
-        for those, tables in zip(parted, zip(*parts, strict=True), strict=True):
-            joined = torch.cat(tables, 1).cpu()
-            found |= {candidate.adapter_id: table for candidate, table in zip(those, joined, strict=True)}
-    return found
+        most = max(1, TABLE_BYTES // (4 * len(group) * max(1, len(store.classes))))
+        batches = torch.arange(len(rows)).split(min(block_rows(store, layers), most))
+        for places, seen in zip(batches, feed.batches(batches), strict=True):
+            for those, tables in zip(parted, predictions(stacks, seen, target), strict=True):
+                yield those, int(places[0]), tables.cpu()
 
 
 def restore(

@@ -60,7 +60,7 @@ def record(
     files: dict[str, Content] = {
         "results.parquet": results_bytes(results),
         "adapters.safetensors": partial(write_adapters, trained=trained),
-        FILE: partial(write_predictions, predictions=predictions, rows=validation, labels=truth),
+        FILE: partial(write_predictions, predictions=predictions, rows=validation, labels=truth, target=work.target),
         "metrics.parquet": metrics_bytes(
             {key: work.target.metrics(table.float(), truth) for key, table in predictions.items()}
         ),

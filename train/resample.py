@@ -9,12 +9,14 @@ from torch import Tensor
 
 def bootstraps(blocks: Int64[Tensor, " row"], count: int, seed: int) -> Iterator[Int64[Tensor, " place"]]:
     """Yield the places of rows drawn with replacement, as many blocks as there are."""
-    members = _members(blocks)
+    _, places, sizes = blocks.unique(return_inverse=True, return_counts=True)
+    members, ends = places.argsort(stable=True), sizes.cumsum(0)  # the rows of block after block
     generator = torch.Generator().manual_seed(seed)
-    alone = torch.cat(members) if len(members) == len(blocks) else None
     for _ in range(count):
-        drawn = torch.randint(len(members), (len(members),), generator=generator)
-        yield torch.cat([members[block] for block in drawn.tolist()]) if alone is None else alone[drawn]
+        drawn = torch.randint(len(sizes), (len(sizes),), generator=generator)
+        taken = sizes[drawn]
+        first = ends[drawn] - taken.cumsum(0)  # of each block drawn: its end among members less that among those taken
+        yield members[first.repeat_interleave(taken) + torch.arange(int(taken.sum()))]
 
 
 def folds(blocks: Int64[Tensor, " row"], count: int, seed: int) -> list[Bool[Tensor, " row"]]:
@@ -30,8 +32,3 @@ def out_of_bag(drawn: Int64[Tensor, " place"], num_rows: int) -> Int64[Tensor, "
     missed = torch.ones(num_rows, dtype=torch.bool)
     missed[drawn] = False
     return missed.nonzero()[:, 0]
-
-
-def _members(blocks: Int64[Tensor, " row"]) -> list[Int64[Tensor, " place"]]:
-    _, places, sizes = blocks.unique(return_inverse=True, return_counts=True)
-    return list(places.argsort(stable=True).split(sizes.tolist()))

@@ -12,11 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from icecore.store import IcecoreError, UsageError
+from icecore.store import UsageError
 
 from .candidate import Candidate
 from .group import OK, EpochResult
@@ -127,24 +126,18 @@ class Run:
     def kept(self) -> Kept:
         """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
         self._require_kept()
-        predictions, rows, labels = read_predictions(str(self.document.folder))
+        found = read_predictions(str(self.document.folder), self.target)
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
-        tables = list(predictions.values())
-        if any(table.dtype == torch.float16 for table in tables):  # of an earlier version, in the data set's unit
-            labels, tables = self.target.standardised(labels), [self._widened(table) for table in tables]
         return Kept(
-            candidates=tuple(self.candidates[adapter_id] for adapter_id in predictions),
-            num_parameters=tuple(parameters[adapter_id] for adapter_id in predictions),
-            rows=rows,
-            labels=labels,
+            candidates=tuple(self.candidates[adapter_id] for adapter_id in found.tables.names),
+            num_parameters=tuple(parameters[adapter_id] for adapter_id in found.tables.names),
+            rows=found.rows,
+            labels=found.labels,
             target=self.target,
-            predictions=torch.stack(tables) if tables else torch.empty(0, len(rows), 0),
+            tables=found.tables,
+            evidence=found.evidence,
+            verdicts=found.verdicts,
         )
-
-    def _widened(self, table: Tensor) -> Tensor:
-        if not table.isfinite().all():
-            raise IcecoreError(f"{self.path}: some predictions were too large for float16; train into a new RUN")
-        return self.target.standardised(table).float()
 
     def _require_kept(self) -> None:
         """Check that the file of predictions is the one that run.json names; it has checksums of its own parts."""

@@ -9,9 +9,6 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from icecore.store import IcecoreError, Store, only_writer, resolve_device
 
@@ -23,10 +20,10 @@ from .cost import Cost, Costs
 from .honest import honest
 from .inputs import rows_sha256
 from .kept import Kept
-from .measure import Measure
+from .measure import Answers, Measure
 from .origin import require_known_classes, store_of
 from .run import Run, open_run
-from .selection import Selected, Selection
+from .selection import Figures, Selected, Selection
 from .settings import SelectSettings
 from .split import groups_of
 from .standing import best_of_each, standing
@@ -53,9 +50,9 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
     costs, everything = Costs(store), _kept(opened, store)
     kept = eligible(everything, settings, costs)
     measure = Measure(kept.target, settings)
-    weights = choose(kept, settings, costs)
-    validation = measure.figures(kept.mix(weights), kept.labels, kept.groups)
-    estimate = honest(kept, settings, lambda drawn: choose(drawn, settings, costs), validation.score)
+    weights = choose(kept, [kept.every_row], settings, costs)[0]
+    validation = _validation(kept, weights, measure)
+    estimate = honest(kept, settings, lambda draws: choose(kept, draws, settings, costs), validation.score)
     winners = best_of_each(everything)
     asked = [one for one in everything.candidates if one.adapter_id in weights or one.adapter_id in winners]
     tensors = opened.tensors({one.adapter_id for one in asked})
@@ -63,9 +60,9 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
 
     # The choice is made. Only now is the test split read, once; the run keeps count of every choice that did.
     sealed, num_test_reads = TestSplit(store, kept.target), count_read(opened.path, settings.selector)
-    test = sealed.open_once(asked, tensors, resolve_device(settings.device))
+    test = sealed.open_once(asked, tensors, resolve_device(settings.device), [weights])
     table = tuple(standing(everything, winner, test, measure, costs) for winner in winners)
-    figures = measure.known(mix(test.predictions, weights), test.labels, test.groups) if len(test.rows) else None
+    figures = measure.known(test.mixtures[0], test.labels, test.groups)
     selection = Selection(
         selector=settings.selector,
         settings=settings.model_dump(mode="json"),
@@ -88,7 +85,7 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
     )
     bundle = bundle_files(opened, store, selection, tensors)
     _require_unchanged(opened)
-    write_chosen(opened.path, selection, _test_bytes(test, weights, kept.target, store), bundle)
+    write_chosen(opened.path, selection, _test_bytes(test, kept.target, store), bundle)
     return selection
 
 
@@ -98,11 +95,10 @@ def _require_unchanged(run: Run) -> None:
         raise IcecoreError(f"{run.path}: was trained further while select chose; run icecore select {run.path} again")
 
 
-def mix(
-    tables: Mapping[str, Float[Tensor, "row classes"]], weights: Mapping[str, float]
-) -> Float[Tensor, "row classes"]:
-    """Return the weighted mean of some adapters' predictions."""
-    return torch.stack([tables[adapter_id] * weight for adapter_id, weight in weights.items()]).sum(0)
+def _validation(kept: Kept, chosen: Mapping[str, float], measure: Measure) -> Figures:
+    weights = kept.weights([chosen])
+    answers = Answers(kept.verdicts_of(weights, [kept.every_row])[0], kept.losses_of(weights)[0])
+    return measure.figures(answers, kept.labels, kept.groups)
 
 
 def _kept(run: Run, store: Store) -> Kept:
@@ -135,9 +131,9 @@ def _cost(kept: Kept, weights: Mapping[str, float], costs: Costs) -> Cost:
     return costs.of([one for one in kept.candidates if one.adapter_id in weights], num_parameters)
 
 
-def _test_bytes(test: TestPredictions, weights: Mapping[str, float], target: Target, store: Store) -> bytes:
+def _test_bytes(test: TestPredictions, target: Target, store: Store) -> bytes:
     """Return test.parquet: a class and its probability a row where the target is a class, else all predictions."""
-    table = mix(test.predictions, weights) if len(test.rows) else torch.zeros(0, 1)
+    table = test.mixtures[0]
     columns: dict[str, pa.Array] = {"row": pa.array(test.rows, pa.int64()), "key": pa.array(test.keys, pa.string())}
     if target.score_name == "top1":
         probability, prediction = table.max(1)

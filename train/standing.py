@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from .cost import Costs
 from .kept import Kept
-from .measure import Measure
-from .selection import TableRow
+from .measure import Answers, Measure
+from .selection import Figures, TableRow
 from .testsplit import TestPredictions
 
 NUM_RESAMPLES = 200  # of an interval in the table, which has dozens
@@ -14,9 +14,9 @@ NUM_RESAMPLES = 200  # of an interval in the table, which has dozens
 def best_of_each(kept: Kept) -> list[str]:
     """Return the best by validation of every family and span of layers, in order of layers."""
     best: dict[tuple[str, tuple[int, ...]], tuple[float, float, str]] = {}
-    for candidate, table in zip(kept.candidates, kept.predictions, strict=True):
-        scores = kept.target.score(table, kept.labels)
-        rank = (-scores.score, scores.loss, candidate.adapter_id)
+    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
+    for candidate, score, loss in figures:
+        rank = (-score, loss, candidate.adapter_id)
         key = (candidate.adapter, candidate.layers)
         best[key] = min(best.get(key, rank), rank)
     return [best[key][2] for key in sorted(best, key=lambda key: (key[0], key[1]))]
@@ -26,9 +26,9 @@ def standing(kept: Kept, adapter_id: str, test: TestPredictions, measure: Measur
     """Return how one adapter did."""
     place = next(index for index, one in enumerate(kept.candidates) if one.adapter_id == adapter_id)
     rough = replace(measure, settings=measure.settings.model_copy(update={"num_resamples": NUM_RESAMPLES}))
-    candidate, predictions = kept.candidates[place], kept.predictions[place]
-    validation = rough.figures(predictions, kept.labels, kept.groups)
-    found = rough.known(test.predictions[adapter_id], test.labels, test.groups) if len(test.rows) else None
+    candidate = kept.candidates[place]
+    validation = rough.figures(Answers(kept.verdicts[place], kept.row_losses[place]), kept.labels, kept.groups)
+    found = _tested(test, adapter_id, rough)
     return TableRow(
         adapter=candidate.adapter,
         layer=candidate.layer,
@@ -47,3 +47,11 @@ def standing(kept: Kept, adapter_id: str, test: TestPredictions, measure: Measur
         test_low=None if found is None else found.low,
         test_high=None if found is None else found.high,
     )
+
+
+def _tested(test: TestPredictions, adapter_id: str, measure: Measure) -> Figures | None:
+    """Measure an adapter on the test rows that have a label; None where none has."""
+    if not bool(test.known.any()):
+        return None
+    groups = None if test.groups is None else test.groups[test.known]
+    return measure.figures(test.answers[adapter_id], test.labels[test.known], groups)

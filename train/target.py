@@ -44,6 +44,7 @@ class Target(Frozen):
 
     score_name: ClassVar[str]
     loss_name: ClassVar[str]
+    is_brief: ClassVar[bool] = False  # whether evidence and verdicts are a number a row each, however many the outputs
 
     def fitted(self, labels: Labels) -> "Target":
         """Return the target that knows what it needs of the labels to train on."""
@@ -103,9 +104,38 @@ class Target(Frozen):
     def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
         """Return the loss of each row; the mean over rows is the loss of `score`."""
 
+    def verdicts(
+        self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
+    ) -> Shaped[Tensor, "adapter row value"]:
+        """Return all that the score of known rows depends on: the predictions, where it is no less."""
+        return predictions
+
+    def scores(self, verdicts: Shaped[Tensor, "adapter row value"], labels: Labels) -> Float[Tensor, " adapter"]:
+        """Return the score of each adapter, as `score` does."""
+        return torch.tensor([self.score(one.to(wide(one.dtype)), labels).score for one in verdicts]).double()
+
+    def losses_with(
+        self,
+        total: Float[Tensor, "row value"],
+        evidence: Float[Tensor, "adapter row value"],
+        num_added: int,
+        counts: Float[Tensor, " row"],
+    ) -> Float[Tensor, " adapter"]:
+        """Return the mean loss that each adapter makes of the sum of some evidence: of the mean, its own included.
+
+        A row counts as often as `counts` says; adapters of equal evidence have equal losses, to the last bit.
+        """
+        losses = self.row_losses((total + evidence) / num_added).double()
+        return (losses * counts).sum(1) / counts.sum()
+
     @abstractmethod
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return every figure by name; NaN where there is no row."""
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the type to compute in with what is kept in another: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def emphasis_of(

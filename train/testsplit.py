@@ -5,19 +5,20 @@ A RUN counts its openings, of every choice that was ever made from it: the figur
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from icecore.store import IcecoreError, IntegrityError, Store, write_atomic
 
 from .candidate import Candidate
-from .predict import predict
+from .measure import Answers, answers_of
+from .predict import predicted_blocks
 from .sealed import load_document, seal
 from .split import groups_of
 from .target import Labels, Target
@@ -28,15 +29,20 @@ REMEDY = "it counts the readings of the test split: put it back, or remove it an
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """What the chosen adapters say of the test rows; labels, in the unit of predictions, say where a row has none."""
+    """What was chosen says of the test rows: every adapter briefly, mixtures in full; `known` rows have a label.
+
+    Labels are in the unit of predictions.
+    """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
     rows: Int64[np.ndarray, " row"]
     keys: list[str]
     labels: Labels
+    known: Bool[Tensor, " row"]
     groups: Int64[Tensor, " row"] | None
-    predictions: dict[str, Float[Tensor, "row classes"]]
+    answers: dict[str, Answers]
+    mixtures: list[Float[Tensor, "row classes"]]
 
 
 class TestSplit:
@@ -50,17 +56,35 @@ class TestSplit:
         self.num_reads = 0
 
     def open_once(
-        self, chosen: Sequence[Candidate], trained: dict[str, dict[str, Tensor]], device: torch.device
+        self,
+        chosen: Sequence[Candidate],
+        trained: dict[str, dict[str, Tensor]],
+        device: torch.device,
+        mixtures: Sequence[Mapping[str, float]] = (),
     ) -> TestPredictions:
-        """Predict with everything that was chosen, in one read; a second call is an error."""
+        """Predict with everything that was chosen, in one read, and mix it by weights; a second call is an error."""
         if self.num_reads:
             raise IcecoreError(f"{self._store.url}: the test split was read already; choose first, then read it once")
         self.num_reads += 1
-        rows = self._store.rows("test")
-        keys = self._store.samples["key"].take(rows).to_pylist()
-        labels = self._target.truth(self._store, rows)
-        found = predict(self._store, rows, trained, chosen, self._target, device)
-        return TestPredictions(rows, keys, labels, groups_of(self._store, rows), found)
+        store, target, rows = self._store, self._target, self._store.rows("test")
+        labels = target.truth(store, rows)
+        known = target.known(labels)
+        mixed = [torch.zeros(len(rows), len(store.classes)) for _ in mixtures]
+        parts: dict[str, list[Answers]] = {one.adapter_id: [] for one in chosen}
+        for those, start, tables in predicted_blocks(store, rows, trained, chosen, target, device):
+            here = slice(start, start + tables.shape[1])
+            found = answers_of(target, tables[:, known[here]], labels[here][known[here]])
+            for candidate, table, answers in zip(those, tables, found, strict=True):
+                parts[candidate.adapter_id].append(answers)
+                for mixture, weights in zip(mixed, mixtures, strict=True):
+                    mixture[here] += weights.get(candidate.adapter_id, 0.0) * table
+        answers = {key: _joined(mine) for key, mine in parts.items() if mine}
+        keys = store.samples["key"].take(rows).to_pylist()
+        return TestPredictions(rows, keys, labels, known, groups_of(store, rows), answers, mixed)
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    return Answers(torch.cat([part.verdicts for part in parts]), torch.cat([part.losses for part in parts]))
 
 
 def count_read(run: str, selector: str) -> int:

@@ -14,6 +14,7 @@ from icecore.train.choice import choose, eligible
 from icecore.train.cost import Costs
 from icecore.train.honest import honest
 from icecore.train.kept import Kept
+from icecore.train.kept_file import Predictions
 from icecore.train.resample import bootstraps, folds, out_of_bag
 from icecore.train.selectors import SELECTORS
 from icecore.train.target import Target
@@ -41,9 +42,25 @@ def kept_of(
         for place, layer in enumerate(layers)
         for recipe in [RECIPE.model_copy(update={"seed": place})]
     )
-    rows = torch.arange(predictions.shape[1])
+    target, rows = target or TARGETS["class"](), torch.arange(predictions.shape[1])
+    tables = {one.adapter_id: table for one, table in zip(candidates, predictions, strict=True)}
+    found = Predictions.held(tables, rows, labels, target)
     sizes = tuple(10 for _ in candidates)
-    return Kept(candidates, sizes, rows, labels, predictions, target or TARGETS["class"](), groups)
+    return Kept(candidates, sizes, rows, labels, target, found.tables, found.evidence, found.verdicts, groups)
+
+
+def predictions_of(kept: Kept) -> Tensor:
+    return torch.cat([tables.clone() for _, _, tables in kept.tables.blocks()], 1)
+
+
+def choice(name: str, kept: Kept, settings: SelectSettings = SETTINGS) -> dict[str, float]:
+    """What a selector chooses from all rows."""
+    weights = SELECTORS[name](kept, [kept.every_row], settings)[0].tolist()
+    return {one.adapter_id: share for one, share in zip(kept.candidates, weights, strict=True) if share > 0}
+
+
+def mixed(kept: Kept, weights: dict[str, float]) -> Tensor:
+    return torch.einsum("a,arc->rc", torch.tensor(shares(kept, weights)), predictions_of(kept))
 
 
 def noisy(num_adapters: int = 8, num_rows: int = 60, strength: float = 1.0, seed: int = 0) -> Kept:
@@ -83,14 +100,14 @@ def shares(kept: Kept, weights: dict[str, float]) -> list[float]:
 
 
 def loss_of(kept: Kept, weights: dict[str, float]) -> float:
-    return kept.target.score(kept.mix(weights), kept.labels).loss
+    return kept.target.score(mixed(kept, weights), kept.labels).loss
 
 
 @pytest.mark.parametrize("name", SELECTORS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_weights_are_convex_and_of_adapters_that_there_are(name: str, target: str) -> None:
     kept = of_target(target)
-    weights = SELECTORS[name](kept, SETTINGS)
+    weights = choice(name, kept)
     assert set(weights) <= {one.adapter_id for one in kept.candidates}
     assert min(weights.values()) > 0
     assert sum(weights.values()) == pytest.approx(1)
@@ -99,7 +116,7 @@ def test_weights_are_convex_and_of_adapters_that_there_are(name: str, target: st
 @pytest.mark.parametrize("name", SELECTORS)
 def test_one_adapter_has_all_the_weight(name: str) -> None:
     kept = noisy(num_adapters=1, num_rows=4)
-    assert SELECTORS[name](kept, SETTINGS) == {kept.candidates[0].adapter_id: pytest.approx(1)}
+    assert choice(name, kept) == {kept.candidates[0].adapter_id: pytest.approx(1)}
 
 
 @pytest.mark.parametrize("name", SELECTORS)
@@ -107,66 +124,65 @@ def test_the_order_of_the_candidates_does_not_matter(name: str, make_store: Make
     kept, costs = noisy(), Costs(open_store(make_store()))
     settings = SETTINGS.model_copy(update={"selector": name})
     shuffled = kept.among([5, 2, 7, 0, 1, 6, 4, 3])
-    found = [choose(eligible(one, settings, costs), settings, costs) for one in (kept, shuffled)]
+    found = [choose(eligible(one, settings, costs), [one.every_row], settings, costs) for one in (kept, shuffled)]
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_the_same_seed_gives_the_same_choice(name: str) -> None:
-    assert SELECTORS[name](noisy(), SETTINGS) == SELECTORS[name](noisy(), SETTINGS)
+    assert choice(name, noisy()) == choice(name, noisy())
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_adapters_that_complete_each_other_are_both_chosen(name: str) -> None:
     kept = complementary()
-    first, second, *others = shares(kept, SELECTORS[name](kept, SETTINGS))
+    first, second, *others = shares(kept, choice(name, kept))
     assert min(first, second) > 0.2
     assert max(others) < 0.1
-    best = loss_of(kept, SELECTORS["best"](kept, SETTINGS))
-    assert loss_of(kept, SELECTORS[name](kept, SETTINGS)) < best
+    best = loss_of(kept, choice("best", kept))
+    assert loss_of(kept, choice(name, kept)) < best
 
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_an_ensemble_of_one_adapter_many_times_says_what_it_says(name: str) -> None:
     one = noisy(num_adapters=1)
-    many = kept_of(one.predictions.expand(6, -1, -1), one.labels)
-    torch.testing.assert_close(many.mix(SELECTORS[name](many, SETTINGS)), one.predictions[0])
+    many = kept_of(predictions_of(one).expand(6, -1, -1), one.labels)
+    torch.testing.assert_close(mixed(many, choice(name, many)), predictions_of(one)[0])
 
 
 @pytest.mark.parametrize("name", ["greedy", "stacking"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_minimises_validation_loss_is_no_worse_than_the_best_alone(name: str, target: str) -> None:
     kept = of_target(target)
-    assert loss_of(kept, SELECTORS[name](kept, SETTINGS)) <= float(kept.row_losses().mean(1).min()) + 1e-6
+    assert loss_of(kept, choice(name, kept)) <= float(kept.row_losses.mean(1).min()) + 1e-6
 
 
 def test_stacking_is_no_worse_than_any_other_weights() -> None:
     kept = noisy()
-    stacked = loss_of(kept, SELECTORS["stacking"](kept, SETTINGS))
-    assert stacked <= min(loss_of(kept, SELECTORS[name](kept, SETTINGS)) for name in SELECTORS) + 1e-3
+    stacked = loss_of(kept, choice("stacking", kept))
+    assert stacked <= min(loss_of(kept, choice(name, kept)) for name in SELECTORS) + 1e-3
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_loss_of_mixed_evidence_is_the_loss_of_mixed_predictions(target: str) -> None:
     kept = of_target(target)
     weights = torch.linspace(1, 2, len(kept.candidates)).softmax(0)
-    mixed = torch.einsum("a,arc->rc", weights, kept.predictions)
-    found = kept.loss(torch.einsum("a,arv->rv", weights, kept.evidence))
-    assert float(found) == pytest.approx(kept.target.score(mixed, kept.labels).loss, rel=1e-5)
+    wanted = kept.target.score(torch.einsum("a,arc->rc", weights, predictions_of(kept)), kept.labels).loss
+    assert float(kept.losses_of(weights.double()[None]).mean()) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_an_average_has_equal_weights_and_no_more_members_than_asked() -> None:
-    weights = SELECTORS["average"](noisy(num_adapters=20), SETTINGS.model_copy(update={"top": 4}))
+    weights = choice("average", noisy(num_adapters=20), SETTINGS.model_copy(update={"top": 4}))
     assert len(weights) <= 4
     assert len(set(weights.values())) == 1
 
 
 def test_within_one_standard_error_the_shallower_is_preferred() -> None:
     one = noisy(num_adapters=1)
-    worse = torch.full_like(one.predictions, 1 / NUM_CLASSES)
-    tied = kept_of(torch.cat([worse, one.predictions, one.predictions]), one.labels, layers=[0, 1, 2])
+    worse = torch.full_like(predictions_of(one), 1 / NUM_CLASSES)
+    tied = kept_of(torch.cat([worse, predictions_of(one), predictions_of(one)]), one.labels, layers=[0, 1, 2])
     settings = SETTINGS.model_copy(update={"one_standard_error": True})
-    assert shares(tied, SELECTORS["best"](tied, settings)) == [0, 1, 0]
+    assert shares(tied, choice("best", tied, settings)) == [0, 1, 0]
 
 
 def test_few_groups_make_the_standard_error_larger() -> None:
@@ -177,8 +193,8 @@ def test_few_groups_make_the_standard_error_larger() -> None:
     labels, settings = torch.zeros(60, dtype=torch.int64), SETTINGS.model_copy(update={"one_standard_error": True})
     by_row = kept_of(predictions, labels, layers=[0, 1])
     by_group = kept_of(predictions, labels, layers=[0, 1], groups=groups)
-    assert shares(by_row, SELECTORS["best"](by_row, settings)) == [0, 1]
-    assert shares(by_group, SELECTORS["best"](by_group, settings)) == [1, 0]
+    assert shares(by_row, choice("best", by_row, settings)) == [0, 1]
+    assert shares(by_group, choice("best", by_group, settings)) == [1, 0]
 
 
 def test_limits_hold_and_the_cost_is_of_what_is_read(make_store: MakeStore) -> None:
@@ -188,7 +204,7 @@ def test_limits_hold_and_the_cost_is_of_what_is_read(make_store: MakeStore) -> N
     for share in (0.2, 0.6, 1.0):
         settings = SETTINGS.model_copy(update={"selector": "average", "max_cost": share})
         within = eligible(kept, settings, costs)
-        members = choose(within, settings, costs)
+        members = choose(within, [within.every_row], settings, costs)[0]
         assert costs.share([one for one in kept.candidates if one.adapter_id in members]) <= share
     deep = kept.among([place for place, one in enumerate(kept.candidates) if one.layer == 2])
     with pytest.raises(UsageError, match=r"--max-layer 1: no adapter is within it, the run has layers \[2\]"):
@@ -217,11 +233,12 @@ def test_blocks_stay_whole() -> None:
 
 
 @pytest.mark.parametrize("name", ["best", "bagged"])
-def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str) -> None:
+def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str, make_store: MakeStore) -> None:
+    costs = Costs(open_store(make_store()))
     kept = noisy(num_adapters=40, num_rows=90, strength=0.0)
-    select = SELECTORS[name]
-    naive = kept.target.score(kept.mix(select(kept, SETTINGS)), kept.labels).score
-    found = honest(kept, SETTINGS, lambda drawn: select(drawn, SETTINGS), naive)
+    settings = SETTINGS.model_copy(update={"selector": name})
+    naive = kept.target.score(mixed(kept, choice(name, kept)), kept.labels).score
+    found = honest(kept, settings, lambda draws: choose(kept, draws, settings, costs), naive)
     assert found is not None
     assert naive > 0.4
     assert abs(found.score - 1 / NUM_CLASSES) < 0.06
@@ -230,5 +247,5 @@ def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str) -> None
 
 def test_without_rows_to_spare_nothing_is_estimated() -> None:
     kept = noisy(num_rows=5)
-    alone = kept_of(kept.predictions, kept.labels, groups=torch.zeros(5, dtype=torch.int64))
-    assert honest(alone, SETTINGS, lambda drawn: SELECTORS["best"](drawn, SETTINGS), 1.0) is None
+    alone = kept_of(predictions_of(kept), kept.labels, groups=torch.zeros(5, dtype=torch.int64))
+    assert honest(alone, SETTINGS, lambda draws: [choice("best", alone) for _ in draws], 1.0) is None

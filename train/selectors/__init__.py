@@ -3,11 +3,11 @@
 One file each, one line each in the table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from icecore.store import choose
 
-from ..kept import Kept
+from ..kept import Kept, Places, Weights
 from ..settings import SelectSettings
 from .average import average
 from .bagged import bagged
@@ -16,7 +16,8 @@ from .greedy import greedy
 from .lasso import lasso
 from .stacking import stacking
 
-Selector = Callable[[Kept, SelectSettings], dict[str, float]]  # positive weights by adapter_id, that sum to one
+# A choice for each of several draws of rows: what it takes once for all draws, such as reading, it does once.
+Selector = Callable[[Kept, Sequence[Places], SelectSettings], Weights]
 
 SELECTORS: dict[str, Selector] = {
     "best": best,

@@ -5,28 +5,36 @@ measured on it; the k of the lowest loss over all folds ranks on all rows. Infer
 (methods disagree) because it tells more of a row than right or wrong.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..kept import Kept
+from ..kept import Kept, Places, Weights
 from ..resample import folds
 from ..settings import SelectSettings
 
 NUM_FOLDS = 5
 
 
-def average(kept: Kept, settings: SelectSettings) -> dict[str, float]:
+def average(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return equal weights."""
-    most = min(settings.top, len(kept.candidates))
-    losses = torch.zeros(most, dtype=torch.float64)
-    for held in folds(kept.blocks, NUM_FOLDS, settings.seed):
-        order = kept.row_losses()[:, ~held if not held.all() else held].mean(1).argsort(stable=True)
-        means = _running_means(kept.evidence[order[:most]][:, held])
-        losses += kept.target.row_losses(means).double().sum(1)
-    ranking = kept.row_losses().mean(1).argsort(stable=True)
-    chosen = ranking[: int(losses.argmin()) + 1].tolist()
-    return {kept.candidates[place].adapter_id: 1 / len(chosen) for place in chosen}
+    weights = torch.zeros(len(draws), len(kept.candidates), dtype=torch.float64)
+    for mine, drawn in zip(weights, draws, strict=True):
+        chosen = _first(kept, drawn, settings)
+        mine[chosen] = 1 / len(chosen)
+    return weights
+
+
+def _first(kept: Kept, drawn: Places, settings: SelectSettings) -> Places:
+    most, losses = min(settings.top, len(kept.candidates)), kept.row_losses[:, drawn]
+    found = torch.zeros(most, dtype=torch.float64)
+    for held in folds(kept.blocks[drawn], NUM_FOLDS, settings.seed):
+        order = losses[:, ~held if not held.all() else held].mean(1).argsort(stable=True)
+        means = _running_means(kept.evidence[order[:most, None], drawn[held]])
+        found += kept.target.row_losses(means).double().sum(1)
+    return losses.mean(1).argsort(stable=True)[: int(found.argmin()) + 1]
 
 
 def _running_means(evidence: Float[Tensor, "adapter row value"]) -> Float[Tensor, "adapter row value"]:

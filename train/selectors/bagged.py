@@ -6,10 +6,13 @@ near equals, as a plain average does. Inferred: the numbers below, chosen among 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
-from ..kept import Kept
+from ..kept import Kept, Places, Weights
 from ..resample import bootstraps
 from ..settings import SelectSettings
 from .greedy import forward_selection
@@ -20,15 +23,18 @@ SHARE, FEWEST = 1 / 4, 10  # of the adapters that a bag chooses from: a share, b
 LEAST = 0.002
 
 
-def bagged(kept: Kept, settings: SelectSettings) -> dict[str, float]:
+def bagged(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the mean weights of all selections, less those that are next to nothing."""
-    weights = torch.zeros(len(kept.candidates), dtype=torch.float64)
-    generator = torch.Generator().manual_seed(settings.seed)
-    num_drawn = max(math.ceil(SHARE * len(weights)), min(FEWEST, len(weights)))
-    for drawn in bootstraps(kept.blocks, NUM_BAGS, settings.seed):
-        some = torch.randperm(len(weights), generator=generator)[:num_drawn].sort().values
-        weights[some] += forward_selection(kept.evidence[some][:, drawn], kept.target, NUM_STEPS)
-    weights /= weights.sum()
+    weights = torch.stack([_mean_of_bags(kept, drawn, settings.seed) for drawn in draws])
     weights = torch.where(weights < LEAST, 0.0, weights)
-    weights = (weights / weights.sum()).tolist()
-    return {one.adapter_id: weight for one, weight in zip(kept.candidates, weights, strict=True) if weight > 0}
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _mean_of_bags(kept: Kept, drawn: Places, seed: int) -> Float64[Tensor, " adapter"]:
+    weights = torch.zeros(len(kept.candidates), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    num_drawn = max(math.ceil(SHARE * len(weights)), min(FEWEST, len(weights)))
+    for bag in bootstraps(kept.blocks[drawn], NUM_BAGS, seed):
+        some = torch.randperm(len(weights), generator=generator)[:num_drawn].sort().values
+        weights[some] += forward_selection(kept, some, drawn[bag], NUM_STEPS)
+    return weights / weights.sum()

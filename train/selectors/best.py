@@ -5,32 +5,37 @@ within one standard error of the lowest: the error is that of the difference of 
 the groups where rows have groups (Breiman et al. 1984, for paired losses: inferred).
 """
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Sequence
 
-from ..kept import Kept
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ..kept import Kept, Places, Weights
 from ..settings import SelectSettings
 
 
-def best(kept: Kept, settings: SelectSettings) -> dict[str, float]:
+def best(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the winner, alone."""
-    place = _first_within_one_error(kept) if settings.one_standard_error else _highest(kept)
-    return {kept.candidates[place].adapter_id: 1.0}
+    pick = _first_within_one_error if settings.one_standard_error else _highest
+    places = torch.tensor([pick(kept, drawn) for drawn in draws])
+    return one_hot(places, len(kept.candidates)).double()
 
 
-def _highest(kept: Kept) -> int:
-    scores = [kept.target.score(table, kept.labels) for table in kept.predictions]
-    return min(range(len(scores)), key=lambda place: (-scores[place].score, scores[place].loss))
+def _highest(kept: Kept, drawn: Places) -> int:
+    scores = kept.target.scores(kept.verdicts[:, drawn], kept.labels[drawn])
+    tied = (scores == scores.max()).nonzero()[:, 0]
+    return int(tied[kept.row_losses[tied][:, drawn].mean(1).argmin()])
 
 
-def _first_within_one_error(kept: Kept) -> int:
-    losses = kept.row_losses()
+def _first_within_one_error(kept: Kept, drawn: Places) -> int:
+    losses = kept.row_losses[:, drawn]
     worse = losses - losses[losses.mean(1).argmin()]
-    return int((worse.mean(1) <= _standard_error(worse, kept.blocks)).nonzero()[0])
+    return int((worse.mean(1) <= _standard_error(worse, kept.blocks[drawn])).nonzero()[0])
 
 
-def _standard_error(values: Float[Tensor, "adapter row"], blocks: Tensor) -> Float[Tensor, " adapter"]:
+def _standard_error(values: Float64[Tensor, "adapter row"], blocks: Tensor) -> Float64[Tensor, " adapter"]:
     """Return the standard error of each mean, where all rows of a block count as one observation."""
     names, places = blocks.unique(return_inverse=True)
     centred = values - values.mean(1, keepdim=True)

@@ -9,12 +9,14 @@ relevance; all that are not zero are kept, and the relevances, made to sum to on
 this transfer to predictions, the sign constraint, and the penalty, by the cross-fitted loss of the weights.
 """
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn.functional import one_hot
+from collections.abc import Sequence
 
-from ..kept import Kept
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+
+from ..kept import Kept, Places, Weights
+from ..moments import Moments, moments
 from ..resample import folds
 from ..settings import SelectSettings
 
@@ -23,37 +25,58 @@ NUM_STEPS = 300
 PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # of the penalty under which every weight is zero
 
 
-def lasso(kept: Kept, settings: SelectSettings) -> dict[str, float]:
-    """Return the relevances at the penalty of lowest cross-fitted loss."""
-    losses = torch.zeros(len(PENALTIES), dtype=torch.float64)
-    for held in folds(kept.blocks, NUM_FOLDS, settings.seed):
-        paths = relevances(kept.at((~held if not held.all() else held).nonzero()[:, 0]))
-        mixtures = torch.einsum("pa,arv->prv", paths, kept.evidence[:, held].double())
-        losses += kept.target.row_losses(mixtures).sum(1)
-    weights = relevances(kept)[losses.argmin()].tolist()
-    return {one.adapter_id: weight for one, weight in zip(kept.candidates, weights, strict=True) if weight > 0}
+def lasso(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+    """Return the relevances at the penalty of lowest cross-fitted loss; a row is in the same fold of every draw."""
+    parts = folds(kept.blocks, NUM_FOLDS, settings.seed)
+    counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws])
+    known = moments(kept, counts, parts)
+    return torch.stack([_chosen(kept, parts, mine, of) for mine, of in zip(counts, known, strict=True)])
 
 
-def relevances(kept: Kept) -> Float[Tensor, "penalty adapter"]:
+def _chosen(
+    kept: Kept, parts: Sequence[Bool[Tensor, " row"]], counts: Int64[Tensor, " row"], of_parts: Sequence[Moments]
+) -> Float64[Tensor, " adapter"]:
+    """Choose from one draw, which has each row so many times: the penalty by its folds, the relevances by all of it."""
+    whole = Moments.total(of_parts)
+    others = [whole - one if whole.count > one.count else whole for one in of_parts]
+    rows = [counts * ~held if whole.count > one.count else counts for held, one in zip(parts, of_parts, strict=True)]
+    *paths, found = _relevances(kept, [*others, whole], [*rows, counts])
+    losses = [_losses(kept, path, counts * held) for path, held in zip(paths, parts, strict=True)]
+    return found[torch.stack(losses).sum(0).argmin()]
+
+
+def _losses(
+    kept: Kept, path: Float64[Tensor, "penalty adapter"], counts: Int64[Tensor, " row"]
+) -> Float64[Tensor, " penalty"]:
+    """Return the summed loss of the mixtures at each penalty, over rows that count."""
+    rows = counts.nonzero()[:, 0]
+    evidence = kept.evidence[:, rows].double()
+    mixtures = (path @ evidence.flatten(1)).unflatten(1, evidence.shape[1:])
+    return kept.target.row_losses(mixtures) @ counts[rows].double()
+
+
+def _relevances(
+    kept: Kept, known: Sequence[Moments], counts: Sequence[Int64[Tensor, " row"]]
+) -> Float64[Tensor, "problem penalty adapter"]:
     """Return what is relevant at each penalty, summing to one; all of it the best adapter's where nothing is."""
-    truth = kept.labels if kept.labels.ndim > 1 else one_hot(kept.labels, kept.predictions.shape[2])
-    regressors = (kept.predictions - kept.predictions.mean(1, keepdim=True)).flatten(1).double()
-    aim = (truth - truth.double().mean(0)).flatten().double()
-    weights = _solve(regressors @ regressors.T, regressors @ aim)
-    nothing = weights.sum(1) == 0
-    weights[nothing, kept.row_losses().mean(1).argmin()] = 1.0
-    return weights / weights.sum(1, keepdim=True)
+    grams, towards = (torch.stack(parts).double() for parts in zip(*(one.centred() for one in known), strict=True))
+    weights = _solve(grams, towards)
+    for path, rows in zip(weights, counts, strict=True):
+        nothing = path.sum(1) == 0
+        if nothing.any():
+            path[nothing, (kept.row_losses * rows).sum(1).argmin()] = 1.0
+    return weights / weights.sum(2, keepdim=True)
 
 
 def _solve(
-    gram: Float[Tensor, "adapter other"], towards: Float[Tensor, " adapter"]
-) -> Float[Tensor, "penalty adapter"]:
+    grams: Float64[Tensor, "problem adapter other"], towards: Float64[Tensor, "problem adapter"]
+) -> Float64[Tensor, "problem penalty adapter"]:
     """Go down the gradient with momentum (Beck & Teboulle 2009), all penalties at once; what turns negative is zero."""
-    penalties = PENALTIES[:, None] * towards.max().clamp_min(0)
-    stride = 1 / torch.linalg.matrix_norm(gram, 2).clamp_min(1e-12)
-    weights = ahead = torch.zeros(len(PENALTIES), len(gram), dtype=torch.float64)
+    slopes = (PENALTIES[:, None] * towards.amax(1).clamp_min(0)[:, None, None]) - towards[:, None]
+    strides = 1 / torch.linalg.eigvalsh(grams)[:, -1].clamp_min(1e-12)[:, None, None]
+    weights = ahead = torch.zeros_like(slopes)
     for step in range(NUM_STEPS):
-        moved = (ahead - stride * (ahead @ gram - towards + penalties)).clamp_min(0)
+        moved = (ahead - strides * (ahead @ grams + slopes)).clamp_min(0)
         ahead = moved + step / (step + 3) * (moved - weights)
         weights = moved
     return weights

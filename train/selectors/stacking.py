@@ -2,41 +2,43 @@
 
     min_w  mean_row loss(sum_a w_a p_a),    w >= 0,  sum w = 1
 
-The problem is convex; the weights are a softmax of free numbers, which quasi-Newton steps move. Inferred: weights below
-a thousandth are dropped, so that an adapter that hardly votes is not computed.
+The problem is convex; the weights are a softmax of free numbers, which quasi-Newton steps move, those of all draws at
+once. Inferred: weights below a thousandth are dropped, so that an adapter that hardly votes is not computed.
 """
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from ..kept import Kept
+from ..kept import Kept, Places, Weights
+from ..lbfgs import minimise
 from ..settings import SelectSettings
 
-NUM_STEPS = 100
+NUM_STEPS = 200
 LEAST = 1e-3
 
 
-def stacking(kept: Kept, settings: SelectSettings) -> dict[str, float]:
+def stacking(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the weights that are not next to nothing."""
-    weights = lowest_loss(kept)
+    weights = lowest_losses(kept, draws)
     weights = torch.where(weights < LEAST, 0.0, weights)
-    weights = (weights / weights.sum()).tolist()
-    return {one.adapter_id: weight for one, weight in zip(kept.candidates, weights, strict=True) if weight > 0}
+    return weights / weights.sum(1, keepdim=True)
 
 
-def lowest_loss(kept: Kept) -> Float[Tensor, " adapter"]:
-    """Return the convex weights of lowest loss, from equal ones on."""
-    evidence = kept.evidence.double()
-    free = torch.zeros(len(evidence), dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([free], max_iter=NUM_STEPS, line_search_fn="strong_wolfe")
+def lowest_losses(kept: Kept, draws: Sequence[Places]) -> Weights:
+    """Return the convex weights of lowest loss on each draw, from equal ones on."""
+    evidence, shape = kept.evidence.double().flatten(1), kept.evidence.shape[1:]
+    counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws]).double()
+    counts /= counts.sum(1, keepdim=True)
 
-    def loss() -> Tensor:
-        solver.zero_grad()
-        value = kept.loss(torch.einsum("a,arv->rv", free.softmax(0), evidence))
-        value.backward()
-        return value
+    def evaluate(free: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss on every draw, and its gradient, where weights are a softmax."""
+        with torch.enable_grad():
+            free = free.detach().requires_grad_()
+            mixtures = (free.softmax(1) @ evidence).unflatten(1, shape)
+            losses = (kept.target.row_losses(mixtures) * counts).sum(1)
+            (gradient,) = torch.autograd.grad(losses.sum(), free)
+        return losses.detach(), gradient
 
-    with torch.enable_grad():
-        solver.step(loss)  # pyright: ignore[reportArgumentType]
-    return free.detach().softmax(0)
+    return minimise(evaluate, torch.zeros(len(draws), len(evidence), dtype=torch.float64), NUM_STEPS).softmax(1)

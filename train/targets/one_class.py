@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
@@ -22,6 +22,7 @@ class OneClass(Target):
 
     score_name = "top1"
     loss_name = "nll"
+    is_brief = True
 
     def labels(self, store: Store, rows: Rows) -> Int64[Tensor, " row"]:
         """Return the index of each row's class."""
@@ -65,9 +66,18 @@ class OneClass(Target):
 
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
         """Return the share of rows whose most probable class is the label, and the mean negative log likelihood."""
-        right = predictions.gather(1, labels[:, None])[:, 0].double()
-        correct = (predictions.argmax(1) == labels).double()
-        return Scores(float(correct.mean()), float(-torch.log(right.clamp_min(FLOOR)).mean()))
+        score = self.scores(self.verdicts(predictions[None], labels), labels)
+        return Scores(float(score), float(self.row_losses(self.evidence(predictions[None], labels).double()).mean()))
+
+    def verdicts(
+        self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
+    ) -> Shaped[Tensor, "adapter row value"]:
+        """Return 1 where the most probable class is the label, and 0 elsewhere."""
+        return (_most_probable(predictions) == labels).to(torch.uint8)[..., None]
+
+    def scores(self, verdicts: Shaped[Tensor, "adapter row value"], labels: Labels) -> Float[Tensor, " adapter"]:
+        """Return the share of rows that are right."""
+        return verdicts[..., 0].double().mean(1)
 
     def evidence(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
@@ -95,3 +105,9 @@ class OneClass(Target):
             "nll": scores.loss,
             "ece": calibration_error(predictions.max(1).values, correct),
         }
+
+
+def _most_probable(predictions: Float[Tensor, "adapter row outputs"]) -> Int64[Tensor, "adapter row"]:
+    """Return the class of highest probability, the first of several; numpy is ten times as fast as PyTorch."""
+    on_cpu = predictions.device.type == "cpu"
+    return torch.from_numpy(predictions.detach().numpy().argmax(-1)) if on_cpu else predictions.argmax(-1)
