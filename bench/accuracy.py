@@ -24,7 +24,7 @@ from icecore.train.adapters import get_adapter
 from icecore.train.choice import choose
 from icecore.train.cost import Costs
 from icecore.train.kept import Kept
-from icecore.train.select import mix
+from icecore.train.tables import Tables
 from icecore.train.testsplit import TestSplit
 
 LAST = 12
@@ -83,9 +83,10 @@ class Line:
 def best_of_each_seed(kept: Kept) -> list[int]:
     """Return the place of the best adapter by validation, of every seed."""
     ranks: dict[int, tuple[float, float, int]] = {}
-    for place, (candidate, table) in enumerate(zip(kept.candidates, kept.predictions, strict=True)):
-        scores, seed = kept.target.score(table, kept.labels), candidate.recipe.seed
-        ranks[seed] = min(ranks.get(seed, (0.0, 0.0, place)), (-scores.score, scores.loss, place))
+    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
+    for place, (candidate, score, loss) in enumerate(figures):
+        seed = candidate.recipe.seed
+        ranks[seed] = min(ranks.get(seed, (0.0, 0.0, place)), (-score, loss, place))
     return [place for _, _, place in ranks.values()]
 
 
@@ -95,12 +96,20 @@ def line_of(name: str, data: str, run: Run, store: str) -> Line:
     places = best_of_each_seed(kept)
     chosen = [kept.candidates[place] for place in places]
     test = TestSplit(open_store(store), kept.target).open_once(chosen, run.tensors(), torch.device("cpu"))
-    scores = [kept.target.score(test.predictions[one.adapter_id], test.labels).score for one in chosen]
+    truth = test.labels[test.known]
+    scores = [float(kept.target.scores(test.answers[one.adapter_id].verdicts[None], truth)) for one in chosen]
     layers = sorted({one.layers for one in chosen})
     layer = ", ".join(str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in layers)
     cost = run.facts["cost"]
     each = cost["training_seconds"] / cost["num_adapters"]
     return Line(name, data, tuple(scores), layer, max(kept.num_parameters[place] for place in places), each)
+
+
+def joined(parts: list[Tables]) -> Tables:
+    """Return the tables of several runs as those of one."""
+    read = {name: part.read for part in parts for name in part.names}
+    names = tuple(name for part in parts for name in part.names)
+    return replace(parts[0], names=names, read=lambda into, name, start: read[name](into, name, start))
 
 
 def ensemble(data: str, runs: list[Run], store: str) -> Line:
@@ -111,14 +120,16 @@ def ensemble(data: str, runs: list[Run], store: str) -> Line:
         first[0],
         candidates=tuple(of for one in first for of in one.candidates),
         num_parameters=tuple(of for one in first for of in one.num_parameters),
-        predictions=torch.cat([one.predictions for one in first]),
+        tables=joined([one.tables for one in first]),
+        evidence=torch.cat([one.evidence for one in first]),
+        verdicts=torch.cat([one.verdicts for one in first]),
     )
     opened, settings = open_store(store), SelectSettings()
-    weights = choose(pool, settings, Costs(opened))
+    weights = choose(pool, [pool.every_row], settings, Costs(opened))[0]
     members = [of for of in pool.candidates if of.adapter_id in weights]
     tensors = {key: value for run in runs for key, value in run.tensors().items()}
-    test = TestSplit(opened, pool.target).open_once(members, tensors, torch.device("cpu"))
-    score = pool.target.score(mix(test.predictions, weights), test.labels).score
+    test = TestSplit(opened, pool.target).open_once(members, tensors, torch.device("cpu"), [weights])
+    score = pool.target.score(test.mixtures[0][test.known], test.labels[test.known]).score
     sizes = dict(zip((of.adapter_id for of in pool.candidates), pool.num_parameters, strict=True))
     return Line("ensemble", data, (score,), "all", sum(sizes[key] for key in weights), 0.0)
 

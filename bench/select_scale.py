@@ -30,10 +30,11 @@ from icecore.store import (
     open_store,
     open_writer,
 )
+from icecore.train.adapters_file import write_adapters
 from icecore.train.candidate import Candidate, Recipe
 from icecore.train.group import OK, EpochResult
 from icecore.train.kept_file import FILE, write_predictions
-from icecore.train.run import adapters_bytes, results_bytes, write_run
+from icecore.train.run import results_bytes, write_run
 from icecore.train.selectors import SELECTORS
 from icecore.train.targets import get_target
 
@@ -123,7 +124,7 @@ def write_scaled_run(folder: Path, options: argparse.Namespace) -> str:
     }
     files = {
         "results.parquet": results_bytes(results),
-        "adapters.safetensors": adapters_bytes(trained),
+        "adapters.safetensors": partial(write_adapters, trained=trained),
         FILE: partial(write_predictions, predictions=invented, rows=rows, labels=labels, target=target),
     }
     facts = {

@@ -19,7 +19,6 @@ from icecore.train import SelectSettings, TrainSettings, train
 from icecore.train.choice import choose, eligible
 from icecore.train.cost import Costs
 from icecore.train.kept import Kept
-from icecore.train.select import mix
 from icecore.train.selectors import SELECTORS
 from icecore.train.testsplit import TestSplit
 
@@ -35,7 +34,7 @@ def choices(costs: Costs) -> dict[str, Choice]:
 
     def by(selector: str) -> Choice:
         settings = SelectSettings(selector=selector)
-        return lambda kept, seed: choose(kept, settings.model_copy(update={"seed": seed}), costs)
+        return lambda kept, seed: choose(kept, [kept.every_row], settings.model_copy(update={"seed": seed}), costs)[0]
 
     ways = {name: by(name) for name in SELECTORS} | {"mean of ten": mean_of_ten}
     without = {f"{name} without ridge": _without_ridge(ways[name]) for name in ("best", "mean of ten", DEFAULT)}
@@ -48,7 +47,7 @@ def _seeds(name: str) -> range:
 
 def mean_of_ten(kept: Kept, seed: int) -> dict[str, float]:
     """Weigh the ten of lowest validation loss alike."""
-    lowest = kept.row_losses().mean(1).argsort(stable=True)[:10].tolist()
+    lowest = kept.row_losses.mean(1).argsort(stable=True)[:10].tolist()
     return {kept.candidates[place].adapter_id: 1 / len(lowest) for place in lowest}
 
 
@@ -67,9 +66,11 @@ def accuracies(name: str, folder: Path, options: argparse.Namespace) -> dict[str
     costs = Costs(store)
     kept = eligible(run.kept(), SelectSettings(), costs)
     chosen = {key: [way(kept, seed) for seed in _seeds(key)] for key, way in choices(costs).items()}
-    test = TestSplit(store, kept.target).open_once(kept.candidates, run.tensors(), torch.device("cpu"))
-    measured = {key: [mix(test.predictions, one) for one in draws] for key, draws in chosen.items()}
-    return {key: [kept.target.score(one, test.labels).score for one in draws] for key, draws in measured.items()}
+    mixtures = [one for draws in chosen.values() for one in draws]
+    test = TestSplit(store, kept.target).open_once(kept.candidates, run.tensors(), torch.device("cpu"), mixtures)
+    truth = test.labels[test.known]
+    scores = iter([kept.target.score(one[test.known], truth).score for one in test.mixtures])
+    return {key: [next(scores) for _ in draws] for key, draws in chosen.items()}
 
 
 def run(options: argparse.Namespace) -> list[Figure]:

@@ -61,6 +61,8 @@ def moments(
 def _regressors(kept: Kept) -> Iterator[tuple[int, int, Float[Tensor, "regressor row output"]]]:
     """Yield predictions and truth, a block of rows at a time."""
     truth, num_outputs = kept.labels, kept.tables.num_outputs
+    if truth.is_floating_point():  # where a label is not known, the mean of its output, which tells nothing
+        truth = torch.where(truth.isnan(), truth.nanmean(0).nan_to_num(0), truth)
     signs = torch.randint(2, (num_outputs,), generator=torch.Generator().manual_seed(0)) * 2 - 1
     for start, stop, tables in kept.tables.blocks():
         rows = truth[start:stop]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from icecore.store import FrozenBackbone, Identity, LayerSpec, Sample, StoreSpec, dataset_sha256, open_writer
 from icecore.train import TrainSettings
+from icecore.train.kept import Kept
 
 LAYERS = (0, 1, 2)
 WIDTH, NUM_TOKENS = 16, 7
@@ -137,3 +139,8 @@ def write_store(
 def make_store(tmp_path: Path) -> MakeStore:
     """Write a store into the folder of a test."""
     return functools.partial(write_store, tmp_path)
+
+
+def predictions_of(kept: Kept) -> Tensor:
+    """All predictions that a run kept, in memory: adapter, row, output."""
+    return torch.cat([tables.clone() for _, _, tables in kept.tables.blocks()], 1)

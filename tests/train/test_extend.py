@@ -13,7 +13,7 @@ from icecore.train.adapters.open_inca import PER_CLASS, OpenInCA
 from icecore.train.target import Emphasis
 from icecore.train.targets.one_class import OneClass
 
-from .conftest import FAST, MakeStore
+from .conftest import FAST, MakeStore, predictions_of
 
 FIRST = FAST.model_copy(
     update={"adapters": ("open_inca",), "layers": "1", "options": {"open_inca": {"scale": [8.0]}}, "epochs": 12}
@@ -62,7 +62,7 @@ def test_only_new_rows_are_trained_and_only_new_classes_are_read(
         assert len(after[name]) == len(tensor) + 2 * (name in PER_CLASS), name
     kept = new.kept()
     assert set(kept.labels.tolist()) == {2, 3}
-    assert kept.target.score(kept.predictions[0][:, 2:], kept.labels - 2).score > 0.8
+    assert kept.target.score(predictions_of(kept)[0][:, 2:], kept.labels - 2).score > 0.8
     assert new.results["num_parameters"].to_pylist()[0] == 2 * (2 * 16 + 1)
 
 

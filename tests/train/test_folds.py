@@ -17,7 +17,7 @@ from icecore.train.group import OK, EpochResult, Group
 from icecore.train.ledger import Outcome
 from icecore.train.out_of_fold import out_of_fold
 
-from .conftest import FAST, MakeStore
+from .conftest import FAST, MakeStore, predictions_of
 
 FOLDED = FAST.model_copy(update={"folds": 3, "epochs": 3, "layers": "0,1"})
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_folded_is_said(
 
 def _predictions(run: Run) -> dict[tuple[str, int], list[float]]:
     kept = run.kept()
-    tables = zip(kept.candidates, kept.predictions.tolist(), strict=True)
+    tables = zip(kept.candidates, predictions_of(kept).tolist(), strict=True)
     rows = kept.rows.tolist()
     return {(one.adapter_id, row): said for one, table in tables for row, said in zip(rows, table, strict=True)}
 
@@ -126,7 +126,7 @@ def test_what_is_kept_has_learnt_from_all_rows(make_store: MakeStore, tmp_path: 
 def test_score_and_loss_are_means_over_the_rows(make_store: MakeStore, tmp_path: Path) -> None:
     run = train(make_store(planted=1), str(tmp_path / "r"), FOLDED)
     kept, last = run.kept(), {row["adapter_id"]: row for row in run.results.to_pylist()}
-    for candidate, table in zip(kept.candidates, kept.predictions, strict=True):
+    for candidate, table in zip(kept.candidates, predictions_of(kept), strict=True):
         scores, row = kept.target.score(table, kept.labels), last[candidate.adapter_id]
         assert row["epoch"] == FOLDED.epochs
         assert row["validation_score"] == pytest.approx(scores.score)

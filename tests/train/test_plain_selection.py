@@ -177,13 +177,24 @@ def test_a_selector_chooses_as_it_does_written_plainly(name: str, target: str, g
     assert plain.loss(found) <= plain.loss(wanted) + 1e-5
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"lasso"}))
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"lasso", "stacking"}))
 def test_from_draws_of_rows_it_chooses_as_from_those_rows_alone(name: str) -> None:
     kept, plain = small("class", grouped=False)
     draws = list(bootstraps(kept.blocks, 3, seed=5))
     found = SELECTORS[name](kept, draws, SETTINGS)
     wanted = torch.stack([PLAIN[name](plain.at(drawn)) for drawn in draws]).double()
-    torch.testing.assert_close(found, wanted, atol=5e-3, rtol=0)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+
+
+def test_stacking_many_draws_is_stacking_each_alone_and_no_worse_than_plainly() -> None:
+    kept, plain = small("class", grouped=False)
+    draws = list(bootstraps(kept.blocks, 3, seed=5))
+    together = SELECTORS["stacking"](kept, draws, SETTINGS)
+    alone = torch.cat([SELECTORS["stacking"](kept, [drawn], SETTINGS) for drawn in draws])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    for drawn, weights in zip(draws, together, strict=True):
+        rows = plain.at(drawn)
+        assert rows.loss(weights) <= rows.loss(stacking(rows)) + 1e-6
 
 
 def test_a_lasso_from_all_rows_twice_is_that_from_all_rows() -> None:

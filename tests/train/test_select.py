@@ -16,7 +16,7 @@ from icecore.train.selectors import SELECTORS
 from icecore.train.targets import get_target
 from icecore.train.testsplit import TestSplit
 
-from .conftest import FAST, LAYERS, MakeStore
+from .conftest import FAST, LAYERS, MakeStore, predictions_of
 
 SETTINGS = SelectSettings(selector="best", num_resamples=200, device="cpu")
 
@@ -68,10 +68,10 @@ def test_the_test_split_is_read_once_and_after_the_choice(
     rows_read.clear()
     best = SELECTORS["best"]
 
-    def watched(kept, settings):
+    def watched(kept, draws, settings):
         assert not rows_read
         assert not test & set(kept.rows.tolist())
-        return best(kept, settings)
+        return best(kept, draws, settings)
 
     monkeypatch.setitem(SELECTORS, "best", watched)
     selection = select(str(tmp_path / "r"), SETTINGS)
@@ -138,9 +138,11 @@ def test_an_ensemble_is_told_whole(make_store: MakeStore, tmp_path: Path, select
 def test_ties_go_to_the_lower_loss(make_store: MakeStore, tmp_path: Path) -> None:
     train(make_store(planted=1), str(tmp_path / "r"), FAST.model_copy(update={"layers": "1", "epochs": 20}))
     kept = open_run(str(tmp_path / "r")).kept()
-    (chosen,) = SELECTORS["best"](kept, SETTINGS)
-    right = (kept.predictions.argmax(-1) == kept.labels).double().mean(1)
-    nll = -kept.predictions[:, torch.arange(len(kept.labels)), kept.labels].clamp_min(1e-12).log().mean(1)
+    (weights,) = SELECTORS["best"](kept, [kept.every_row], SETTINGS)
+    chosen = kept.candidates[int(weights.argmax())].adapter_id
+    predictions = predictions_of(kept)
+    right = (predictions.argmax(-1) == kept.labels).double().mean(1)
+    nll = -predictions[:, torch.arange(len(kept.labels)), kept.labels].clamp_min(1e-12).log().mean(1)
     tied = [index for index in range(len(nll)) if right[index] == right.max()]
     assert kept.candidates[min(tied, key=lambda index: float(nll[index]))].adapter_id == chosen
 

@@ -20,7 +20,7 @@ from icecore.train.selectors import SELECTORS
 from icecore.train.target import Target
 from icecore.train.targets import TARGETS
 
-from .conftest import LAYERS, NUM_TOKENS, WIDTH, MakeStore
+from .conftest import LAYERS, NUM_TOKENS, WIDTH, MakeStore, predictions_of
 
 ENSEMBLES = sorted(set(SELECTORS) - {"best"})
 SETTINGS = SelectSettings(num_resamples=100)
@@ -47,10 +47,6 @@ def kept_of(
     found = Predictions.held(tables, rows, labels, target)
     sizes = tuple(10 for _ in candidates)
     return Kept(candidates, sizes, rows, labels, target, found.tables, found.evidence, found.verdicts, groups)
-
-
-def predictions_of(kept: Kept) -> Tensor:
-    return torch.cat([tables.clone() for _, _, tables in kept.tables.blocks()], 1)
 
 
 def choice(name: str, kept: Kept, settings: SelectSettings = SETTINGS) -> dict[str, float]:
@@ -169,6 +165,16 @@ def test_the_loss_of_mixed_evidence_is_the_loss_of_mixed_predictions(target: str
     weights = torch.linspace(1, 2, len(kept.candidates)).softmax(0)
     wanted = kept.target.score(torch.einsum("a,arc->rc", weights, predictions_of(kept)), kept.labels).loss
     assert float(kept.losses_of(weights.double()[None]).mean()) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_labels_that_are_not_known_tell_nothing(name: str) -> None:
+    kept = of_target("multilabel")
+    labels = torch.where(torch.arange(60)[:, None] % 7 == torch.arange(NUM_CLASSES), torch.nan, kept.labels)
+    kept = kept_of(predictions_of(kept), labels, kept.target)
+    found = SELECTORS[name](kept, [kept.every_row, kept.every_row[::2]], SETTINGS)
+    assert bool((found >= 0).all())
+    torch.testing.assert_close(found.sum(1), torch.ones(2, dtype=torch.float64))
 
 
 def test_an_average_has_equal_weights_and_no_more_members_than_asked() -> None:

@@ -224,7 +224,7 @@ def test_every_target_goes_from_store_to_bundle(make_store: MakeStore, tmp_path:
         torch.testing.assert_close(bundle.predict(tokens).double(), told, rtol=1e-5, atol=1e-5)
     kept = open_run(run.path).kept()
     assert kept.target.score_name == selection.score_name
-    assert len(kept.labels) == kept.predictions.shape[1]
+    assert len(kept.labels) == kept.tables.num_rows
 
 
 def test_what_a_number_has_not_is_refused(make_store: MakeStore, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from icecore.train.group import Group
 from icecore.train.target import Emphasis
 from icecore.train.targets.one_class import OneClass
 
-from .conftest import FAST, MakeStore
+from .conftest import FAST, MakeStore, predictions_of
 
 EIGHT = {"lr": (1e-3, 3e-3, 1e-2, 2e-2), "weight_decay": (0.0, 0.3), "adapters": ("inca",), "layers": "1"}
 
@@ -182,8 +182,9 @@ def test_a_run_says_what_was_done(make_store: MakeStore, tmp_path: Path) -> None
     assert {row["layer"] for row in rows} == {0, 1, 2}
     assert all(row["epoch"] in range(1, 9) and row["num_parameters"] > 0 for row in rows)
     kept = open_run(str(tmp_path / "r")).kept()
-    assert kept.predictions.shape == (9, run.facts["validation"]["num_rows"], 3)
-    torch.testing.assert_close(kept.predictions.sum(-1), torch.ones(kept.predictions.shape[:2]), atol=2e-3, rtol=0)
+    predictions = predictions_of(kept)
+    assert predictions.shape == (9, run.facts["validation"]["num_rows"], 3)
+    torch.testing.assert_close(predictions.sum(-1), torch.ones(predictions.shape[:2]), atol=2e-3, rtol=0)
 
 
 def test_failed_rows_take_no_part(make_store: MakeStore, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def stacking(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> W
 
 def lowest_losses(kept: Kept, draws: Sequence[Places]) -> Weights:
     """Return the convex weights of lowest loss on each draw, from equal ones on."""
-    evidence, shape = kept.evidence.double().flatten(1), kept.evidence.shape[1:]
+    shape, unknown = kept.evidence.shape[1:], kept.evidence[0].isnan()  # what is not known has no slope
+    evidence = kept.evidence.double().nan_to_num(0).flatten(1)
     counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws]).double()
     counts /= counts.sum(1, keepdim=True)
 
@@ -37,7 +38,7 @@ def lowest_losses(kept: Kept, draws: Sequence[Places]) -> Weights:
         with torch.enable_grad():
             free = free.detach().requires_grad_()
             mixtures = (free.softmax(1) @ evidence).unflatten(1, shape)
-            losses = (kept.target.row_losses(mixtures) * counts).sum(1)
+            losses = (kept.target.row_losses(torch.where(unknown, torch.nan, mixtures)) * counts).sum(1)
             (gradient,) = torch.autograd.grad(losses.sum(), free)
         return losses.detach(), gradient
 
