@@ -10,7 +10,7 @@ from icecore.store.codecs import CODECS
 from icecore.train import Run, TrainSettings, train
 from icecore.train.feed import KeptFeed, StoreFeed
 
-from .conftest import MakeStore
+from .conftest import MakeStore, predictions_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 CUDA = torch.device("cuda")
@@ -47,5 +47,5 @@ def test_a_sweep_repeats_to_the_bit_and_agrees_with_the_cpu(make_store: MakeStor
         for name, values in tensor.items():
             assert torch.equal(values, again.tensors()[key][name])
     cpu = run_of(url, tmp_path / "cpu", device="cpu")
-    for one, other in zip(first.kept().predictions, cpu.kept().predictions, strict=True):
+    for one, other in zip(predictions_of(first.kept()), predictions_of(cpu.kept()), strict=True):
         torch.testing.assert_close(one, other, atol=2e-2, rtol=2e-2)

@@ -15,7 +15,7 @@ from icecore.train import SelectSettings, load_bundle, open_run, select, train
 from icecore.train.chosen import read_chosen
 from icecore.train.testsplit import count_read
 
-from .conftest import FAST, write_store
+from .conftest import FAST, predictions_of, write_store
 
 SETTINGS = SelectSettings(selector="average", num_resamples=100, device="cpu")
 DOCUMENTS = ("run.json", "selection.json", "bundle/bundle.json")
@@ -64,7 +64,7 @@ def answer(run: Path) -> Any:
         opened.facts,
         opened.results.to_pylist(),
         tensors,
-        [kept.rows.tolist(), kept.labels.tolist(), kept.predictions.tolist()],
+        [kept.rows.tolist(), kept.labels.tolist(), predictions_of(kept).tolist()],
         chosen.content,
         chosen.tested().to_pylist(),
         bundle.facts,
