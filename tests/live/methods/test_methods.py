@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from icecore.live.attach import attach, merge, trained
 from icecore.live.methods import METHODS, get_method
+from icecore.live.prompted import Prompted
 from icecore.store import UsageError
 
 DEPTH, WIDTH, MLP, PATCH, TOKENS, CLASSES = 3, 32, 128, 8, 17, 5
@@ -145,6 +146,9 @@ def test_what_is_drawn_depends_on_the_seed_alone(name: str) -> None:
     one = trained(attached(name))
     torch.manual_seed(12)
     assert all(torch.equal(value, one[key]) for key, value in trained(attached(name)).items())
+    other = vit()
+    attach(get_method(name).model_validate(SMALL.get(name, {})), other, CLASSES, seed=4)
+    assert not all(torch.equal(value, one[key]) for key, value in trained(other).items())
 
 
 def test_kadaptation_is_the_sum_of_kronecker_products_and_shares_the_slow_factors_alone() -> None:
@@ -219,6 +223,17 @@ def test_a_bottleneck_has_its_methods_activation(name: str, approximate: str | N
 
 
 def test_vpt_keeps_the_tokens_in_their_places() -> None:
+    tokens, prompts = torch.randn(2, TOKENS, WIDTH), torch.randn(3, WIDTH)
+    places: list[Tensor] = []
+
+    class Block(nn.Identity):
+        def forward(self, input: Tensor) -> Tensor:
+            places.append(input)
+            return input
+
+    assert torch.equal(Prompted(Block(), prompts, 1)(tokens), tokens)
+    expected = torch.cat([tokens[:, :1], prompts.expand(2, -1, -1), tokens[:, 1:]], 1)
+    assert torch.equal(places[0], expected)
     for name in ("vpt_shallow", "vpt_deep"):
         assert attached(name).forward_features(images()).shape == (6, TOKENS, WIDTH)
 
