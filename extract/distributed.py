@@ -9,16 +9,19 @@ import functools
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from logging import CRITICAL
+from concurrent.futures import CancelledError
+from logging import CRITICAL, getLogger
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed
+from distributed.comm import CommClosedError
 
 from icecore.store import IcecoreError, IdentityError, Pass, Shard, StoreWriter, UsageError, open_shard, open_store
 
 from .backbone_loading import load_backbone
 from .images import Images
 from .job import Job
+from .passing import PassingError, in_words
 from .progress import Meter
 from .settings import ExtractSettings
 from .sources import open_source
@@ -45,6 +48,8 @@ def write_on_workers(writer: StoreWriter, source: str, settings: ExtractSettings
         try:
             for future in _as_they_end(client, futures):
                 meter.add(*_result(future, futures[future]))
+        except (CommClosedError, CancelledError) as error:  # with it went all that it knew of our tasks
+            raise PassingError(f"scheduler {settings.scheduler!r}: is gone ({in_words(error)})") from error
         except BaseException:
             client.cancel(list(futures), force=True)
             raise
@@ -105,6 +110,8 @@ def _cluster(settings: ExtractSettings) -> Iterator[Client]:
             client.register_plugin(_DeafToInterrupts())
             yield client
         return
+    for name in ("distributed", "distributed.client"):  # what happens to a cluster is said here, in one line
+        getLogger(name).setLevel(CRITICAL)
     try:
         client = Client(settings.scheduler, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:

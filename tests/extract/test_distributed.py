@@ -1,7 +1,10 @@
 """Worker processes write the store that one process writes, also when they are really killed on the way."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ import safetensors.torch
 from distributed import Client, LocalCluster
 
 from icecore.extract import ExtractSettings, Progress, distributed, extract
+from icecore.extract.passing import PassingError
 from icecore.store import IcecoreError, IdentityError, UsageError, open_store, verify
 
 from .conftest import BACKBONE, make_csv, make_folder
@@ -75,6 +79,38 @@ def test_killed_workers_lose_nothing(
     assert verify(str(many)) == []
     assert seen[-1].num_done <= NUM_ROWS
     assert extract(source, str(many), scheduler).num_skipped == NUM_ROWS
+
+
+def test_a_scheduler_that_dies_stops_the_job_in_one_line_and_loses_nothing(
+    source: str, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    store, known = tmp_path / "s.ice", tmp_path / "scheduler.json"
+    dask = [str(Path(sys.executable).with_name("dask"))]
+    ours = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen([*dask, "scheduler", "--port", "0", "--scheduler-file", str(known)], **ours)
+    worker = subprocess.Popen([*dask, "worker", "--scheduler-file", str(known), "--nthreads", "1"], **ours)
+    try:
+        while not known.exists():
+            time.sleep(0.05)
+        address = json.loads(known.read_text())["address"]
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        threading.Thread(target=kill_after_a_shard, args=(scheduler.pid, store), daemon=True).start()
+        with pytest.raises(PassingError, match=rf"scheduler '{address}': is gone .* go on with: icecore extract"):
+            extract(source, str(store), settings.model_copy(update={"scheduler": address}))
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+    assert 0 < open_store(str(store)).num_missing < NUM_ROWS
+    assert extract(source, str(store), settings).num_skipped > 0
+    assert verify(str(store)) == []
+
+
+def kill_after_a_shard(pid: int, store: Path) -> None:
+    while not list(store.glob("ledger/*.json")):
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_cluster_of_this_machine_finishes_what_one_process_began(
