@@ -69,7 +69,7 @@ def extract(
         bool | None, typer.Option("--retry-failed", help="Try rows again that were recorded as failed.")
     ] = None,
     shard_rows: Annotated[int | None, typer.Option(metavar="N", help="Rows in a shard, where not by rule.")] = None,
-    num_threads: Annotated[int | None, typer.Option(metavar="N", help="Batches at a time; else one a core.")] = None,
+    num_threads: Annotated[int | None, typer.Option(metavar="N", help="Threads that decode, and on a CPU run.")] = None,
     stream_blocks: Annotated[
         bool | None, typer.Option("--stream-blocks", help="Hold one block's weights at a time.")
     ] = None,
