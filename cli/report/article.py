@@ -66,11 +66,11 @@ def headline(findings: Findings) -> str:
 
 def _store(findings: Findings) -> Store | None:
     """Open the run's store, if it is there and still holds what the run was trained on."""
+    from icecore.train import open_run
     from icecore.train.origin import store_of
-    from icecore.train.run import Run
 
     try:
-        return store_of(Run(str(findings.path), findings.run))
+        return store_of(open_run(str(findings.path)))
     except (IcecoreError, OSError):
         return None
 
