@@ -178,6 +178,7 @@ def test_other_weights_on_a_worker_are_refused(
     safetensors.torch.save_file({name: tensor + 1 for name, tensor in tensors.items()}, other)
     with pytest.raises(IdentityError, match="test_vit: has other weights on this worker; pass the same --checkpoint"):
         distributed._job(source, url, "t", settings.model_copy(update={"checkpoint": str(other)}).model_dump_json(), 6)
-    (tmp_path / "images" / "test" / "ant" / "000.jpg").unlink()
-    with pytest.raises(IcecoreError, match=r"lacks 'test/ant/000.jpg' on this worker; expected it where every"):
+    key = open_store(url).samples["key"][0].as_py()
+    (tmp_path / "images" / key).unlink()
+    with pytest.raises(IcecoreError, match=rf"lacks '{key}' on this worker; expected it where every"):
         distributed._job(source, url, "u", settings.model_dump_json(), 6)

@@ -18,7 +18,7 @@ def script() -> dict:
 
 
 def test_the_page_has_the_table(script: dict) -> None:
-    assert script["table"]() in (ROOT / "docs" / "cluster.md").read_text()
+    assert script["table"]() in (ROOT / "docs/guides/clusters.md").read_text()
 
 
 @pytest.mark.parametrize(("dtype", "tokens", "num_layers"), [("int8", "cls", 3), ("int4", "pool:7", 2)])
