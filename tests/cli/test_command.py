@@ -206,7 +206,7 @@ def test_verify_is_1_and_names_the_place_where_a_byte_changed(icecore, store: Pa
     answer = icecore("verify", copy, "--json")
     assert answer.code == 1
     problem = json.loads(answer.out)["problems"][0]
-    assert set(problem) == {"file", "layer", "rows", "what"}
+    assert set(problem) == {"file", "kind", "layer", "rows", "what"}
     assert copy / problem["file"] == biggest
     plain = icecore("verify", copy)
     assert plain.code == 1
