@@ -1,4 +1,7 @@
-"""RUN/adapters.safetensors, written an adapter at a time: `ADAPTER_ID/NAME` of every tensor, in the order given."""
+"""RUN/adapters.safetensors, written an adapter at a time: `ADAPTER_ID/NAME` of every tensor, in that order.
+
+The same adapters are the same bytes, whoever trained them, and in whatever order.
+"""
 
 import hashlib
 import json
@@ -24,8 +27,8 @@ def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]])
     """Write the file and return its SHA-256; `trained` by adapter_id may be loaded as it is asked for, twice."""
     header: dict[str, Any] = {}
     offset = 0
-    for key in trained:
-        for name, tensor in trained[key].items():
+    for key in sorted(trained):
+        for name, tensor in sorted(trained[key].items()):
             end = offset + tensor.nbytes
             header[f"{key}/{name}"] = {
                 "dtype": NAMES[tensor.dtype],
@@ -38,8 +41,8 @@ def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]])
     header_bytes = len(text).to_bytes(8, "little") + text
     digest = hashlib.sha256(header_bytes)
     file.write(header_bytes)
-    for key in trained:
-        for tensor in trained[key].values():
+    for key in sorted(trained):
+        for _, tensor in sorted(trained[key].items()):
             data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
             digest.update(data)
             file.write(data)
