@@ -91,11 +91,11 @@ def test_a_sweep_goes_on_in_the_type_that_it_was_begun_in(
 ) -> None:
     url, out = make_store(), str(tmp_path / "r")
     monkeypatch.setattr(preparation, "resolve_compute_dtype", Machine(torch.bfloat16))
-    first = train(url, out, ONCE.model_copy(update={"layers": "0"}))
+    before = train(url, out, ONCE.model_copy(update={"layers": "0"})).tensors()
     monkeypatch.setattr(preparation, "resolve_compute_dtype", Machine(torch.float32))  # on another computer
     more = train(url, out, ONCE.model_copy(update={"layers": "0,1"}))
     assert more.facts["cost"]["compute_dtype"] == "bfloat16"
-    for key, tensors in first.tensors().items():
+    for key, tensors in before.items():
         assert all(torch.equal(tensor, more.tensors()[key][name]) for name, tensor in tensors.items())
     anew = train(url, out, ONCE.model_copy(update={"compute_dtype": "float32", "layers": "0"}))
     assert anew.facts["cost"]["compute_dtype"] == "float32"  # who asks for one gets it

@@ -44,7 +44,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (BASE | {"halving": True, "lr": (1e-2, 1e-3), "epochs": 1}, "--halving: no adapter has another .* or an epoch to"),
     (BASE | {"folds": 2, "validation": 0.3}, "--validation: --folds hold out every train row once"),
     (BASE | {"workers": 2, "scheduler": "tcp://there:1"}, "--workers: --scheduler names a cluster"),
-    (BASE | {"adapters": ("lst",), "layers": "0-2"}, "--layers: 0 of '0-2' is read by none of lst"),
+    (BASE | {"adapters": ("losa",), "layers": "0-2"}, "--layers: 0 of '0-2' is read by none of losa"),
     (BASE | {"layers": "6-3,1"}, "layers '6-3,1': 6-3 runs backwards; expected 3-6"),
     (BASE | {"layers": "0,1,0-1"}, "layers '0,1,0-1': 0, 1 twice; name each once"),
     (BASE | {"layers": "1,,2"}, "layers '1,,2': expected all, sum, numbers and ranges"),
