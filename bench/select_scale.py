@@ -108,7 +108,7 @@ def write_scaled_run(folder: Path, options: argparse.Namespace) -> str:
     recipes = [Recipe(lr=1e-3, weight_decay=0, epochs=1, batch_size=64, seed=seed) for seed in range(options.adapters)]
     config = {"pooling": "cls", "norm": "final"}
     candidates = [
-        Candidate(adapter="linear", layers=(LAYERS[place % len(LAYERS)],), config=config, recipe=recipe)
+        Candidate(adapter="linear", layers=(LAYERS[place % len(LAYERS)],), config=dict(config), recipe=recipe)
         for place, recipe in enumerate(recipes)
     ]
     labels = target.labels(store, rows)

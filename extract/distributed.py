@@ -14,7 +14,7 @@ from logging import CRITICAL, getLogger
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from icecore.store import IcecoreError, IdentityError, Pass, Shard, StoreWriter, UsageError, open_shard, open_store
 

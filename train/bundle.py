@@ -216,9 +216,9 @@ def _metrics(selection: Selection) -> dict[str, Any]:
     return {name: json.loads(one.model_dump_json()) for name, one in figures.items() if one is not None}
 
 
-def _figure(value: float | None) -> str:
+def _figure(value: object) -> str:
     """Write a figure; one that is not defined, as a precision where no class occurs, is told so."""
-    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
+    return f"{value:.4f}" if isinstance(value, int | float) and not math.isnan(value) else "undefined"
 
 
 def _card(facts: BundleFacts) -> str:

@@ -108,7 +108,8 @@ def read_predictions(run: str, target: Target) -> Predictions:
     def read(into: Tensor, name: str, start: int) -> None:
         file.read_into(into, f"{PREFIX}{name}", start)
 
-    tables = Tables(tuple(names), *spec.shape, spec.dtype, read)
+    num_rows, num_outputs = spec.shape
+    tables = Tables(tuple(names), num_rows, num_outputs, spec.dtype, read)
     return Predictions(rows, labels, tables, evidence, file.read("verdicts"))
 
 

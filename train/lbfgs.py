@@ -61,6 +61,7 @@ def _walk(
 ) -> tuple[Points, Values, Points]:
     """Take a step, halved where it is too long; a problem that no step makes better stays where it is."""
     slope, rate = (direction * gradient).sum(1), (FARTHEST / direction.abs().amax(1)).clamp_max(1.0)
+    moved, found, change = point, value, gradient
     for _ in range(MOST_HALVINGS):
         moved = point + rate[:, None] * direction
         found, change = evaluate(moved)

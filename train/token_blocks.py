@@ -85,6 +85,6 @@ def _of_block(get: Get, block: int) -> Get:
 def _attention(
     get: Get, tokens: Float[Tensor, "adapter place width"], num_rows: int, num_heads: int
 ) -> Float[Tensor, "adapter place width"]:
-    parts = (by_head(part, num_rows, num_heads) for part in linear(get, "joint", tokens).chunk(3, -1))
-    gathered = scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)  # adapter x row, token, width
+    query, key, value = (by_head(part, num_rows, num_heads) for part in linear(get, "joint", tokens).chunk(3, -1))
+    gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # adapter x row, token, width
     return linear(get, "out", gathered.unflatten(0, (len(tokens), num_rows)).flatten(1, 2))

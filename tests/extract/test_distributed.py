@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -86,7 +87,7 @@ def test_a_scheduler_that_dies_stops_the_job_in_one_line_and_loses_nothing(
 ) -> None:
     store, known = tmp_path / "s.ice", tmp_path / "scheduler.json"
     dask = [str(Path(sys.executable).with_name("dask"))]
-    ours = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    ours: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen([*dask, "scheduler", "--port", "0", "--scheduler-file", str(known)], **ours)
     worker = subprocess.Popen([*dask, "worker", "--scheduler-file", str(known), "--nthreads", "1"], **ours)
     try:

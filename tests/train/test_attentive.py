@@ -150,8 +150,8 @@ def test_the_number_of_parameters() -> None:
 
 def test_blocks_are_of_vjepa_alone() -> None:
     scope = Scope((4,), {4: SPEC}, 5, FROZEN)
-    for options in ({"depth": 4}, {"projected": True}):
-        reason = Attentive.refuse(AttentiveConfig(num_heads=3, **options), scope)
+    for config in (AttentiveConfig(num_heads=3, depth=4), AttentiveConfig(num_heads=3, projected=True)):
+        reason = Attentive.refuse(config, scope)
         assert reason is not None
         assert reason.startswith("form aim has no blocks and no output projection")
 
