@@ -66,11 +66,10 @@ def headline(findings: Findings) -> str:
 
 def _store(findings: Findings) -> Store | None:
     """Open the run's store, if it is there and still holds what the run was trained on."""
-    from icecore.train import open_run
     from icecore.train.origin import store_of
 
     try:
-        return store_of(open_run(str(findings.path)))
+        return store_of(findings.opened)
     except (IcecoreError, OSError):
         return None
 
