@@ -250,7 +250,7 @@ def test_no_run_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is not a run, it has no run.json"):
         open_run(str(tmp_path))
     (tmp_path / "run.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(IcecoreError, match=r"has run format 99, this icecore reads 1"):
+    with pytest.raises(IcecoreError, match=r"has format 99, this icecore reads formats 1 to 2"):
         open_run(str(tmp_path))
 
 
