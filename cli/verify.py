@@ -38,7 +38,7 @@ def verify(
     ok = not problems and all(difference.ok for difference in differences)
     if as_json:
         listed = [dataclasses.asdict(problem) for problem in problems]
-        answer = {"ok": ok, "problems": listed, "failures": failures}
+        answer = {"ok": ok, "problems": listed} | ({"failures": failures} if failures else {})
         print_json(answer | ({"recomputed": [dataclasses.asdict(one) for one in differences]} if recompute else {}))
     elif problems:
         for problem in problems:

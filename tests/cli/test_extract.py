@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from icecore.extract import LayerDifference
 from icecore.store import SourceReport, open_store
@@ -70,6 +71,28 @@ def test_the_sum_over_layers_is_called_so(icecore, tmp_path: Path) -> None:
     facts = json.loads(icecore("inspect", tmp_path / "a.ice", "--json").out)
     assert (facts["layers"], facts["sum"]) == ([2, 999], True)
     assert "sum" in icecore("score", tmp_path / "a.ice").out.split()
+
+
+def test_failed_rows_are_told_by_reason_and_tried_again(icecore, tmp_path: Path) -> None:
+    for row in range(6):
+        path = tmp_path / "images" / "ab"[row % 2] / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (40 * row, 0, 0)).save(path)
+    good = {path: path.read_bytes() for path in (tmp_path / "images" / "a").iterdir() if path.stem != "4"}
+    for number, path in enumerate(good):
+        path.write_bytes(b"x" * (number + 1))
+    store, reason = tmp_path / "s.ice", "ValueError: no known image format in N bytes"
+    words = ("extract", f"folder:{tmp_path / 'images'}", store, "--backbone", "icecore_nano", "--layers", "1")
+    assert f"2 failed (2 {reason})" in icecore(*words).out
+    facts = json.loads(icecore("inspect", store, "--json").out)
+    assert (facts["failed"], facts["failures"]) == (2, {reason: 2})
+    assert json.loads(icecore("verify", store, "--json").out) == {"ok": True, "problems": [], "failures": {reason: 2}}
+    assert f"2 rows without tokens: {reason}" in icecore("verify", store).out
+    for path, data in good.items():
+        path.write_bytes(data)
+    again = json.loads(icecore(*words, "--retry-failed", "--json").out)
+    assert (again["num_failed"], again["num_retried"], again["num_mended"]) == (0, 2, 2)
+    assert json.loads(icecore("verify", store, "--json").out) == {"ok": True, "problems": []}
 
 
 def test_a_store_keeps_what_its_source_held(icecore, tmp_path: Path) -> None:
