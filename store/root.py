@@ -115,6 +115,8 @@ def load_root(location: Location, file: str = ROOT) -> Root:
         raise IcecoreError(
             f"{location.url}: is not an icecore store (no {ROOT}); expected what 'icecore extract' wrote, run it first"
         ) from None
+    except OSError as error:
+        raise IcecoreError(f"{location.url}: {file} cannot be read ({error.strerror or error})") from None
     name = f"{location.url}/{file}"
     document = parse(data, name)
     attributes = document.get("attributes", {}) if isinstance(document, dict) else {}

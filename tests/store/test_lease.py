@@ -27,15 +27,20 @@ NUMBER = itertools.count()
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 
+looked = threading.Event()  # a slow one has seen that nobody holds the store, and is about to put
+
+
 class Plain(MemoryFileSystem):
-    """Memory that puts whatever is there already; the puts of some threads are slow."""
+    """Memory that puts whatever is there already; the puts of some threads wait for others."""
 
     protocol = "plain"
     slow: set[int] = set()  # noqa: RUF012
+    others_have_put = threading.Event()
 
     def pipe_file(self, path, value):  # pyright: ignore[reportIncompatibleMethodOverride]
         if threading.get_ident() in self.slow:
-            time.sleep(0.8)
+            looked.set()
+            self.others_have_put.wait(60)
         super().pipe_file(path, value)
 
 
@@ -43,7 +48,9 @@ class Plain(MemoryFileSystem):
 def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     fsspec.register_implementation("plain", Plain, clobber=True)
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.3)
-    monkeypatch.setattr(lock, "STALE_SECONDS", 3.0)
+    monkeypatch.setattr(lock, "STALE_SECONDS", 30.0)
+    Plain.others_have_put.clear()
+    looked.clear()
     yield f"plain://ice/{next(NUMBER)}/s.ice"
     Plain.slow.clear()
 
@@ -63,14 +70,15 @@ def test_whoever_a_slow_put_supersedes_writes_nothing_more(plain: str) -> None:
             Plain.slow.clear()
             got.append(held.token)
             held.location.write("slow", b"")
-            done.wait(10)
+            done.wait(60)
 
     done = threading.Event()
     second = threading.Thread(target=slow)
     second.start()
-    time.sleep(0.1)
+    assert looked.wait(60)
     with writing(open_location(plain)) as held:
         held.location.write("quick", b"")
+        Plain.others_have_put.set()
         while not got:
             time.sleep(0.05)
         assert _holder(plain)["token"] == got[0]
@@ -89,11 +97,13 @@ def test_whoever_a_slow_put_supersedes_writes_nothing_more(plain: str) -> None:
 
 def test_a_slow_put_to_s3_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"{s3}/{next(NUMBER)}/slow.ice"
-    real, refused = lease.Lease._put, []
+    real, refused, held_by_other = lease.Lease._put, [], threading.Event()
+    looked.clear()
 
     def put(self: lease.Lease, tag: str | None, is_new: bool) -> None:
         if threading.current_thread().name == "slow":
-            time.sleep(1)
+            looked.set()
+            held_by_other.wait(60)
         real(self, tag, is_new)
 
     def slow() -> None:
@@ -106,8 +116,9 @@ def test_a_slow_put_to_s3_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(lease.Lease, "_put", put)
     second = threading.Thread(target=slow, name="slow")
     second.start()
-    time.sleep(0.3)
+    assert looked.wait(60)
     with writing(open_location(url)) as held:
+        held_by_other.set()
         second.join()
         assert len(refused) == 1
         assert f"process {os.getpid()} on" in refused[0]
@@ -121,7 +132,7 @@ PAUSED = """
     from icecore.store.location import open_location
     from icecore.store.lock import writing
 
-    lock.RENEW_SECONDS, lock.STALE_SECONDS = 0.2, 1.0
+    lock.RENEW_SECONDS, lock.STALE_SECONDS = 0.3, 4.0
     url, signs = sys.argv[1], Path(sys.argv[2])
     try:
         with writing(open_location(url)) as held:
@@ -138,8 +149,8 @@ PAUSED = """
 def test_a_paused_process_does_not_take_its_lease_back(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.2)
-    monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "STALE_SECONDS", 4.0)
     url = f"{s3}/{next(NUMBER)}/paused.ice"
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(PAUSED), url, str(tmp_path)])
     try:
@@ -149,7 +160,7 @@ def test_a_paused_process_does_not_take_its_lease_back(
         with pytest.raises(LockedError, match=f"process {child.pid} on"), writing(open_location(url)):
             pass
         os.kill(child.pid, signal.SIGSTOP)
-        time.sleep(1.3)
+        time.sleep(4.5)
         with writing(open_location(url)) as held:
             (tmp_path / "resumed").touch()
             os.kill(child.pid, signal.SIGCONT)
@@ -183,8 +194,10 @@ def _lose(url: str, tokens: dict[int, Tensor]) -> None:
 
 
 def test_a_writer_that_lost_its_store_ends_in_one_line_and_the_store_is_whole(
-    plain: str, tokens: dict[int, Tensor]
+    plain: str, tokens: dict[int, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 10.0)  # a renewal on its way could cover the other's lease
+    monkeypatch.setattr(lock, "STALE_SECONDS", 60.0)
     with pytest.raises(LockedError, match=r"run the command again to go on|no longer written"):
         _lose(plain, tokens)
     assert _holder(plain)["token"] == "another"

@@ -130,6 +130,14 @@ def test_no_store_newer_store_foreign_group(tmp_path: Path, full: Callable[..., 
         open_store(str(root.parent))
 
 
+def test_a_root_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(IcecoreError, match=r"zarr.json cannot be read \((?i:file name too long)\)"):
+        open_store(str(tmp_path / ("x" * 300)))
+    (tmp_path / "s.ice" / "zarr.json").mkdir(parents=True)
+    with pytest.raises(IcecoreError, match=r"s.ice: zarr.json cannot be read \(Is a directory\)"):
+        open_store(str(tmp_path / "s.ice"))
+
+
 def _shard(url: str, layer: int, shard: int) -> Path:
     return Path(url) / f"layers/{layer:02d}/values/c/0/{shard}/0/0"
 
