@@ -2,9 +2,8 @@
 
 `rows` and `labels`, then `predictions/ADAPTER_ID` of every adapter, in the order of the sweep and in the type that the
 ledger keeps; numbers are in deviations from the mean of the train rows, which run.json records under `target`. Where
-the target is brief, `evidence` and `verdicts` of all adapters follow, so that a choice need not read the predictions
-for them; those, which only the scores of mixtures need, are then in float16. One adapter at a time is in memory while
-the file is written.
+the target is brief, `evidence` and `verdicts` of all adapters follow, so that a choice reads the predictions, which only
+the scores of mixtures need, for nothing else. One adapter at a time is in memory while the file is written.
 """
 
 from collections.abc import Mapping
@@ -71,7 +70,7 @@ def write_predictions(
         writer.write(name, tensor)
     brief: dict[str, list[Tensor]] = {"evidence": [], "verdicts": []}
     for key, table in predictions.items():
-        writer.write(f"{PREFIX}{key}", table.half() if target.is_brief else table)
+        writer.write(f"{PREFIX}{key}", table)
         if target.is_brief:
             values = table.to(wide(table.dtype))[None]
             brief["evidence"].append(target.evidence(values, labels))
@@ -90,7 +89,7 @@ def _specs(predictions: Mapping[str, Float[Tensor, "row output"]], target: Targe
         return {f"{PREFIX}{key}": first for key in predictions}
     shape = (len(predictions), first.shape[0], 1)
     brief = {"evidence": Spec(wide(first.dtype), shape), "verdicts": Spec(torch.uint8, shape)}
-    return {f"{PREFIX}{key}": Spec(torch.float16, first.shape) for key in predictions} | brief
+    return {f"{PREFIX}{key}": first for key in predictions} | brief
 
 
 def read_predictions(run: str, target: Target) -> Predictions:

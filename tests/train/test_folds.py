@@ -126,12 +126,11 @@ def test_what_is_kept_has_learnt_from_all_rows(make_store: MakeStore, tmp_path: 
 def test_score_and_loss_are_means_over_the_rows(make_store: MakeStore, tmp_path: Path) -> None:
     run = train(make_store(planted=1), str(tmp_path / "r"), FOLDED)
     kept, last = run.kept(), {row["adapter_id"]: row for row in run.results.to_pylist()}
-    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
-    for candidate, score, loss in figures:
-        row = last[candidate.adapter_id]
+    for candidate, table in zip(kept.candidates, predictions_of(kept), strict=True):
+        scores, row = kept.target.score(table, kept.labels), last[candidate.adapter_id]
         assert row["epoch"] == FOLDED.epochs
-        assert row["validation_score"] == pytest.approx(score)
-        assert row["validation_loss"] == pytest.approx(loss, rel=1e-5)
+        assert row["validation_score"] == pytest.approx(scores.score)
+        assert row["validation_loss"] == pytest.approx(scores.loss, rel=1e-5)
 
 
 def test_a_choice_from_folds_is_measured_on_test(make_store: MakeStore, tmp_path: Path) -> None:
