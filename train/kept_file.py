@@ -2,8 +2,8 @@
 
 `rows` and `labels`, then `predictions/ADAPTER_ID` of every adapter, in the order of the sweep and in the type that the
 ledger keeps; numbers are in deviations from the mean of the train rows, which run.json records under `target`. Where
-the target is brief, `evidence` and `verdicts` of all adapters follow, so that a choice reads the predictions, which only
-the scores of mixtures need, for nothing else. One adapter at a time is in memory while the file is written.
+the target is brief, `evidence` and `verdicts` of all adapters follow, so that a choice reads predictions for the scores
+of mixtures alone. One adapter at a time is in memory while the file is written.
 """
 
 from collections.abc import Mapping
