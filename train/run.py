@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from icecore.store import UsageError
+from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
 from .group import OK, EpochResult
@@ -104,6 +104,12 @@ class Run:
         last = {row["adapter_id"]: row for row in self.results.to_pylist()}
         made = {key: (candidate_of(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
         return {key: one for key, (one, epoch) in made.items() if epoch == one.recipe.epochs}
+
+    def require_finished(self) -> None:
+        """Raise IcecoreError where no adapter finished its training."""
+        if not self.candidates:
+            hint = "see status in results.parquet, lower --lr"
+            raise IcecoreError(f"{self.path}: no adapter finished its training; {hint}")
 
     def tensors(self, wanted: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
         """Return the parameters of finished adapters by id: of all, or of those that are wanted."""

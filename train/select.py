@@ -102,9 +102,8 @@ def _validation(kept: Kept, chosen: Mapping[str, float], measure: Measure) -> Fi
 
 
 def _kept(run: Run, store: Store) -> Kept:
+    run.require_finished()
     kept = run.kept()
-    if not kept.candidates:
-        raise IcecoreError(f"{run.path}: no adapter finished its training; see status in results.parquet, lower --lr")
     return replace(kept, groups=groups_of(store, kept.rows.numpy()))
 
 

@@ -185,11 +185,12 @@ def read_findings(run: Path) -> Findings:
 
     Raises:
         UsageError: it is none.
-        IcecoreError: a file is not the one that was written.
+        IcecoreError: a file is not the one that was written, or no adapter finished its training.
     """
     from icecore.train import open_run, read_chosen
 
     opened, chosen = open_run(str(run)), read_chosen(str(run))
+    opened.require_finished()
     is_current = chosen is not None and chosen.is_of(opened)
     trained = _by_adapter(opened.results.to_pylist())
     return Findings(run, opened, trained, chosen if is_current else None, chosen is not None and not is_current)

@@ -124,7 +124,7 @@ def test_a_sweep_that_is_stopped_keeps_what_was_solved(
     )
     whole = train(url, str(tmp_path / "whole"), settings)
     original = Group._step  # pyright: ignore[reportPrivateUsage]
-    left = [4]
+    left = [2]  # of the three steps that one of the candidates takes
 
     def step(group: Group, *args: object) -> object:
         left[0] -= 1
