@@ -32,8 +32,8 @@ from icecore.store import (
 )
 from icecore.train.adapters_file import write_adapters
 from icecore.train.candidate import Candidate, Recipe
-from icecore.train.group import OK, EpochResult
 from icecore.train.kept_file import FILE, write_predictions
+from icecore.train.result import OK, EpochResult
 from icecore.train.run import results_bytes, write_run
 from icecore.train.selectors import SELECTORS
 from icecore.train.targets import get_target

@@ -18,7 +18,7 @@ from .inspect import inspect
 from .interrupt import INTERRUPTED
 from .intrinsic import intrinsic
 from .predict import predict
-from .report import report
+from .report.command import report
 from .run import run
 from .score import score
 from .select import select

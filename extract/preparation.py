@@ -28,6 +28,7 @@ from .job import Job
 from .proportion import in_proportion
 from .scan import scan
 from .settings import ExtractSettings
+from .source_report import source_report
 from .sources import open_source
 from .split_moves import move_splits
 from .streamed_job import StreamedJob
@@ -70,7 +71,7 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     backbone.transform.decoding = settled_decoding(rules, recorded is None, settings.range, found.values())
     note_oddities(opened.tally, scanned, found, backbone.transform)
     samples = [replace(sample, split=moved[place].split) for place, sample in zip(places, scanned.samples, strict=True)]
-    report = opened.tally.report(samples, opened.classes, settings.target)
+    report = source_report(opened.tally, samples, opened.classes, settings.target)
     spec = describe(source, store, settings, backbone, samples, opened.classes, report)
     frozen = backbone.frozen()
     size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))

@@ -9,7 +9,7 @@ from pydantic import JsonValue, ValidationError
 from icecore.store import Frozen, UsageError, open_store
 from icecore.train import Run, read_chosen
 from icecore.train.cost import Cost, Costs
-from icecore.train.group import OK
+from icecore.train.result import OK
 from icecore.train.sealed import Document, load_document
 
 FILE = "comparison.json"

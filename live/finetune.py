@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from icecore.train.candidate import Candidate
 from icecore.train.checkpoint import Clock
-from icecore.train.group import OK
 from icecore.train.ledger import Ledger, Outcome
+from icecore.train.result import OK
 
 from .study import Study
 from .training import Training

@@ -13,8 +13,8 @@ from statistics import mean
 
 from icecore.store import IcecoreError, choose, require_destination
 from icecore.train.candidate import Candidate
-from icecore.train.group import OK
 from icecore.train.ledger import Ledger
+from icecore.train.result import OK
 
 from .curve import Curve, make_curve
 from .curve_files import write_curves

@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from icecore.store import write_atomic
 from icecore.train import SelectSettings
 from icecore.train.candidate import Candidate
-from icecore.train.group import OK
 from icecore.train.ledger import Outcome
 from icecore.train.measure import Measure
+from icecore.train.result import OK
 from icecore.train.split import groups_of
 
 from .attach import merge, trained

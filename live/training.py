@@ -14,9 +14,8 @@ from torch import Tensor
 from icecore.train.candidate import Candidate, Recipe
 from icecore.train.device import on_device
 from icecore.train.entry import Entry
-from icecore.train.group import DIVERGED, OK, EpochResult
 from icecore.train.order import even_batches
-from icecore.train.result import from_row, to_row
+from icecore.train.result import DIVERGED, OK, EpochResult, from_row, to_row
 from icecore.train.schedule import rate
 from icecore.train.target import Emphasis
 

@@ -100,7 +100,7 @@ class Store:
 
     @functools.cached_property
     def _channel_scales(self) -> "dict[int, Tensor]":
-        from .small_files import load_channel_scales
+        from .channel_scales import load_channel_scales
 
         return load_newest(self._location, self._root, load_channel_scales)
 

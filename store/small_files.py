@@ -9,12 +9,12 @@ numbers that they describe are the same in both.
 import re
 from collections.abc import Callable, Mapping
 
-import safetensors.torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .arrays import array_metadata, group_metadata
 from .backbone_files import FrozenBackbone, frozen_files
+from .channel_scales import load_channel_scales, scales_bytes
 from .checksum import sha256
 from .codecs import get_codec
 from .codecs.int4 import measure_channel_scale
@@ -38,7 +38,7 @@ def write_small_files(
     stored, scales = growth.stored, _channel_scales(location, growth, measure)
     contents = {SAMPLES: _samples(location, growth), **frozen_files(location, stored, frozen)}
     if scales:
-        contents[CHANNEL_SCALES] = _scales_bytes(scales)
+        contents[CHANNEL_SCALES] = scales_bytes(scales)
     named = {_name(stored, role, data): data for role, data in contents.items()}
     arrays = _array_files(location, growth)
     digests = {name: sha256(data) for name, data in {**named, **arrays}.items()}
@@ -50,14 +50,6 @@ def write_small_files(
             _write_if_new(location, name, data)
     _delete_superseded(location, root)
     return root, scales
-
-
-def load_channel_scales(location: Location, root: Root) -> dict[int, Tensor]:
-    """Read the channels' scales; none for a codec that has none."""
-    if root.file(CHANNEL_SCALES) is None:
-        return {}
-    tensors = safetensors.torch.load(load_file(location, root, CHANNEL_SCALES))
-    return {int(name): tensor for name, tensor in tensors.items()}
 
 
 def _name(stored: Root | None, role: str, data: bytes) -> str:
@@ -150,16 +142,12 @@ def _known_scales(location: Location, stored: Root, measure: Measure | None) -> 
     except IntegrityError:
         identity, name = stored.spec.identity, stored.file(CHANNEL_SCALES)
         again = _measured(identity.layers, identity.dtype, measure)
-        if name is None or sha256(_scales_bytes(again)) != stored.files[name]:
+        if name is None or sha256(scales_bytes(again)) != stored.files[name]:
             raise IntegrityError(
                 f"{location.url}: {name} is damaged, and measured anew it differs from what the rows were written "
                 "with; put the file back from a copy, or extract into another STORE"
             ) from None
         return again
-
-
-def _scales_bytes(scales: Mapping[int, Tensor]) -> bytes:
-    return safetensors.torch.save({f"{layer:02d}": scales[layer] for layer in sorted(scales)})
 
 
 def _measured(layers: tuple[int, ...], dtype: str, measure: Measure | None) -> dict[int, Tensor]:

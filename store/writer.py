@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .backbone_files import FrozenBackbone
+from .channel_scales import load_channel_scales
 from .claim import claim, free_claims, require_writer
 from .coverage import lacking
 from .destination import require_destination
@@ -20,7 +21,7 @@ from .room import room_on_disk
 from .root import Root, ledger_name, load_root
 from .samples import Sample, check_keys
 from .shard_writer import ShardWriter
-from .small_files import Measure, load_channel_scales, write_small_files
+from .small_files import Measure, write_small_files
 from .spec import StoreSpec
 
 Retry = Callable[[Sequence[int], Sequence[int]], Iterable[int]]

@@ -13,6 +13,7 @@ from torch import Tensor
 from .candidate import Candidate
 from .entry import Entry
 from .group import Group
+from .ledger import candidates_of
 from .result import from_row, to_row
 
 
@@ -47,11 +48,6 @@ def restore(group: Group, entry: Entry) -> None:
         total.copy_(entry.tensors[f"total/{place}"])
         for name, tensor in stack.state().items():
             tensor.copy_(entry.tensors[f"stack/{place}/{name}"])
-
-
-def candidates_of(entry: Entry) -> list[Candidate]:
-    """Return all candidates that the group of a snapshot began with."""
-    return [Candidate.model_validate(candidate) for candidate in entry.facts["candidates"]]
 
 
 def num_epochs_of(entry: Entry) -> int:

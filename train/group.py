@@ -7,7 +7,6 @@ given and depends on no candidate, so each sees the same batches whoever trains 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -23,34 +22,10 @@ from .feed import BLOCK_ROWS
 from .forward import forward, predictions
 from .halving import Halving
 from .order import Order, even_batches
+from .result import DIVERGED, OK, EpochResult
 from .seen import Seen
 from .stack import Stack, gradients_of, start, tensors_of
 from .target import Emphasis, Scores, Target, emphasis_of
-
-OK = "ok"
-DIVERGED = "diverged"  # how the status of an adapter begins of which a number went wrong
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What one adapter did in one epoch, counted from 1; `seconds` is its share of the group's time.
-
-    Once it has diverged it has no score: NaN, whatever its outputs happen to say.
-    """
-
-    candidate: Candidate
-    epoch: int
-    train_loss: float
-    validation_score: float
-    validation_loss: float
-    seconds: float
-    num_parameters: int
-    status: str
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the adapter was trained to its end."""
-        return self.epoch == self.candidate.recipe.epochs
 
 
 class Group:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .adapters import get_adapter
 from .candidate import Candidate
+from .result import STOPPED
 
 
 class Rung(NamedTuple):
@@ -23,8 +24,6 @@ class Rung(NamedTuple):
 
 # Chosen by the accuracy that one adapter and an ensemble lose on four data sets: docs/results/halving.md.
 RUNGS = (Rung(0.05, 1 / 2), Rung(0.25, 1 / 4), Rung(0.5, 1 / 8))
-
-STOPPED = "stopped"  # how the status of an adapter begins that a rung ended
 
 Contest = tuple[str, tuple[int, ...], tuple[float, ...], int, int]
 

@@ -20,15 +20,12 @@ from torch import Tensor
 from icecore.store import IcecoreError, Store, UsageError, only_writer, require_destination, write_atomic
 
 from .candidate import Candidate
-from .checkpoint import candidates_of
 from .entry import Entry, read_entry, read_tensors
-from .group import EpochResult
-from .halving import STOPPED
 from .inputs import Inputs
 from .lazy import Lazy
 from .order import RULE
 from .origin import differences
-from .result import from_row, to_row
+from .result import STOPPED, EpochResult, from_row, to_row
 
 STORE = "store.json"
 
@@ -216,3 +213,8 @@ def _require_free(folder: Path, store: Store) -> None:
             f"{folder}: holds a run from another store, {facts['store']}; choose another --out or remove it "
             f"(asked for {store.url}: {'; '.join(found)})"
         )
+
+
+def candidates_of(entry: Entry) -> list[Candidate]:
+    """Return all candidates that the group of a snapshot began with."""
+    return [Candidate.model_validate(candidate) for candidate in entry.facts["candidates"]]

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from .group import OK, EpochResult
 from .lazy import Lazy, chained
 from .ledger import Outcome
+from .result import OK, EpochResult
 
 Rows = Int64[np.ndarray, " _row"]  # not as many in each fold
 

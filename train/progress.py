@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .group import EpochResult
+from .result import EpochResult
 
 
 @dataclass(frozen=True)

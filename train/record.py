@@ -13,13 +13,12 @@ from icecore.store import Store
 
 from .adapters_file import write_adapters
 from .candidate import Candidate
-from .group import DIVERGED, EpochResult
-from .halving import STOPPED
 from .kept_file import FILE, write_predictions
 from .lazy import Lazy, chained
 from .ledger import Outcome
 from .origin import places
 from .out_of_fold import out_of_fold
+from .result import DIVERGED, STOPPED, EpochResult
 from .run import Run, metrics_bytes, results_bytes, write_run
 from .settings import TrainSettings
 from .split import Split, count_classes

@@ -1,10 +1,36 @@
-"""One adapter's epoch as a row of a table, there and back."""
+"""What one adapter did in one epoch, and the same as a row of a table, there and back."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from .candidate import Candidate
-from .group import EpochResult
+
+OK = "ok"
+DIVERGED = "diverged"  # how the status of an adapter begins of which a number went wrong
+STOPPED = "stopped"  # how the status of an adapter begins that a rung of halving ended
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one adapter did in one epoch, counted from 1; `seconds` is its share of the group's time.
+
+    Once it has diverged it has no score: NaN, whatever its outputs happen to say.
+    """
+
+    candidate: Candidate
+    epoch: int
+    train_loss: float
+    validation_score: float
+    validation_loss: float
+    seconds: float
+    num_parameters: int
+    status: str
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the adapter was trained to its end."""
+        return self.epoch == self.candidate.recipe.epochs
 
 
 def to_row(result: EpochResult) -> dict[str, Any]:

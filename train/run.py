@@ -18,11 +18,10 @@ from torch import Tensor
 from icecore.store import IcecoreError, UsageError
 
 from .candidate import Candidate
-from .group import OK, EpochResult
 from .kept import Kept
 from .kept_file import FILE as KEPT
 from .kept_file import OLD_FILE, read_predictions
-from .result import candidate_of, to_row
+from .result import OK, EpochResult, candidate_of, to_row
 from .sealed import Document, checksum, load_document, seal
 from .switch import Content, replace
 from .target import Target

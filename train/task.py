@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from .adapter import Scope, make_scope
 from .adapters import get_adapter
 from .candidate import Candidate
-from .checkpoint import Clock, candidates_of, restore, snapshot
+from .checkpoint import Clock, restore, snapshot
 from .data import Data
 from .device import deterministic, on_device
 from .entry import Entry
 from .feed import StoreFeed
-from .group import EpochResult, Group
+from .group import Group
 from .halving import RUNGS, Halving
-from .ledger import Ledger, Outcome
+from .ledger import Ledger, Outcome, candidates_of
 from .memory import hold
 from .order import make_order
 from .predict import predict
+from .result import EpochResult
 from .seen import Reads
 from .split import groups_of
 from .work import Work

@@ -15,7 +15,6 @@ from icecore.store import IcecoreError, UsageError, layer_name, require_destinat
 
 from .candidate import Candidate
 from .checkpoint import num_epochs_of
-from .group import OK, EpochResult
 from .halving import RUNGS, Halving
 from .ledger import Ledger, Outcome, begun_in
 from .parts import parted
@@ -23,6 +22,7 @@ from .peak import measure_peak
 from .preparation import prepare
 from .progress import Meter, Progress
 from .record import record
+from .result import OK, EpochResult
 from .run import Run
 from .settings import TrainSettings
 from .task import Task, pending, run_task

@@ -1,5 +1,1 @@
 """The report: run folders as one HTML page. Reads the runs, their stores and pictures; trains and chooses nothing."""
-
-from .command import report
-
-__all__ = ["report"]

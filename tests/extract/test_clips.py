@@ -6,6 +6,7 @@ import pytest
 
 from icecore.extract import open_source
 from icecore.extract.clips import is_clip
+from icecore.extract.source_report import source_report
 from icecore.live.inputs import images_of
 from icecore.store import UsageError
 
@@ -51,7 +52,7 @@ def test_a_video_among_images_is_counted_as_left_out(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "images")
     (tmp_path / "images" / "train" / "ant" / "x.mov").write_bytes(b"")
     opened = open_source(source)
-    (found,) = opened.tally.report(opened.samples, opened.classes).passed_over
+    (found,) = source_report(opened.tally, opened.samples, opened.classes).passed_over
     assert found.count == 1
     assert found.what.startswith("files ending in .mov: videos are not read yet")
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import Source, open_source
+from icecore.extract.source_report import source_report
 from icecore.store import IcecoreError
 
 from .conftest import image_bytes, make_folder
 
 
 def passed(source: Source) -> dict[str, tuple[int, str]]:
-    report = source.tally.report(source.samples, source.classes)
+    report = source_report(source.tally, source.samples, source.classes)
     return {found.what: (found.count, found.example) for found in report.passed_over}
 
 
@@ -71,7 +72,7 @@ def test_two_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert source.classes == (composed, "cow")
     assert [sample.label for sample in source.samples] == [0, 0, 1]
-    (noted,) = source.tally.report([], ()).noted
+    (noted,) = source_report(source.tally, [], ()).noted
     assert (noted.count, noted.example) == (2, composed)
     put(tmp_path / "alone", f"{split_up}/0.png", "cow/1.png")
     assert open_source(f"folder:{tmp_path / 'alone'}").classes == (split_up, "cow")

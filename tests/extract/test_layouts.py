@@ -10,6 +10,7 @@ import pytest
 
 from icecore.extract import Source, open_source
 from icecore.extract.columns import Columns
+from icecore.extract.source_report import source_report
 from icecore.store import UsageError
 
 from .conftest import add_member, image_bytes
@@ -25,7 +26,7 @@ def said(source: Source) -> dict[str, tuple[str | None, str]]:
 
 
 def counts(source: Source, kind: str) -> dict[str, int]:
-    return {found.what: found.count for found in getattr(source.tally.report([], ()), kind)}
+    return {found.what: found.count for found in getattr(source_report(source.tally, [], ()), kind)}
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])

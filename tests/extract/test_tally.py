@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from icecore.extract.source_report import source_report
 from icecore.extract.tally import Tally
 from icecore.store import Finding, Sample
 
@@ -13,14 +14,14 @@ def test_counts_and_examples_do_not_hang_on_the_order_or_the_thread() -> None:
         alone.pass_over(f"files ending in {file[3:]}", file)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda file: together.pass_over(f"files ending in {file[3:]}", file), reversed(files)))
-    found = together.report([], ())
-    assert found == alone.report([], ())
+    found = source_report(together, [], ())
+    assert found == source_report(alone, [], ())
     assert found.passed_over[0] == Finding(what="files ending in .heic", count=101, example="000.heic")
 
 
 def test_samples_tell_splits_rows_without_label_and_classes_never_trained() -> None:
     samples = [Sample("b", 0, "train"), Sample("a", None, "train"), Sample("c", 1, "test"), Sample("d", None, "test")]
-    found = Tally().report(samples, ("ant", "bee", "cow"))
+    found = source_report(Tally(), samples, ("ant", "bee", "cow"))
     assert found.splits == (
         Finding(what="test", count=2, example="c"),
         Finding(what="train", count=2, example="a"),
@@ -31,8 +32,8 @@ def test_samples_tell_splits_rows_without_label_and_classes_never_trained() -> N
         ("rows of train without a label", 1, "a"),
     ]
     many = [Sample("a", None, "train", target=(0.0, 1.0)), Sample("b", None, "test", target=(1.0, 1.0))]
-    assert Tally().report(many, ("x", "y"), "multilabel").noted[0].example == "x"
-    assert Tally().report(many, ("x", "y"), "regression").noted == ()
+    assert source_report(Tally(), many, ("x", "y"), "multilabel").noted[0].example == "x"
+    assert source_report(Tally(), many, ("x", "y"), "regression").noted == ()
 
 
 def test_the_same_bytes_under_two_labels_or_in_two_splits_are_told() -> None:
@@ -45,7 +46,7 @@ def test_the_same_bytes_under_two_labels_or_in_two_splits_are_told() -> None:
         Sample("f", 0, "train"),  # listed and not there, as the next one is
         Sample("g", 1, "test"),
     ]
-    assert [(one.what, one.count, one.example) for one in Tally().report(samples, ("x", "y")).noted] == [
+    assert [(one.what, one.count, one.example) for one in source_report(Tally(), samples, ("x", "y")).noted] == [
         ("images whose bytes occur in another split too", 2, "c"),
         ("images whose bytes occur under another label too", 2, "a"),
     ]

@@ -13,9 +13,10 @@ from icecore.store import IcecoreError, UsageError, open_store
 from icecore.train import Progress, Run, SelectSettings, select, train
 from icecore.train.candidate import Candidate, Recipe
 from icecore.train.folds import folds
-from icecore.train.group import OK, EpochResult, Group
+from icecore.train.group import Group
 from icecore.train.ledger import Outcome
 from icecore.train.out_of_fold import out_of_fold
+from icecore.train.result import OK, EpochResult
 
 from .conftest import FAST, MakeStore, predictions_of
 
