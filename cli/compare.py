@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .interrupt import interruptible
 from .method_options import method_options
 from .settings import require_effect, settings_of
+from .source_options import SOURCE_OPTIONS, with_source_options
 from .terminal import notes, print_facts, print_json, print_line, print_table
 from .wording import duration, percent, size
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from icecore.live import Compared, CompareProgress, Comparison, Interval, Parity
 
 
-ONLY_METHODS = ("out", "backbone", "img_size", "crop_pct", "limit", "option", "lr", "weight_decay", "epochs", "seed")
+ONLY_METHODS = ("out", "backbone", *SOURCE_OPTIONS, "option", "lr", "weight_decay", "epochs", "seed")
 
 
+@with_source_options
 def compare(
     where: Annotated[str, typer.Argument(metavar="STORE|SOURCE", help="A store; or KIND:PATH, with --methods.")],
     rows: Annotated[int | None, typer.Option(metavar="N", min=1, help="Run N rows of STORE live.")] = None,
@@ -33,9 +35,6 @@ def compare(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Cached adapters to stand beside them.")] = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for a SOURCE.")] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
-    img_size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the images, for a SOURCE.")] = None,
-    crop_pct: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the image, for a SOURCE.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N images of a SOURCE.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one method: lora.rank=8; repeatable.")
     ] = None,
@@ -47,6 +46,7 @@ def compare(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    **of_source: Any,
 ) -> None:
     """With --rows, run rows of STORE live and say how far they are from what is stored; with --methods, train those.
 
@@ -54,7 +54,7 @@ def compare(
 
     Example: icecore compare photos.ice --methods full,lora,kadaptation --out runs/live --run runs/photos
     """
-    given = locals()  # the words of the command, by name; None where the stage's own default holds
+    given = locals() | of_source  # the words of the command, by name; None where the stage's own default holds
     from icecore.store import UsageError
 
     if (rows is None) == (methods is None):

@@ -1,7 +1,7 @@
 """`icecore extract`: stage one from the command line."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,27 +10,18 @@ from .extract_progress import extract_progress
 from .interrupt import interruptible, stopping
 from .preflight import print_preflight
 from .settings import require_effect, settings_of
-from .source_lines import source_lines
+from .source_lines import passed_lines, print_splits
+from .source_options import with_source_options
 from .terminal import print_facts, print_json, print_line
 from .wording import extracted
 
 
+@with_source_options
 def extract(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="KIND:PATH, or a path whose kind is plain.")],
     store: Annotated[str, typer.Argument(metavar="STORE", help="To make or to go on with: a path or any fsspec URL.")],
     backbone: Annotated[str, typer.Option(metavar="NAME", help="A timm model, or hf-hub:OWNER/NAME.")],
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, where not from the hub.")] = None,
-    img_size: Annotated[int | None, typer.Option(metavar="N", help="Pixels a side, where not as trained.")] = None,
-    crop_pct: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the side kept; 1: all.")] = None,
-    range: Annotated[
-        str | None, typer.Option(metavar="auto|type|LOW,HIGH", help="Values of deep images that are black and white.")
-    ] = None,
-    background: Annotated[
-        str | None, typer.Option(metavar="NAME|R,G,B", help="Behind transparency: white (else as in STORE), black.")
-    ] = None,
-    bands: Annotated[
-        str | None, typer.Option(metavar="N[,N,N]", help="The bands seen as grey or RGB, counted from 1.")
-    ] = None,
     layers: Annotated[
         str | None, typer.Option(metavar="all|0,3,6-12|sum", help="The layers to keep, or their sum.")
     ] = None,
@@ -45,25 +36,6 @@ def extract(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Images in one forward pass.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    path_column: Annotated[str | None, typer.Option(metavar="NAME", help="Of csv: the images' paths.")] = None,
-    label_column: Annotated[
-        str | None, typer.Option(metavar="NAME[,...]", help="Of csv, parquet; field of a wds .json.")
-    ] = None,
-    split_column: Annotated[str | None, typer.Option(metavar="NAME", help="The same for the split.")] = None,
-    group_column: Annotated[str | None, typer.Option(metavar="NAME", help="The same for the group.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="KIND", help="class, multilabel or regression.")] = None,
-    separator: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="Between the classes in a cell, where not found: ; | or a comma.")
-    ] = None,
-    unknown: Annotated[
-        str | None, typer.Option(metavar="VALUE[,...]", help="Labels that say that nothing is known, such as -1.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME=FROM:PERCENT", help="A new split: validation=train:10%.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", help="Only N images, every split and class in proportion.")
-    ] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first corrupt image.")] = None,
     retry_failed: Annotated[
         bool | None, typer.Option("--retry-failed", help="Try rows again that were recorded as failed.")
@@ -78,6 +50,7 @@ def extract(
     compressor: Annotated[str | None, typer.Option(metavar="NAME", help="zstd, blosc or gzip: 12 % at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was done, for another program.")] = False,
+    **of_source: Any,
 ) -> None:
     """Run a frozen backbone once over SOURCE and keep the tokens of its layers in STORE.
 
@@ -88,7 +61,7 @@ def extract(
 
     Example: icecore extract folder:photos photos.ice --backbone deit_tiny_patch16_224 --dtype float16
     """
-    given = locals()  # the words of the command, by name; None where the stage's own default holds
+    given = locals() | of_source  # the words of the command, by name; None where the stage's own default holds
     with interruptible("finished shards are kept: the same command goes on"):
         from icecore.extract import ExtractSettings, preflight
         from icecore.extract import extract as run_extract
@@ -100,9 +73,9 @@ def extract(
             print_preflight(preflight(source, store, settings), as_json)
             return
         with stopping("shards in flight are dropped, finished ones are kept"), extract_progress() as progress:
-            report = run_extract(source, store, settings, progress)
+            report = run_extract(source, store, settings, progress, print_splits)
     if as_json:
         print_json({**dataclasses.asdict(report), "source": report.source.model_dump()})
     else:
         print_line(f"{store}: {extracted(report)}")
-        print_facts(source_lines(report.source))
+        print_facts(passed_lines(report.source))

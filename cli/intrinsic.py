@@ -1,12 +1,13 @@
 """`icecore intrinsic`: in how few directions each kind of weight learns a task."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .interrupt import interruptible
 from .settings import settings_of
+from .source_options import with_source_options
 from .terminal import notes, print_json, print_line, print_table
 from .wording import percent
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 NUM_ADAPTED = 2  # of the submodules: as many as lora and kadaptation change where nothing is asked for
 
 
+@with_source_options
 def intrinsic(
     where: Annotated[str, typer.Argument(metavar="STORE|SOURCE", help="A store; or KIND:PATH.")],
     out: Annotated[str, typer.Option(metavar="DIR", help="The folder of results to make.")],
@@ -26,8 +28,6 @@ def intrinsic(
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Subspaces of each dimension.")] = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for a SOURCE.")] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
-    img_size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the images, for a SOURCE.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N images of a SOURCE.")] = None,
     lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates; the best counts.")] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the train rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images in a batch.")] = None,
@@ -35,12 +35,13 @@ def intrinsic(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
     compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    **of_source: Any,
 ) -> None:
     """Train each submodule within random subspaces; the one that needs the fewest directions is the one to adapt.
 
     Example: icecore intrinsic photos.ice --out runs/intrinsic --modules query,value,fc1 --epochs 5
     """
-    given = locals()  # the words of the command, by name; None where the stage's own default holds
+    given = locals() | of_source  # the words of the command, by name; None where the stage's own default holds
     with interruptible("what is trained is kept: the same command goes on"):
         from icecore.live import IntrinsicSettings
         from icecore.live.intrinsic_dimension import intrinsic_dimension

@@ -10,6 +10,7 @@ from pathlib import Path
 from .extract_progress import extract_progress
 from .metrics import write_metrics
 from .plan import Plan
+from .source_lines import print_splits
 from .terminal import notes
 from .train_progress import train_progress
 from .wording import extracted, trained
@@ -22,7 +23,7 @@ def extract_stage(plan: Plan) -> str:
     from icecore.extract import extract
 
     with extract_progress() as progress:
-        report = extract(plan.pipeline.source, plan.pipeline.store, plan.extract, progress)
+        report = extract(plan.pipeline.source, plan.pipeline.store, plan.extract, progress, print_splits)
     done = report.num_skipped == report.num_rows
     return f"{UP_TO_DATE}, {report.num_rows} rows" if done else extracted(report)
 

@@ -34,7 +34,7 @@ def print_json(value: Any, indent: int | None = 2) -> None:
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print name and value, a line each."""
-    console, width = output(), max(len(name) for name, _ in facts)
+    console, width = output(), max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
         console.print(Text.assemble((name.ljust(width), "dim"), "  ", value))
 

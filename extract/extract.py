@@ -4,7 +4,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from icecore.store import IcecoreError, StoreWriter, open_store, open_writer, require_destination, require_room
+from icecore.store import (
+    IcecoreError,
+    SourceReport,
+    StoreWriter,
+    open_store,
+    open_writer,
+    require_destination,
+    require_room,
+)
 
 from .job import Job
 from .passing import PassingError, in_words, is_passing
@@ -21,11 +29,16 @@ class ExtractInterruptedError(IcecoreError):
 
 
 def extract(
-    source: str, store: str, settings: ExtractSettings, progress: Callable[[Progress], None] | None = None
+    source: str,
+    store: str,
+    settings: ExtractSettings,
+    progress: Callable[[Progress], None] | None = None,
+    found: Callable[[SourceReport], None] | None = None,
 ) -> ExtractReport:
     """Write the tokens of all images of `source` to `store`, or what is missing of them, and say what was done.
 
-    Rows that cannot be decoded are recorded as failed, unless `settings.strict`. `progress` is called after each batch.
+    Rows that cannot be decoded are recorded as failed, unless `settings.strict`. `found` is called once, before the
+    first forward pass, with what the source holds; `progress` is called after each batch.
 
     Raises:
         IcecoreError: one line that says what is wrong; shards finished until then are kept, and the same call resumes.
@@ -34,6 +47,8 @@ def extract(
     started = time.monotonic()
     with _saying_how_to_go_on(store, command_line(source, store, settings)):
         ready = prepare(source, store, settings)
+    if found is not None:
+        found(ready.report)
     settled = settings.model_copy(update={"compute_dtype": ready.spec.identity.compute_dtype})
     tried: list[int] = []
 

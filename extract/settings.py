@@ -12,24 +12,17 @@ from .columns import Columns, TargetKind
 from .decoding_words import read_background, read_bands, read_range
 
 
-class ExtractSettings(Frozen):
-    """The `extract` block of a pipeline; the options of `icecore extract` have the same names."""
+class SourceSettings(Frozen):
+    """What a user may say about a source: which of its images, what its columns mean, and how an image is seen.
 
-    backbone: str
-    checkpoint: str | None = None
+    `extract` and every other stage that reads a source take all of it.
+    """
+
     img_size: int | None = Field(default=None, ge=1)
     crop_pct: float | None = Field(default=None, gt=0, le=1)
     range: Literal["auto", "type"] | tuple[float, float] = "auto"
     background: tuple[int, int, int] | None = None
     bands: tuple[int, ...] | None = None
-    layers: str = "all"
-    tokens: str = "all"
-    dtype: str = "int8"
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    views: int = Field(default=1, ge=1)
-    augment: str | None = None
-    batch_size: int = Field(default=32, ge=1)
-    device: str = "auto"
     path_column: str | None = None
     label_column: tuple[str, ...] = ()
     split_column: str | None = None
@@ -39,14 +32,6 @@ class ExtractSettings(Frozen):
     unknown: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     limit: int | None = Field(default=None, ge=1)
-    strict: bool = False
-    retry_failed: bool = False
-    shard_rows: int | None = Field(default=None, ge=1)
-    compressor: str | None = None
-    num_threads: int | None = Field(default=None, ge=1)
-    stream_blocks: bool = False
-    workers: int | None = Field(default=None, ge=1)
-    scheduler: str | None = None
 
     @property
     def preprocessing(self) -> dict[str, JsonValue]:
@@ -70,6 +55,29 @@ class ExtractSettings(Frozen):
     _read_range = field_validator("range", mode="before")(read_range)
     _read_background = field_validator("background", mode="before")(read_background)
     _read_bands = field_validator("bands", mode="before")(read_bands)
+
+
+class ExtractSettings(SourceSettings):
+    """The `extract` block of a pipeline; the options of `icecore extract` have the same names."""
+
+    backbone: str
+    checkpoint: str | None = None
+    layers: str = "all"
+    tokens: str = "all"
+    dtype: str = "int8"
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    views: int = Field(default=1, ge=1)
+    augment: str | None = None
+    batch_size: int = Field(default=32, ge=1)
+    device: str = "auto"
+    strict: bool = False
+    retry_failed: bool = False
+    shard_rows: int | None = Field(default=None, ge=1)
+    compressor: str | None = None
+    num_threads: int | None = Field(default=None, ge=1)
+    stream_blocks: bool = False
+    workers: int | None = Field(default=None, ge=1)
+    scheduler: str | None = None
 
     @field_validator("augment", mode="before")
     @classmethod

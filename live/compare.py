@@ -58,10 +58,10 @@ def compare(
     """
     candidates(settings, depth=0)  # a wrong word is found before anything is read
     require_destination(out, "study")
-    Path(out).mkdir(parents=True, exist_ok=True)
     cached = None if run is None else open_run(run)
     rows, laid_out = open_rows(where, out, settings), None if cached is None else open_store(cached.facts["store"])
     _require_alike(cached, rows)
+    Path(out).mkdir(parents=True, exist_ok=True)
     study = open_study(rows, _as_in(cached, settings), out, laid_out)
     _require_same_rows(cached, study)
     asked = candidates(settings, len(study.loaded.model.blocks))

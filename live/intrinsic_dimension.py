@@ -44,8 +44,8 @@ def intrinsic_dimension(
     for module in settings.modules:
         choose(SUBMODULES, module, "submodule")
     require_destination(out, "study")
-    Path(out).mkdir(parents=True, exist_ok=True)
     store = open_rows(where, out, settings)
+    Path(out).mkdir(parents=True, exist_ok=True)
     study = open_study(store, settings, out)
     ledger = study.ledger(f"{out}/training")
     curves: list[Curve] = []

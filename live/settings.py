@@ -6,24 +6,21 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from icecore.store import Frozen
+from icecore.extract.settings import SourceSettings
 from icecore.train.candidate import Recipe
 
 from .places import SUBMODULES
 
 
-class StudySettings(Frozen):
+class StudySettings(SourceSettings):
     """How each candidate is trained, and on which rows.
 
-    `backbone`, `checkpoint`, `img_size`, `crop_pct` and `limit` are for a source; a store knows its own. `lr` that is
-    None is each method's own.
+    `backbone` and all of SourceSettings are for a source; a store knows its own. `lr` that is None is each method's
+    own.
     """
 
     backbone: str | None = None
     checkpoint: str | None = None
-    img_size: int | None = Field(default=None, ge=1)
-    crop_pct: float | None = Field(default=None, gt=0, le=1)
-    limit: int | None = Field(default=None, ge=1)
     lr: tuple[float, ...] | None = None
     weight_decay: float = Field(default=0.05, ge=0)
     epochs: int = Field(default=15, ge=1)

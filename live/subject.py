@@ -4,10 +4,13 @@ from pathlib import Path
 
 from icecore.extract import ExtractSettings, extract
 from icecore.extract.backbone_loading import LoadedModel, load_model
+from icecore.extract.settings import SourceSettings
 from icecore.store import IdentityError, Store, UsageError, open_store
 
 from .settings import StudySettings
 from .weights import require_weights
+
+OF_A_SOURCE = ("backbone", *SourceSettings.model_fields)
 
 
 def is_store(where: str) -> bool:
@@ -22,8 +25,8 @@ def open_rows(where: str, folder: str, settings: StudySettings) -> Store:
     rows, its failed images and its identity are found and recorded as they always are.
     """
     if is_store(where):
-        for name in ("backbone", "img_size", "crop_pct", "limit"):
-            if getattr(settings, name) is not None:
+        for name in OF_A_SOURCE:
+            if getattr(settings, name) != StudySettings.model_fields[name].default:
                 raise UsageError(f"{name.replace('_', '-')}: has no effect on a store, which has its own; leave it out")
         store = open_store(where)
         store.require_complete()
@@ -32,7 +35,7 @@ def open_rows(where: str, folder: str, settings: StudySettings) -> Store:
         raise UsageError(f"{where}: a source names no backbone; give --backbone NAME, or a store")
     made = f"{folder}/rows.ice"
     wanted = {"layers": "0", "tokens": "pool:1000", "dtype": "float32", "compute_dtype": "float32", "device": "cpu"}
-    shared = settings.model_dump(include={"backbone", "checkpoint", "img_size", "crop_pct", "limit"})
+    shared = settings.model_dump(include={*OF_A_SOURCE, "checkpoint"})
     extract(where, made, ExtractSettings.model_validate(wanted | shared))
     return open_store(made)
 

@@ -3,6 +3,7 @@
 A store may gain layers, views and rows; everything else that differs is refused, with both values.
 """
 
+import unicodedata
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -148,10 +149,13 @@ def _more_rows(
     The bytes of a row without tokens may have changed: an image was mended that could not be decoded, or one changed
     before its row was written.
     """
-    classes = (*spec.classes, *(name for name in new if name not in spec.classes))
-    number = {name: index for index, name in enumerate(classes)}
+    if spec.target != "class" and new != spec.classes:
+        raise _refusal(
+            url, [f"names of the target: {', '.join(spec.classes)} in the store, {', '.join(new)} asked for"]
+        )
+    classes, numbers = _more_classes(url, spec.classes, new)
     relabelled = [
-        sample if sample.label is None else replace(sample, label=number[new[sample.label]]) for sample in samples
+        sample if sample.label is None else replace(sample, label=numbers[sample.label]) for sample in samples
     ]
     asked = {sample.key: sample for sample in relabelled}
     asked |= {one.key: rounded(asked[one.key]) for one in stored[: spec.rounded_rows] if one.key in asked}
@@ -161,6 +165,28 @@ def _more_rows(
     known = {sample.key for sample in stored}
     kept = (asked[sample.key] for sample in stored)
     return (*kept, *(sample for sample in relabelled if sample.key not in known)), classes
+
+
+def _more_classes(url: str, stored: tuple[str, ...], new: tuple[str, ...]) -> tuple[tuple[str, ...], Sequence[int]]:
+    """Return the stored classes followed by the new ones, and for each class of the request its number among them.
+
+    Classes that go on where the stored ones end keep their numbers, whatever their names. Others are found by name, in
+    whatever Unicode form it is written: then a name that two classes have says nothing.
+    """
+    if new[: len(stored)] == stored:
+        return new, range(len(new))
+    number = {_normal(name): label for label, name in enumerate(stored)}
+    if len(number) < len(stored) or len({*map(_normal, new)}) < len(new):
+        names = stored if len(number) < len(stored) else new
+        twice = next(name for name in names if [*map(_normal, names)].count(_normal(name)) > 1)
+        raise _refusal(url, [f"classes: {len(stored)} in the store, {len(new)} asked for, two called {twice!r}"])
+    added = tuple(name for name in new if _normal(name) not in number)
+    number |= {_normal(name): label for label, name in enumerate(added, start=len(stored))}
+    return (*stored, *added), [number[_normal(name)] for name in new]
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _change(stored: Sample, asked: Sample | None, is_written: bool) -> str | None:

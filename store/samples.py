@@ -1,7 +1,7 @@
 """The table about rows: what each row is, where it belongs, and what its source bytes were."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -63,6 +63,17 @@ def check_keys(samples: Sequence[Sample]) -> None:
         if sample.key in seen:
             raise UsageError(f"key {sample.key!r}: occurs twice; expected one sample a key, rename one in the source")
         seen.add(sample.key)
+
+
+def check_text(texts: Iterable[str | None]) -> None:
+    """Refuse what no file of a store can hold: names of files or folders whose bytes are not UTF-8."""
+    for text in texts:
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{text!a}: is not in UTF-8, so it cannot be recorded; rename the file or folder"
+            ) from None
 
 
 def dataset_sha256(samples: Sequence[Sample], classes: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from .location import Location, open_location
 from .lock import writing
 from .room import room_on_disk
 from .root import Root, ledger_name, load_root
-from .samples import Sample, check_keys
+from .samples import Sample, check_keys, check_text
 from .shard_writer import ShardWriter
 from .small_files import Measure, write_small_files
 from .spec import StoreSpec
@@ -143,6 +143,8 @@ def open_writer(
         UsageError: what is there is no store; nothing is touched.
     """
     check_keys(samples)
+    check_text([spec.source, spec.command, *spec.classes])
+    check_text(text for sample in samples for text in (sample.key, sample.split, sample.group))
     require_destination(url, "store")
     location = open_location(url)
     with room_on_disk(url, _resume(spec.command)), writing(location) as held:

@@ -98,7 +98,7 @@ def test_failed_rows_are_told_by_reason_and_tried_again(icecore, tmp_path: Path)
 def test_a_store_keeps_what_its_source_held(icecore, tmp_path: Path) -> None:
     words = ("extract", "sklearn:digits", tmp_path / "a.ice", "--backbone", "icecore_nano", "--limit", 20)
     answer = icecore(*words, "--layers", 9, "--tokens", "cls")
-    assert "split train  16 rows, first 'train/0/" in answer.out
+    assert "split train  16 rows, first 'train/0/" in answer.err
     told = json.loads(icecore("inspect", tmp_path / "a.ice", "--json").out)["source_report"]
     assert SourceReport.model_validate(told) == open_store(str(tmp_path / "a.ice")).spec.source_report
     assert json.loads(icecore(*words, "--layers", 9, "--tokens", "cls", "--json").out)["source"] == told

@@ -9,7 +9,9 @@ import pytest
 import typer
 
 from icecore.cli.app import app
+from icecore.cli.source_options import SOURCE_OPTIONS
 from icecore.extract import SOURCES
+from icecore.extract.settings import SourceSettings
 from icecore.live import Predictor
 from icecore.store.codecs import CODECS
 
@@ -37,6 +39,11 @@ def test_the_defaults_of_predict_are_the_predictors() -> None:
     shared = {option.name: option.default for option in COMMANDS["predict"].params if option.name in parameters}
     del shared["bundle"]
     assert shared == {name: parameters[name].default for name in shared}
+
+
+@pytest.mark.parametrize("command", ["extract", "compare", "intrinsic"])
+def test_every_command_that_reads_a_source_takes_all_its_options(command: str) -> None:
+    assert {*SourceSettings.model_fields} == {*SOURCE_OPTIONS} <= {one.name for one in COMMANDS[command].params}
 
 
 def test_the_help_of_extract_names_every_source_and_every_type() -> None:

@@ -1,5 +1,6 @@
 """A store gains layers, views and rows without redoing what is there, and refuses everything else."""
 
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from icecore.store import IdentityError, LayerSpec, Sample, StoreSpec, dataset_sha256, open_store, open_writer, verify
+from icecore.store import (
+    IdentityError,
+    LayerSpec,
+    Sample,
+    StoreSpec,
+    UsageError,
+    dataset_sha256,
+    open_store,
+    open_writer,
+    verify,
+)
 
 from .conftest import CLASSES, FROZEN, LAYER, NUM_ROWS, fill, make_samples, make_spec, make_tokens
 
@@ -142,3 +153,60 @@ def test_layers_of_different_shapes(url: str) -> None:
     small = LayerSpec(num_tokens=5, width=40, num_prefix=0, grid=None)
     fill(url, tokens, make_spec().model_copy(update={"layers": {0: LAYER, 3: small}}))
     assert torch.equal(open_store(url).layer(3).rows(slice(100, 203)), tokens[3][100:])
+
+
+def grow_classes(url: str, tokens: dict[int, Tensor], stored: tuple[str, ...], new: tuple[str, ...]) -> None:
+    """Write a store of some classes, then ask for its rows and one more, whose labels are numbers among `new`."""
+    names = [stored[row % len(stored)] for row in range(NUM_ROWS)]
+    first = [replace(sample, label=row % len(stored)) for row, sample in enumerate(make_samples())]
+    with open_writer(url, of(first, stored), first, FROZEN) as writer:
+        for shard in writer.todo:
+            with writer.shard(shard) as out:
+                rows = list(range(shard.start, shard.stop))
+                out.append(rows, {layer: tokens[layer][rows] for layer in tokens})
+    number = {unicodedata.normalize("NFC", name): label for label, name in enumerate(new)}
+    known = [row % len(stored) for row in range(NUM_ROWS)] if new[: len(stored)] == stored else None
+    labels = known or [number[unicodedata.normalize("NFC", name)] for name in names]
+    more = [replace(sample, label=label) for sample, label in zip(make_samples(), labels, strict=True)]
+    more.append(Sample("z/new.png", len(new) - 1, "train", sha256="1"))
+    with open_writer(url, of(more, new), more, FROZEN):
+        pass
+
+
+def of(samples: list[Sample], classes: tuple[str, ...]) -> StoreSpec:
+    return make_spec(identity={"dataset_sha256": dataset_sha256(samples, classes)}, classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("stored", "new", "grown"),
+    [
+        (("caf\u00e9", "bee"), ("ant", "bee", "cafe\u0301"), ("caf\u00e9", "bee", "ant")),
+        (("crane", "crane"), ("crane", "crane", "owl"), ("crane", "crane", "owl")),
+    ],
+)
+def test_classes_are_found_by_name_in_any_unicode_form(
+    url: str, tokens: dict[int, Tensor], stored: tuple[str, ...], new: tuple[str, ...], grown: tuple[str, ...]
+) -> None:
+    grow_classes(url, tokens, stored, new)
+    store = open_store(url)
+    assert store.spec.classes == grown
+    labels = store.samples["label"].to_pylist()
+    said = [unicodedata.normalize("NFC", grown[label]) for label in labels]
+    assert said == [*(stored[row % 2] for row in range(NUM_ROWS)), unicodedata.normalize("NFC", new[-1])]
+
+
+@pytest.mark.parametrize("new", [("ant", "bee", "crane", "crane"), ("ant", "bee", "cafe\u0301", "caf\u00e9")])
+def test_a_name_of_two_classes_is_refused_where_names_must_tell(
+    url: str, tokens: dict[int, Tensor], new: tuple[str, ...]
+) -> None:
+    with pytest.raises(IdentityError, match=f"classes: 2 in the store, 4 asked for, two called '{new[2]}'"):
+        grow_classes(url, tokens, ("bee", "ant"), new)
+
+
+def test_a_name_that_no_file_can_hold_leaves_no_folder(url: str) -> None:
+    samples, spec = make_samples(), make_spec()
+    odd = [replace(samples[0], key="caf\udce9.png"), *samples[1:]]
+    for asked, rows in ((spec.model_copy(update={"source": "folder:caf\udce9"}), samples), (spec, odd)):
+        with pytest.raises(UsageError, match="is not in UTF-8"), open_writer(url, asked, rows, FROZEN):
+            pass
+        assert not Path(url).exists()
