@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from .settings import require_effect
+from .source_lines import passed_lines
 from .streams import is_heard
 from .terminal import notes, print_line
 from .wording import percent
@@ -27,7 +28,7 @@ Show = Callable[["Prediction"], None]
 def predict(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle; several with commas between.")],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Images, folders, .tar, .parquet; - reads paths.")
+        list[str], typer.Argument(metavar="IMAGES...", help="Images, folders, .tar, .tgz, .parquet; - reads paths.")
     ],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write .csv, .parquet or .jsonl instead.")] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
@@ -40,16 +41,19 @@ def predict(
 
     Example: icecore predict runs/photos/bundle holiday/ cat.jpg
     """
+    from icecore.extract.tally import Tally
     from icecore.live.inputs import images_of
 
     if out is not None:
         require_effect({"json": as_json}, ["json"], "with --out, whose ending says the format")
-    streams = [images_of(given) for given in images]  # what is not there is said before anything is loaded
+    tally = Tally()
+    streams = [images_of(given, tally) for given in images]  # what is not there is said before anything is loaded
     num_failed = 0
     with _show(out, as_json) as show:
         from icecore.live import Predictor
 
         predictor = Predictor(_bundles(bundle), checkpoint, device, compute_dtype, batch_size)
+        predictor.tally = tally  # one count of what is passed over and of how the rest is read
         _print_notes(predictor)
         for prediction in predictor.predict(itertools.chain(*streams)):
             num_failed += prediction.error is not None
@@ -57,6 +61,8 @@ def predict(
             if out is None and not is_heard():
                 raise typer.Exit  # whoever read the answers has seen enough
     num_failed //= len(predictor.bundles)
+    for name, value in passed_lines(tally):
+        notes().print(f"{name}  {value}", markup=False)
     notes().print(_timing(predictor))
     if num_failed:
         notes().print(f"{num_failed} of {predictor.timing.num_images} images could not be read")

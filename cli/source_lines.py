@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from .terminal import notes
 
 if TYPE_CHECKING:
+    from icecore.extract.tally import Tally
     from icecore.store import Finding, SourceReport
 
 MOST = 12  # lines of a kind: the whole list is in the --json of extract and inspect
@@ -24,7 +25,7 @@ def print_splits(report: "SourceReport") -> None:
         notes().print(f"{name.ljust(width)}  {value}", markup=False)
 
 
-def passed_lines(report: "SourceReport") -> list[tuple[str, str]]:
+def passed_lines(report: "SourceReport | Tally") -> list[tuple[str, str]]:
     """Return what became no row, and what became one in a way worth knowing."""
     return [*_lines("left out", report.passed_over), *_lines("note", report.noted)]
 

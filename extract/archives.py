@@ -117,7 +117,9 @@ class Archives:
         try:
             yield
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise UsageError(f"{archive.where}: {error}; {EXPECTED}") from None
+            raise UsageError(
+                f"{archive.where}: is no tar archive that can be read ({error}); expected a whole one"
+            ) from None
 
 
 def _opener(file: Path) -> Any:

@@ -48,21 +48,39 @@ def unwrapped(state: Any) -> tuple[Any, tuple[Finding, ...]]:
 
 
 def renamed(state: Mapping[str, Tensor], wanted: Collection[str], where: str) -> Checkpoint:
-    """Return tensors without the prefix under which most of the wanted names lie; all others keep their names.
+    """Return tensors under the names of `without_prefix`; UsageError as there."""
+    names, notes = without_prefix(state, wanted, where)
+    return Checkpoint({name: state[stored] for name, stored in names.items()}, notes)
+
+
+def without_prefix(
+    stored: Collection[str], wanted: Collection[str], where: str
+) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Return the names in a checkpoint by what they are without the prefix under which most of the wanted ones lie.
+
+    Without such a prefix all keep their names; with one, the names outside of it are left out, and counted.
 
     Raises:
         UsageError: several models lie side by side, and none is a teacher's or an average.
     """
-    prefix = _prefix(state, frozenset(wanted), where)
+    prefix = _prefix(stored, frozenset(wanted), where)
     if not prefix:
-        return Checkpoint(dict(state))
-    inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    beside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix) and name not in inside}
+        return {name: name for name in stored}, ()
+    inside = {name.removeprefix(prefix): name for name in stored if name.startswith(prefix)}
+    beside = [name for name in stored if not name.startswith(prefix) and name not in inside]
     note = Finding(what="checkpoint tensors under a prefix, taken off", count=len(inside), example=prefix)
-    if beside:
-        rest = Finding(what="checkpoint tensors beside the model, left over", count=len(beside), example=min(beside))
-        return Checkpoint(inside, (note, rest))
-    return Checkpoint(inside, (note,))
+    if not beside:
+        return inside, (note,)
+    rest = Finding(what="checkpoint tensors beside the model, left over", count=len(beside), example=min(beside))
+    return inside, (note, rest)
+
+
+def left_over(names: Collection[str]) -> tuple[Finding, ...]:
+    """Return in words the tensors that no layer of the model passes through."""
+    if not names:
+        return ()
+    what = "checkpoint tensors that the model does not need"
+    return (Finding(what=what, count=len(names), example=", ".join(sorted(names)[:3])),)
 
 
 def is_spare(model: nn.Module, name: str) -> bool:

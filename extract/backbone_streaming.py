@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from icecore.store import FrozenBackbone, LayerSpec, UsageError, resolve_compute_dtype, resolve_device
+from icecore.store import Finding, FrozenBackbone, LayerSpec, UsageError, resolve_compute_dtype, resolve_device
 
 from .backbone import Backbone
 from .backbone_blocks import Images, Tokens
-from .backbone_checkpoint import is_spare
+from .backbone_checkpoint import is_spare, left_over, without_prefix
 from .backbone_config import blocks_config
 from .backbone_transform import Preprocessing
 from .backbone_weights import local_weights
@@ -28,27 +28,37 @@ WHY_NOT = "extracted with --stream-blocks, which keeps no blocks"
 
 
 class Weights:
-    """The tensors of a safetensors file; each read maps the file anew, so that nothing of it stays in memory."""
+    """The tensors of a safetensors file; each read maps the file anew, so that nothing of it stays in memory.
+
+    They have the names of the file, until `rename` takes the prefix off that a training script gave them.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         try:
             with safe_open(path, "pt") as file:
                 self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                self._stored = {name: name for name in self.shapes}
         except (OSError, SafetensorError) as error:
             raise UsageError(
                 f"checkpoint {path!r}: cannot be streamed ({error}); expected a .safetensors file"
             ) from None
 
+    def rename(self, wanted: Collection[str]) -> tuple[Finding, ...]:
+        """Call the tensors as a model does; return what was taken off and what was left over."""
+        self._stored, notes = without_prefix(self.shapes, wanted, f"checkpoint {self._path!r}")
+        self.shapes = {name: self.shapes[stored] for name, stored in self._stored.items()}
+        return notes
+
     def read(self, name: str) -> Tensor:
         """Return one tensor as float32."""
         with safe_open(self._path, "pt") as file:
-            return file.get_tensor(name).float().clone()
+            return file.get_tensor(self._stored[name]).float().clone()
 
     def read_into(self, name: str, tensor: Tensor) -> None:
         """Copy one tensor into another of its shape."""
         with safe_open(self._path, "pt") as file, torch.no_grad():
-            tensor.copy_(file.get_tensor(name))
+            tensor.copy_(file.get_tensor(self._stored[name]))
 
 
 class StreamedBlocks:
@@ -136,13 +146,16 @@ def stream_backbone(
     if not isinstance(model, VisionTransformer) or not _alike(model):
         raise UsageError(f"backbone {name!r}: {type(model).__name__} cannot be streamed; expected a VisionTransformer")
     model = model.eval().requires_grad_(False)
-    sha256 = _checked_sha256(model, weights, str(path))
+    notes = weights.rename(model.state_dict())
+    sha256, spare = _checked_sha256(model, weights, str(path))
     outer = [name for name in model.state_dict() if not name.startswith("blocks.")]
     model.load_state_dict({name: weights.read(name) for name in outer}, strict=False, assign=True)
     transform = Preprocessing(model, preprocessing)
     if transform.input_size != tuple(model.pretrained_cfg["input_size"]):
         model.set_input_size(img_size=transform.input_size[1:])
-    return StreamedBackbone(name, model, weights, sha256, transform, where, dtype)
+    backbone = StreamedBackbone(name, model, weights, sha256, transform, where, dtype)
+    backbone.notes = (*notes, *left_over(spare))
+    return backbone
 
 
 def _alike(model: Any) -> bool:
@@ -152,8 +165,12 @@ def _alike(model: Any) -> bool:
     return not lost and all(shape == shapes[0] for shape in shapes)
 
 
-def _checked_sha256(model: Any, weights: Weights, path: str) -> str:
-    """Return what `weights_sha256` says of the whole model; UsageError where the file holds another one."""
+def _checked_sha256(model: Any, weights: Weights, path: str) -> tuple[str, list[str]]:
+    """Return what `weights_sha256` says of the whole model, and what the file has beside it.
+
+    Raises:
+        UsageError: the file holds another model.
+    """
     classifier = model.pretrained_cfg.get("classifier") or ()
     classifier = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     heads = tuple(f"{name}." for name in classifier)
@@ -170,4 +187,4 @@ def _checked_sha256(model: Any, weights: Weights, path: str) -> str:
     for name, shape in sorted(wanted.items()):
         digest.update(f"{name} torch.float32 {shape}\n".encode())
         digest.update(weights.read(name).flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest.hexdigest(), [name for name in found if name not in wanted]

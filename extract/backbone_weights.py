@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from icecore.store import Finding, UsageError
 
-from .backbone_checkpoint import Checkpoint, is_spare, renamed, unwrapped
+from .backbone_checkpoint import Checkpoint, is_spare, left_over, renamed, unwrapped
 
 
 def local_weights(name: str) -> Path | None:
@@ -71,10 +71,7 @@ def load_weights(
     if problems:
         raise UsageError(f"{where}: {'; '.join(problems)}; expected the weights of this backbone by timm's names")
     model.load_state_dict(kept)
-    over = [
-        Finding(what="checkpoint tensors that the model does not need", count=len(spare), example=", ".join(spare[:3]))
-    ]
-    return (*checkpoint.notes, *found.notes, *(over if spare else []))
+    return (*checkpoint.notes, *found.notes, *left_over(spare))
 
 
 def weights_sha256(model: nn.Module, classifier: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from icecore.store import UsageError
 
 from .backbone_transform import Preprocessing
 from .decoding_rules import Decoding
+from .header import Header, read_header
 from .passing import is_passing
 from .picture import Picture
 from .reading import read
@@ -43,7 +44,10 @@ def extents(
 
 
 def _extent(source: Source, place: int, rules: Decoding) -> Extent | None:
-    data = read(source, place)
+    return _extent_of(read(source, place), rules)
+
+
+def _extent_of(data: bytes, rules: Decoding) -> Extent | None:
     try:
         picture = Picture(data, rules)
         picture.require_no_bomb()
@@ -60,23 +64,46 @@ def _extent(source: Source, place: int, rules: Decoding) -> Extent | None:
 
 def note_oddities(tally: Tally, scan: Scan, found: dict[str, Extent], transform: Preprocessing) -> None:
     """Count the images that become pixels in a way that the user should know of."""
-    rules = transform.decoding
     for row, header in scan.odd.items():
-        key = scan.samples[row].key
-        for is_so, what in (
-            (header.has_frames, "images of several frames or pages: the first is taken"),
-            (header.has_alpha, f"images with transparency: {_background(rules)}"),
-            (header.is_turned, f"images turned by their EXIF: {'set upright' if rules else 'left as stored'}"),
-            (header.is_deep, f"images of more than 8 bits a channel: {_range(rules)}"),
-        ):
-            if is_so:
-                tally.note(what, key)
+        _note_header(tally, scan.samples[row].key, header, transform.decoding)
     for sample in scan.samples:
-        if sample.width and sample.height and transform.share_kept(sample.width, sample.height) < LEAST_KEPT:
-            tally.note("images so long that the crop keeps less than a tenth of them", sample.key)
+        _note_shape(tally, sample.key, sample.width, sample.height, transform)
     for key, extent in found.items():
-        if rules is not None and not _holds(rules, extent):
-            tally.note("images with values beyond the range: these become its ends", key)
+        _note_values(tally, key, extent, transform.decoding)
+
+
+def note_image(tally: Tally, key: str, data: bytes, transform: Preprocessing) -> None:
+    """Count one image as `note_oddities` does; nothing where its bytes are none."""
+    rules = transform.decoding
+    header = read_header(data, rules)
+    if header is None:
+        return
+    _note_header(tally, key, header, rules)
+    _note_shape(tally, key, header.width, header.height, transform)
+    extent = _extent_of(data, rules) if rules and header.is_deep else None
+    if extent is not None:
+        _note_values(tally, key, extent, rules)
+
+
+def _note_header(tally: Tally, key: str, header: Header, rules: Decoding | None) -> None:
+    for is_so, what in (
+        (header.has_frames, "images of several frames or pages: the first is taken"),
+        (header.has_alpha, f"images with transparency: {_background(rules)}"),
+        (header.is_turned, f"images turned by their EXIF: {'set upright' if rules else 'left as stored'}"),
+        (header.is_deep, f"images of more than 8 bits a channel: {_range(rules)}"),
+    ):
+        if is_so:
+            tally.note(what, key)
+
+
+def _note_shape(tally: Tally, key: str, width: int | None, height: int | None, transform: Preprocessing) -> None:
+    if width and height and transform.share_kept(width, height) < LEAST_KEPT:
+        tally.note("images so long that the crop keeps less than a tenth of them", key)
+
+
+def _note_values(tally: Tally, key: str, extent: Extent, rules: Decoding | None) -> None:
+    if rules is not None and not _holds(rules, extent):
+        tally.note("images with values beyond the range: these become its ends", key)
 
 
 def _holds(rules: Decoding, extent: Extent) -> bool:

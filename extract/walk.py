@@ -38,6 +38,13 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  twice as fast as pathlib
 
 
+def passed_over(path: str) -> str | None:
+    """Return why a member of an archive is no image to be read; None for an image."""
+    if any(map(is_hidden, path.split("/"))):
+        return HIDDEN
+    return None if is_image(path) else ending_of(path)
+
+
 def ending_of(name: str) -> str:
     """Return in words how a file's name ends."""
     if is_clip(name):

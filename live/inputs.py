@@ -1,20 +1,22 @@
 """Images to predict from wherever they are: files, folders, tars, Parquet, or paths on standard input.
 
-No labels and no splits are needed, nothing is read before it is wanted, and nothing is skipped: what cannot be decoded
-is found by whoever decodes it.
+No labels and no splits are needed, and nothing is read before it is wanted. What is no image is passed over and counted
+as `extract` does; what cannot be decoded is found by whoever decodes it.
 """
 
 import os
 import sys
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from icecore.extract.archives import Archives, archives_of, is_archive
 from icecore.extract.clips import require_images, require_no_clips
 from icecore.extract.decoding import EXTENSIONS
+from icecore.extract.tally import Tally
+from icecore.extract.walk import images_below, passed_over
 from icecore.store import UsageError
 
 Image = bytes | str | Path
@@ -22,8 +24,10 @@ STANDARD_INPUT = "-"
 BATCH_ROWS = 64  # of a Parquet file
 
 
-def images_of(given: str) -> Iterator[tuple[str, Image]]:
+def images_of(given: str, tally: Tally) -> Iterator[tuple[str, Image]]:
     """Return key and bytes or path of every image that a word of the command names, read as they are asked for.
+
+    `tally` counts what is passed over.
 
     Raises:
         UsageError: nothing is there, or nothing in it is an image; for a tar or Parquet, when it is read.
@@ -32,12 +36,12 @@ def images_of(given: str) -> Iterator[tuple[str, Image]]:
     if given == STANDARD_INPUT:
         return ((readable(name), Path(name)) for name in _lines())
     if path.is_dir():
-        return iter(_in_folder(path))
+        return iter(_in_folder(path, tally))
     require_no_clips([given], "predict")
     if not path.is_file():
         raise UsageError(f"no image at {given!r}: expected a file or a folder of images, a .tar, a .parquet, or -")
-    if path.suffix == ".tar":
-        return _in_tar(path)
+    if is_archive(path.name):
+        return _in_archive(path, tally)
     return _in_parquet(path) if path.suffix == ".parquet" else iter([(readable(given), path)])
 
 
@@ -52,26 +56,23 @@ def _lines() -> Iterator[str]:
     return (line.rstrip("\n") for line in lines if line.strip())
 
 
-def _in_folder(folder: Path) -> list[tuple[str, Image]]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+def _in_folder(folder: Path, tally: Tally) -> list[tuple[str, Image]]:
+    found = sorted(folder / file for file in images_below(folder, tally))
     if not found:
         require_images(folder, str(folder))
         raise UsageError(f"{folder}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
     return [(readable(str(path)), path) for path in found]
 
 
-def _in_tar(path: Path) -> Iterator[tuple[str, Image]]:
-    """Yield the image members, with their names as keys; other members (labels, JSON) are not looked at."""
-    num_images = 0
-    try:
-        with tarfile.open(path, "r|") as tar:
-            for member in tar:
-                if member.isfile() and PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
-                    file = tar.extractfile(member)
-                    num_images += 1
-                    yield readable(member.name), file.read() if file is not None else b""
-    except tarfile.TarError as error:
-        raise UsageError(f"{path}: is no tar file that can be read ({error})") from None
+def _in_archive(path: Path, tally: Tally) -> Iterator[tuple[str, Image]]:
+    """Yield the image members, with their names as keys; other members (labels, JSON) are passed over."""
+    (archive,), archives, num_images = archives_of(path.parent, [path.name]), Archives(), 0
+    for member in archives.members(archive):
+        if reason := passed_over(member.name):
+            tally.pass_over(reason, readable(member.name))
+            continue
+        num_images += 1
+        yield readable(member.name), archives.read(archive, member.offset_data, member.size)
     if not num_images:
         raise UsageError(f"{path}: no member is an image ({', '.join(sorted(EXTENSIONS))})")
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from icecore.extract import Backbone, load_backbone
 from icecore.extract.decoding import decode_image
+from icecore.extract.survey import note_image
+from icecore.extract.tally import Tally
 from icecore.extract.tokens import reduction
 from icecore.store import UsageError
 from icecore.train import Bundle, load_bundle
@@ -27,7 +29,8 @@ Pixels = UInt8[Tensor, "3 height width"]
 class Predictor:
     """Answers for images, of one bundle or of several on one backbone: one forward pass serves all.
 
-    Refuses a backbone whose weights are not the ones that the adapters were trained on. `timing` counts what it does.
+    Refuses a backbone whose weights are not the ones that the adapters were trained on. `timing` counts what it does,
+    `tally` the images that become pixels in a way worth knowing.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Predictor:
         )
         self.bundles = {path: one.to(self.backbone.device) for path, one in self.bundles.items()}
         self.timing = Timing(self.backbone.device)
+        self.tally = Tally()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,10 +69,11 @@ class Predictor:
 
     def _read(self, image: tuple[str, Image]) -> Pixels | Exception:
         """Return the pixels, or why there are none: Pillow raises a dozen types for broken files."""
-        given = image[1]
+        key, given = image
         try:
             data = given if isinstance(given, bytes) else Path(given).read_bytes()
             transform = self.backbone.transform
+            note_image(self.tally, key, data, transform)
             return transform.pixels(decode_image(data, transform.decoding))
         except Exception as error:
             return error

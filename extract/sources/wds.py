@@ -1,6 +1,7 @@
 """WebDataset: tar shards whose members `KEY.png` (or .jpg, .webp) and `KEY.cls` or `KEY.json` make one sample."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,17 +12,19 @@ from icecore.store import Sample, UsageError
 
 from ..archives import EXPECTED, Archive, Archives, archives_of, is_archive
 from ..cells import Cells, number_in, whole
+from ..class_names import normal
 from ..columns import DEFAULT, Columns
 from ..decoding import decode_image
 from ..decoding_rules import DEFAULT as RULES
 from ..decoding_rules import Decoding
 from ..fields import Described, from_fields
 from ..labels import read_labels
-from ..manifest import decode_text
+from ..manifest import decode_text, read_text
 from ..splits import file_splits, require_no_split, splits_in
 from ..tally import Tally
 from ..walk import HIDDEN, ending_of, is_hidden, is_image, walk
 
+CLASS_NAMES = "classnames.txt"  # of CLIP_benchmark
 Place = tuple[int, int]  # offset and size in bytes
 
 
@@ -50,8 +53,8 @@ class WdsSource:
 
     Where shards begin their keys anew, the shard's name is part of them: `SPLIT/SHARD/KEY`. Members are read by their
     offset, in any order; a compressed shard is unpacked to a temporary file first. Without columns a class is the
-    number in `.cls`, and its name is that number; with columns, these are fields of `.json`, and a class is what the
-    field says.
+    number in `.cls`, and its name is that line of `classnames.txt`, or else that number; with columns, these are fields
+    of `.json`, and a class is what the field says.
     """
 
     kind = "wds"
@@ -70,7 +73,7 @@ class WdsSource:
             return
         values = [[one.said["cls"]] for one in found]
         cells = Cells(("cls",), values, where, lambda row: f"{found[row].shard.where}: {found[row].key}.cls")
-        labels = read_labels(cells, columns, self.tally)
+        labels = read_labels(cells, columns, self.tally, _class_names(Path(path), self.tally))
         self.classes = labels.classes
         told = zip(keys, labels.labels, splits, strict=True)
         self.samples = tuple(Sample(key, label, split) for key, label, split in told)
@@ -147,12 +150,32 @@ def _shards(root: Path, tally: Tally) -> list[Archive]:
         raise UsageError(f"wds {str(root)!r}: no such file or folder; {EXPECTED}")
     files = [f"{folder}/{file}".lstrip("/") for folder, names in walk(root, tally) for file in names]
     for file in files:
-        if not is_archive(file):
+        if not is_archive(file) and file != CLASS_NAMES:
             tally.pass_over(ending_of(file), file)
     shards = archives_of(root, [file for file in files if is_archive(file)])
     if not shards:
         raise UsageError(f"wds {str(root)!r}: holds no tar files; {EXPECTED}")
     return shards
+
+
+def _class_names(root: Path, tally: Tally) -> list[str]:
+    """Return the names of the classes by number, a line each of `classnames.txt` beside the shards; none without it.
+
+    A name that several classes have, as in ImageNet's of CLIP_benchmark, is told apart by the number.
+    """
+    file = (root.parent if root.is_file() else root) / CLASS_NAMES
+    if not file.is_file():
+        return []
+    names = [line.strip() for line in read_text(file).rstrip().split("\n")]
+    if "" in names:
+        raise UsageError(f"{file}, line {names.index('') + 1}: is empty; expected the name of a class a line")
+    tally.note(f"classes called as {CLASS_NAMES} says", names[0], len(names))
+    counts = Counter(map(normal, names))
+    doubled = [counts[normal(name)] > 1 for name in names]
+    for name in (name for name, is_doubled in zip(names, doubled, strict=True) if is_doubled):
+        tally.note("classes of one name, told apart by their numbers", name)
+    told = enumerate(zip(names, doubled, strict=True))
+    return [f"{name} ({label})" if is_doubled else name for label, (name, is_doubled) in told]
 
 
 def _splits(found: list[_Found], where: str) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from icecore.extract import open_source
 from icecore.extract.clips import is_clip
 from icecore.extract.source_report import source_report
+from icecore.extract.tally import Tally
 from icecore.live.inputs import images_of
 from icecore.store import UsageError
 
@@ -35,9 +36,9 @@ def test_a_video_is_no_source_and_no_image_to_predict(clips: Path) -> None:
     with pytest.raises(UsageError, match=r"1 video file, first 'a\.mp4': videos are not read yet"):
         open_source(path)
     with pytest.raises(UsageError, match=r"1 video file, first '.*a\.mp4': videos are not read yet"):
-        images_of(path)
+        images_of(path, Tally())
     with pytest.raises(UsageError, match=MESSAGE):
-        images_of(str(clips))
+        images_of(str(clips), Tally())
 
 
 def test_a_manifest_of_videos_is_refused(clips: Path) -> None:

@@ -107,11 +107,31 @@ def test_clip_benchmark(tmp_path: Path) -> None:
     put(tmp_path / "zeroshot_classification_templates.txt", "a photo of {c}")
     source = open_source(str(tmp_path))
     wanted = {
-        f"{'train' if row < 5 else 'test'}/s{row:07d}": (str(row % 2), "train" if row < 5 else "test")
+        f"{'train' if row < 5 else 'test'}/s{row:07d}": ("dog" if row % 2 else "cat", "train" if row < 5 else "test")
         for row in range(8)
     }
     assert said(source) == wanted
-    assert counts(source, "passed_over") == {"files ending in .txt": 4}
+    assert counts(source, "passed_over") == {"files ending in .txt": 3}
+    assert counts(source, "noted") == {"classes called as classnames.txt says": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("\ufeffcat\r\ndog\r\n\n", ("cat", "dog")),
+        ("crane\nox\ncrane", ("crane (0)", "ox", "crane (2)")),
+        ("cat\n", "b.cls has 1 in column .cls.; expected one of 1 classes"),
+        ("cat\n\ndog", "line 2: is empty"),
+    ],
+)
+def test_names_of_classes_beside_shards(names: str, classes: tuple[str, ...] | str, tmp_path: Path) -> None:
+    shard(tmp_path / "0.tar", ("a.jpg", image_bytes(0)), ("a.cls", "0"), ("b.jpg", image_bytes(1)), ("b.cls", "1"))
+    put(tmp_path / "classnames.txt", names)
+    if isinstance(classes, str):
+        with pytest.raises(UsageError, match=classes):
+            open_source(f"wds:{tmp_path}")
+    else:
+        assert open_source(f"wds:{tmp_path}").classes == classes
 
 
 def test_kaggle_csv(tmp_path: Path) -> None:

@@ -81,6 +81,24 @@ def test_a_layer_streamed_into_a_store_takes_no_blocks_from_it(settings: Extract
     assert after.frozen().tensors.keys() == before.tensors.keys()
 
 
+def test_a_prefix_is_taken_off_as_the_whole_backbone_does(settings: ExtractSettings, tmp_path: Path) -> None:
+    source, path = make_folder(tmp_path / "images"), tmp_path / "wrapped.safetensors"
+    tensors = safetensors.torch.load_file(str(settings.checkpoint))
+    wrapped = {f"module.backbone.{name}": tensor for name, tensor in tensors.items()}
+    spare = {"module.queue": torch.zeros(1), "module.backbone.mask_token": torch.zeros(1)}
+    safetensors.torch.save_file(wrapped | spare, path)
+    settings = settings.model_copy(update={"checkpoint": str(path)})
+    streamed = settings.model_copy(update={"stream_blocks": True})
+    notes = [
+        extract(source, str(tmp_path / name), given).source.noted
+        for name, given in (("whole.ice", settings), ("s.ice", streamed))
+    ]
+    assert arrays(tmp_path / "s.ice") == arrays(tmp_path / "whole.ice")
+    assert open_store(str(tmp_path / "s.ice")).identity == open_store(str(tmp_path / "whole.ice")).identity
+    assert notes[0] == notes[1]
+    assert {"module.backbone.", "module.queue", "mask_token"} <= {one.example for one in notes[0]}
+
+
 @pytest.mark.slow
 def test_weights_of_three_times_the_memory_are_enough(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "images", 8)

@@ -29,7 +29,7 @@ def said(source: Source) -> dict[str, str]:
 
 
 def passed(source: Source) -> dict[str, int]:
-    return {found.what: found.count for found in source.tally.report([], ()).passed_over}
+    return {found.what: found.count for found in source.tally.passed_over}
 
 
 def test_keys_with_dots_keep_every_row_and_its_own_label(tmp_path: Path) -> None:
@@ -130,8 +130,11 @@ def test_more_compressed_shards_than_are_unpacked_at_a_time(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[: len(data) // 2], r"train.tar.gz: .*; expected tar files"),
-        (lambda data: data[:40] + bytes([data[40] ^ 255]) + data[41:], r"train.tar.gz: .*; expected tar files"),
+        (lambda data: data[: len(data) // 2], r"train.tar.gz: is no tar archive that can be read .*; expected"),
+        (
+            lambda data: data[:40] + bytes([data[40] ^ 255]) + data[41:],
+            r"train.tar.gz: is no tar archive that can be read .*; expected",
+        ),
     ],
 )
 def test_a_damaged_archive_is_refused(damage, message: str, tmp_path: Path) -> None:

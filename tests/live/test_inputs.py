@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import io
 import json
 import tarfile
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from icecore.extract.tally import Tally
 from icecore.live import Prediction
 from icecore.live.answers import open_answers
 from icecore.live.inputs import images_of
@@ -25,7 +27,7 @@ ANSWERS = [
 
 
 def data_of(given: str) -> list[bytes]:
-    return [image if isinstance(image, bytes) else Path(image).read_bytes() for _, image in images_of(given)]
+    return [image if isinstance(image, bytes) else Path(image).read_bytes() for _, image in images_of(given, Tally())]
 
 
 @pytest.fixture
@@ -44,14 +46,16 @@ def test_folders_tars_parquet_and_paths_hold_the_same(
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         for name in ("notes.txt", *DATA):
             tar.add(folder / name, name)
+    (tmp_path / "x.tgz").write_bytes(gzip.compress((tmp_path / "x.tar").read_bytes()))
     structs = [{"bytes": data, "path": name} for name, data in DATA.items()]
     pq.write_table(pa.table({"image": structs, "label": [0, 1, 2]}), tmp_path / "x.parquet")
     pq.write_table(pa.table({"image": list(DATA.values())}), tmp_path / "plain.parquet")
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{folder / name}\n" for name in DATA) + "\n"))
-    for given in (str(folder), f"{tmp_path}/x.tar", f"{tmp_path}/x.parquet", f"{tmp_path}/plain.parquet", "-"):
+    files = [f"{tmp_path}/{name}" for name in ("x.tar", "x.tgz", "x.parquet", "plain.parquet")]
+    for given in (str(folder), *files, "-"):
         assert data_of(given) == list(DATA.values()), given
-    assert [key for key, _ in images_of(f"{tmp_path}/x.tar")] == list(DATA)
-    assert [key for key, _ in images_of(f"{tmp_path}/plain.parquet")] == ["0", "1", "2"]
+    assert [key for key, _ in images_of(f"{tmp_path}/x.tar", Tally())] == list(DATA)
+    assert [key for key, _ in images_of(f"{tmp_path}/plain.parquet", Tally())] == ["0", "1", "2"]
     assert data_of(str(folder / "a.png")) == [b"first"]
 
 
@@ -60,7 +64,7 @@ def test_folders_tars_parquet_and_paths_hold_the_same(
     [
         ("gone.png", r"no image at '.*gone.png': expected a file or a folder of images, a .tar, a .parquet, or -"),
         ("empty", r"no images in this folder \(.avif"),
-        ("text.tar", "is no tar file that can be read"),
+        ("text.tar", "is no tar archive that can be read"),
         ("bare.tar", "no member is an image"),
         ("text.parquet", "is no Parquet file that can be read"),
         ("bare.parquet", "has no column 'image', only label"),
@@ -73,7 +77,22 @@ def test_what_holds_no_image_is_said(tmp_path: Path, name: str, says: str) -> No
     tarfile.open(tmp_path / "bare.tar", "w").close()
     pq.write_table(pa.table({"label": [1]}), tmp_path / "bare.parquet")
     with pytest.raises(UsageError, match=says):
-        list(images_of(str(tmp_path / name)))
+        list(images_of(str(tmp_path / name), Tally()))
+
+
+@pytest.mark.parametrize("kind", ["folder", "tgz"])
+def test_what_is_no_image_is_counted(folder: Path, tmp_path: Path, kind: str) -> None:
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "a.png").write_bytes(b"hidden")
+    with tarfile.open(tmp_path / "x.tgz", "w:gz") as tar:
+        tar.add(folder, "in")
+    tally, given = Tally(), folder if kind == "folder" else tmp_path / "x.tgz"
+    assert [key.rpartition("in/")[2] for key, _ in images_of(str(given), tally)] == list(DATA)
+    found = {one.what: (one.count, one.example.rpartition("in/")[2]) for one in tally.passed_over}
+    assert found == {
+        "hidden or system files": (1, "__MACOSX/a.png"),
+        "files ending in .txt": (1, "notes.txt"),
+    }
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
