@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from icecore.store import IcecoreError, Store, UsageError, only_writer, require_destination, write_atomic
+from icecore.store import Store, UsageError, only_writer, require_destination, write_atomic
 
 from .candidate import Candidate
 from .entry import Entry, read_entry, read_tensors
@@ -26,6 +26,7 @@ from .lazy import Lazy
 from .order import RULE
 from .origin import differences
 from .result import STOPPED, EpochResult, from_row, to_row
+from .sealed import load_document, seal
 
 STORE = "store.json"
 
@@ -70,7 +71,7 @@ class Ledger:
                 "inputs": self._inputs.model_dump(mode="json"),
                 "compute_dtype": self.conditions["compute_dtype"],
             }
-            write_atomic(str(self._folder / STORE), json.dumps(facts, indent=2).encode())
+            write_atomic(str(self._folder / STORE), seal(facts, {}))
             self._forget_parts_of_what_ended()
             yield
 
@@ -169,6 +170,7 @@ def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
     """Return what an entry, which lies at a path, holds of some adapters; of its tensors the names alone."""
     trained: dict[str, list[str]] = {}
     predicted: list[str] = []
+    digests = entry.digests
     for name in entry.tensors:
         kind, adapter_id, *parameter = name.split("/", 2)
         if adapter_id in ids and kind == "predictions":
@@ -177,13 +179,13 @@ def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
             trained.setdefault(adapter_id, []).append(parameter[0])
 
     def parameters(key: str) -> dict[str, Tensor]:
-        read = read_tensors(path, [f"trained/{key}/{name}" for name in trained[key]])
+        read = read_tensors(path, digests, [f"trained/{key}/{name}" for name in trained[key]])
         return dict(zip(trained[key], read, strict=True))
 
     results = [from_row(row) for row in entry.facts["results"] if row["adapter_id"] in ids]
     share = len(ids) / len({row["adapter_id"] for row in entry.facts["results"]})
     seconds = (entry.facts["reading_seconds"] * share, entry.facts["training_seconds"] * share)
-    tables = Lazy(predicted, lambda key: read_tensors(path, [f"predictions/{key}"])[0].float())  # once float16
+    tables = Lazy(predicted, lambda key: read_tensors(path, digests, [f"predictions/{key}"])[0].float())  # once float16
     return Outcome(results, Lazy(trained, parameters), tables, *seconds)
 
 
@@ -193,15 +195,15 @@ def begun_in(run: str) -> str | None:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a RUN; nothing where it is not there."""
+    """Read a JSON document of a RUN; nothing where it is not there.
+
+    Raises:
+        IntegrityError: it is not the document that was written.
+    """
     try:
-        return json.loads(path.read_text())
+        return load_document(path, "remove the file and run the same command again, or choose another --out").content
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise IcecoreError(
-            f"{path}: is not readable JSON ({error}); remove the file, or choose another --out"
-        ) from None
 
 
 def _require_free(folder: Path, store: Store) -> None:

@@ -95,9 +95,7 @@ def load_document(path: Path, remedy: str) -> Document:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: is not JSON that can be read ({_in_a_line(error)}); {remedy}") from None
-    if not isinstance(document, dict):
-        raise IntegrityError(f"{path}: expected keys and values, found {type(document).__name__}; {remedy}")
-    return _checked(path, real.parent, document, remedy)
+    return check_document(path, real.parent, document, remedy)
 
 
 def seal(content: Mapping[str, Any], files: Mapping[str, str]) -> bytes:
@@ -111,7 +109,15 @@ def checksum(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _checked(path: Path, folder: Path, document: dict[str, Any], remedy: str) -> Document:
+def check_document(path: Path, folder: Path, document: Any, remedy: str) -> Document:
+    """Check what JSON said in a file, or in a part of one, against its own checksum; `folder` is where its files are.
+
+    Raises:
+        IntegrityError: it is not the document that was written.
+        IcecoreError: a later version wrote it.
+    """
+    if not isinstance(document, dict):
+        raise IntegrityError(f"{path}: expected keys and values, found {type(document).__name__}; {remedy}")
     content = {key: value for key, value in document.items() if key not in OWN}
     version = document.get("format", 1)
     if version == 1 and not {"files", "checksum"} & document.keys():

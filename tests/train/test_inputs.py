@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from safetensors.torch import save
 
 from icecore.store import IcecoreError, IdentityError, UsageError, open_store
 from icecore.train import Run, SelectSettings, TrainSettings, is_current, open_run, select, train
 from icecore.train.candidate import Candidate
-from icecore.train.entry import Entry, read_entry
+from icecore.train.entry import HEADER, read_entry
 from icecore.train.group import Group
 from icecore.train.origin import store_of
 from icecore.train.ranges import from_ranges, to_ranges
@@ -206,7 +207,7 @@ def as_earlier(run: Path, identity_sha256: str) -> None:
         assert entry is not None
         old = ("validation_sha256", "num_train_rows", "shuffle_seed", "compute_dtype")
         conditions = {key: entry.facts["conditions"][key] for key in old}
-        Entry(entry.facts | {"conditions": conditions}, dict(entry.tensors)).write(path)
+        path.write_bytes(save(entry.tensors, {HEADER: json.dumps(entry.facts | {"conditions": conditions})}))
 
 
 @pytest.mark.parametrize(("growth", "holds"), [("layers", True), ("views", True), ("test rows", False)])
