@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from icecore.store import UsageError, choose
+from icecore.store import choose, require_file
 
 from .prediction import Prediction
 
@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("bundle", pa.string()),
     ]
 )
+LONGEST_LINE = 1 << 20  # that is looked at in a file that is there already
 ROWS_AT_ONCE = 4096  # in a row group of Parquet
 
 
@@ -101,13 +102,10 @@ def open_answers(path: Path) -> Iterator[Answers]:
     """Open a file whose ending says what it is to be; it appears when the context ends well, and not before.
 
     Raises:
-        UsageError: another ending, a folder that is not there, or a folder in the place of the file.
+        UsageError: another ending, a folder that is not there, or something else in the place of the file.
     """
     choose(FORMATS, path.suffix.removeprefix("."), f"kind of file of {str(path)!r}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {str(path.parent)!r}; make it or choose another --out")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; choose the name of a file")
+    require_file(path, _is_answers, "a file of answers of icecore predict")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         if path.suffix == ".parquet":
@@ -119,6 +117,20 @@ def open_answers(path: Path) -> Iterator[Answers]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _is_answers(path: Path) -> bool:
+    """Say whether a file, by its ending, is one that was written here."""
+    try:
+        if path.suffix == ".parquet":
+            return tuple(pq.read_schema(path).names) == COLUMNS
+        with path.open(encoding="utf-8") as file:
+            line = file.readline(LONGEST_LINE)
+        return (
+            line == ",".join(COLUMNS) + "\n" if path.suffix == ".csv" else {"key", "label"} <= json.loads(line).keys()
+        )
+    except (ValueError, AttributeError):  # pyarrow's errors, UTF-8 and JSON are ValueErrors
+        return False
 
 
 def _into(answers: Answers) -> Iterator[Answers]:

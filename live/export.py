@@ -26,6 +26,7 @@ from .versions import versions
 
 TOLERANCE = 1e-3  # of a prediction
 PROGRAM = "model.pt2"
+WEIGHTS = ".data"  # what the name of a large ONNX file's weights, which lie beside it, ends in
 NUM_TRACED, NUM_CHECKED = 2, (1, 3)  # images at once; a trace of one image would hold for one alone
 
 Images = Float[Tensor, "batch 3 y x"]
@@ -68,8 +69,9 @@ def export(bundle: str, out: str, format: str, checkpoint: str | None = None) ->
 
 def _require_place(out: Path, format: str) -> None:
     """Refuse a place where nothing can be written, before anything is loaded."""
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"{out}: is there already; remove it or choose another OUT")
+    for path in (out, *([out.with_name(out.name + WEIGHTS)] if format == "onnx" else [])):
+        if path.exists() or path.is_symlink():
+            raise UsageError(f"{path}: is there already; remove it or choose another OUT")
     if not out.parent.is_dir():
         raise UsageError(f"{out}: there is no folder {str(out.parent)!r}; make it or choose another OUT")
     ending = ENDINGS.get(format)

@@ -5,7 +5,7 @@ from .choose import choose
 from .compute import num_usable_cores, resolve_compute_dtype, resolve_device
 from .configuration import Frozen
 from .dataset import LayerDataset
-from .destination import require_destination
+from .destination import require_destination, require_file
 from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError, LockedError, UsageError
 from .estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
 from .layer_reader import LayerReader
@@ -59,6 +59,7 @@ __all__ = [
     "open_store",
     "open_writer",
     "require_destination",
+    "require_file",
     "require_room",
     "require_store",
     "resolve_compute_dtype",

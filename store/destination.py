@@ -5,8 +5,9 @@ before it makes, empties or deletes a single file there.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from .errors import UsageError
@@ -65,6 +66,29 @@ def require_destination(url: str, kind: Kind) -> None:
         raise UsageError(
             f"{url}: holds {held}, expected a new or an empty folder, or {KINDS[kind].words}; choose another place"
         )
+
+
+def require_file(path: Path, is_ours: Callable[[Path], bool], words: str) -> None:
+    """Refuse a file to write that is neither new, empty nor one that the same command wrote; touch nothing.
+
+    Every command that writes a file at a place of the user's choice calls this before any work. `words` name the kind
+    of file, such as "a page of icecore report"; `is_ours` says whether a file that is there is one.
+
+    Raises:
+        UsageError: its folder is missing or a store, something else is in its place, or it cannot be looked into.
+    """
+    _require_unicode(str(path))
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder, expected the name of a file; choose another place")
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {str(path.parent)!r}; make it or choose another place")
+        if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or is_ours(path))):
+            raise UsageError(f"{path}: is there already and not {words}; remove it or choose another place")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be looked into ({error.strerror or error}); choose another place") from None
+    if any(contents(str(folder)) == "store" for folder in path.absolute().parents):
+        raise UsageError(f"{path}: lies in a store, where nothing else is kept; choose another place")
 
 
 def contents(url: str) -> Contents:

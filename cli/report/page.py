@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from icecore.live.comparison import FILE, read_comparison
-from icecore.store import write_atomic
+from icecore.store import require_file, write_atomic
 from icecore.train.sealed import Document, checksum
 
 from ..terminal import notes
@@ -19,14 +19,22 @@ from .methods import methods
 
 FOLDER = files("icecore.cli.report")
 PAGE = "report.html"
+MARK = b'content="What icecore trained and chose'  # in the head of every page
 LOOKED_AT = 2000  # characters of a page, which holds the digest of its sources at the beginning
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     """Write the page of some run folders and return where it lies: in the first where nothing else is asked for."""
     out = out or runs[0] / PAGE
+    require_file(out, _is_page, "a page of icecore report")
     write_atomic(str(out), render_report(runs).encode())
     return out
+
+
+def _is_page(path: Path) -> bool:
+    """Say whether a file is a page that some version wrote here."""
+    with path.open("rb") as file:
+        return MARK in file.read(LOOKED_AT)
 
 
 def is_current(run: Path) -> bool:

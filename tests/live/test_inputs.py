@@ -125,6 +125,28 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_answers_replace_answers_and_no_other_file(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"labels.{ending}"
+    others = {"jsonl": b'{"path": "a.png"}\n', "csv": b"path,label\na.png,cat\n", "parquet": b"PAR1 no table"}
+    path.write_bytes(others[ending])
+    with (
+        pytest.raises(UsageError, match=f"labels.{ending}: is there already and not a file of answers"),
+        open_answers(path),
+    ):
+        pass
+    assert path.read_bytes() == others[ending]
+    path.unlink()
+    for num in (3, 1):
+        with open_answers(path) as answers:
+            for one in ANSWERS[:num]:
+                answers.add(one)
+    if ending == "parquet":
+        assert pq.read_table(path).num_rows == 1
+    else:
+        assert len(path.read_text().splitlines()) == 1 + (ending == "csv")
+
+
 def test_another_ending_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match=r"unknown kind of file of '.*x.xlsx' 'xlsx'; choices: jsonl, csv, parquet"),
