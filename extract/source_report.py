@@ -1,5 +1,6 @@
 """What the rows of a source are and what it passed over, as a store records it beside its identity."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from icecore.store import Sample, SourceReport
@@ -24,6 +25,8 @@ def source_report(
         told.note(what, key)
     for name in _never_trained(samples, classes, target):
         told.note("classes without a row in train", name)
+    for name in _nearly_alike(classes):
+        told.note("classes whose names differ in case, blanks or leading zeros alone", name)
     told.add(tally)
     return SourceReport(num_rows=len(samples), splits=splits.noted, passed_over=tally.passed_over, noted=told.noted)
 
@@ -40,6 +43,14 @@ def _doubles(samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
             yield "images whose bytes occur under another label too", sample.key
         if sample.sha256 and len(splits[sample.sha256]) > 1:
             yield "images whose bytes occur in another split too", sample.key
+
+
+def _nearly_alike(classes: Sequence[str]) -> list[str]:
+    """Return the classes that may be one, written in several ways: `Cat` and `cat `, `01` and `1`."""
+    forms = [" ".join(name.casefold().split()) for name in classes]
+    forms = [form.lstrip("0") or "0" if form.isdecimal() else form for form in forms]
+    counts = Counter(forms)
+    return [name for name, form in zip(classes, forms, strict=True) if counts[form] > 1]
 
 
 def _never_trained(samples: Sequence[Sample], classes: Sequence[str], target: TargetKind) -> list[str]:

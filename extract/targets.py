@@ -13,6 +13,7 @@ from .tally import Tally
 
 Target = tuple[float | None, ...] | None  # None within a target: that class is not known
 SEPARATORS = (";", "|", ",")
+BRACKETS = ("[]", "()", "{}")
 BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
@@ -57,6 +58,9 @@ def _holds_flags(cells: Cells) -> bool:
 def _parts(cells: Cells, separator: str | None, tally: Tally) -> list[Any]:
     """Return what each row lists; None where it says nothing."""
     texts = {row: value for row, (value,) in enumerate(cells.rows) if isinstance(value, str)}
+    for row, text in texts.items():
+        if text[:1] + text[-1:] in BRACKETS:
+            raise cells.refuse(row, text, "names parted by ';', not a list as a program prints it")
     sign = _separator(cells, texts, separator)
     split = (
         {row: text.split(sign) for row, text in texts.items()} if sign else {row: [text] for row, text in texts.items()}

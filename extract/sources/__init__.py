@@ -18,6 +18,7 @@ from ..clips import require_images, require_no_clips
 from ..columns import DEFAULT, Columns
 from ..decoding_rules import DEFAULT as RULES
 from ..decoding_rules import Decoding
+from ..splits import is_split, splits_in
 from ..tally import Tally
 from .csv import CsvSource
 from .folder import FolderSource
@@ -95,7 +96,16 @@ def open_source(text: str, columns: Columns = DEFAULT) -> Source:
         require_images(Path(path), f"source {text!r}")
         raise
     require_no_clips((sample.key for sample in opened.samples), f"source {text!r}")
+    _note_name(opened, Path(path))
     return opened
+
+
+def _note_name(opened: Source, path: Path) -> None:
+    """Say so where a folder that is called after another split is read as train: only names within it count."""
+    if path.is_dir() and is_split(path.name) and splits_in(path.name) != ["train"]:
+        rows = [sample.key for sample in opened.samples if sample.split == "train"]
+        if rows:
+            opened.tally.note(f"rows of train in a folder called {path.name!r}", rows[0], len(rows))
 
 
 def _kind_and_path(text: str) -> tuple[str, str]:

@@ -38,6 +38,7 @@ class FolderSource:
         self._files = [file for file, _, _ in found]
         names = one_spelling([readable(name) for _, _, name in found], self.tally)
         self.classes = tuple(sorted(set(names)))
+        _note_folders_in_class(found, self.tally)
         label = {name: index for index, name in enumerate(self.classes)}
         self.samples = tuple(
             Sample(readable(file), label[name], split) for (file, split, _), name in zip(found, names, strict=True)
@@ -76,6 +77,16 @@ def _placed(files: Sequence[str], where: str, tally: Tally) -> Iterator[tuple[st
             raise UsageError(f"{where}: {readable(file)!r} is in no class; {EXPECTED}")
         require_no_split(rest[1:-1], split, readable(file), where)
         yield file, split, rest[0]
+
+
+def _note_folders_in_class(found: Sequence[tuple[str, str, str]], tally: Tally) -> None:
+    """Say so where there is one class, and folders in it: these may be the classes, as in `train/images/cat/`."""
+    if len({name for _, _, name in found}) > 1:
+        return
+    for file, _, name in found:
+        parts = file.split("/")
+        if parts[-2] != name:
+            tally.note(f"images in folders below {name!r}, the only class", readable(file))
 
 
 def _doubled(splits: dict[str, str], paths: Sequence[tuple[str, ...]]) -> set[str]:

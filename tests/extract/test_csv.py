@@ -32,7 +32,7 @@ def said(source: Source) -> list[tuple[str, str | None, str]]:
 
 
 def noted(source: Source) -> list[str]:
-    return [found.what for found in source.tally.report([], ()).noted]
+    return [found.what for found in source.tally.noted]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

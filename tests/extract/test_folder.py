@@ -100,3 +100,20 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(IcecoreError, match=r"bee: cannot be listed \(Permission denied\)"):
         open_source(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("root", "files", "what"),
+    [
+        ("test", ("a/0.png", "b/1.png"), "rows of train in a folder called 'test'"),
+        ("set", ("train/images/a/0.png", "val/images/b/1.png"), "images in folders below 'images', the only class"),
+        ("set", ("images/a/0.png", "images/b/1.png"), "images in folders below 'images', the only class"),
+    ],
+)
+def test_what_may_not_be_meant_is_told(root: str, files: tuple[str, ...], what: str, tmp_path: Path) -> None:
+    for seed, file in enumerate(files):
+        path = tmp_path / root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_bytes(seed, "PNG"))
+    noted = open_source(f"folder:{tmp_path / root}").tally.noted
+    assert [(one.what, one.count) for one in noted] == [(what, 2)]

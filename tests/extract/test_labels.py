@@ -89,7 +89,7 @@ def test_classes_that_are_told_are_found_by_number_and_by_name() -> None:
 def test_what_is_read_in_a_doubtful_way_is_told() -> None:
     tally = Tally()
     labels_of("cat", "nan", "cat|dog", "dog", "-1", "-1", tally=tally)
-    assert {(found.what, found.count, found.example) for found in tally.report([], ()).noted} == {
+    assert {(found.what, found.count, found.example) for found in tally.noted} == {
         ("rows of a class whose name may mean none (--unknown)", 3, "-1"),
         ("rows of a class whose name may mean several (--target multilabel)", 1, "cat|dog"),
     }
@@ -123,7 +123,7 @@ def test_a_separator_is_found_and_shown(cells: tuple[str, ...], classes: tuple[s
     for cell, target in zip(cells, found.targets, strict=True):
         wanted = {part.strip() for part in cell.split(sign or "\0")} - {""}
         assert target == (tuple(float(name in wanted) for name in classes) if cell else None)
-    noted = tally.report([], ()).noted
+    noted = tally.noted
     assert [found.what for found in noted] == ([f"cells with several classes, parted by {sign!r}"] if sign else [])
 
 
@@ -206,7 +206,7 @@ def test_class_names_in_some_files_only_or_in_another_order(tmp_path: Path) -> N
         b"train-10": "bee",
     }
     assert ("files without class names, which other files tell", 1) in [
-        (found.what, found.count) for found in source.tally.report([], ()).noted
+        (found.what, found.count) for found in source.tally.noted
     ]
     parquet(tmp_path / "train-0.parquet", pa.array([0, 1]), ("cow", "bee"))
     assert said(open_source(text))[b"train-00"] == "cow"

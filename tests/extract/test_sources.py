@@ -164,7 +164,7 @@ def test_an_image_in_no_class_is_refused(tmp_path: Path) -> None:
 def test_a_folder_beside_the_splits_is_refused(tmp_path: Path) -> None:
     text = make_folder(tmp_path)
     (tmp_path / "more" / "ant").mkdir(parents=True)
-    assert open_source(text).tally.report([], ()).passed_over[0].what == "folders without an image"
+    assert open_source(text).tally.passed_over[0].what == "folders without an image"
     (tmp_path / "more" / "ant" / "x.jpg").write_bytes(image_bytes(0))
     with pytest.raises(UsageError, match=r"'more' is no split, but its neighbours are \('test'\)"):
         open_source(text)

@@ -50,3 +50,9 @@ def test_the_same_bytes_under_two_labels_or_in_two_splits_are_told() -> None:
         ("images whose bytes occur in another split too", 2, "c"),
         ("images whose bytes occur under another label too", 2, "a"),
     ]
+
+
+def test_classes_that_may_be_one_are_told() -> None:
+    names = ("Cat", "cat", "dog ", "dog", "01", "1", "10", "ox")
+    told = {one.what: one.count for one in source_report(Tally(), [], names).noted}
+    assert told == {"classes whose names differ in case, blanks or leading zeros alone": 6}
