@@ -4,8 +4,10 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +46,35 @@ class Figure:
     def __str__(self) -> str:
         promise = f"  (target {self.target}: {'reached' if self.reached else 'MISSED'})" if self.target else ""
         return f"{self.what:<64} {self.value:10.4g}{promise}"
+
+
+# A process that starts a command and waits for it. Linux counts what a process held before it became the command, so
+# that a command started by a large process never seems smaller than that; this one holds ten megabytes.
+STARTER = """
+import json, os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+_, status, usage = os.wait4(pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024]))
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: seconds of its processor, imports included, and the most bytes that it held."""
+
+    seconds: float
+    num_bytes: int
+
+
+def cost_of(words: Sequence[str], code: int = 0) -> Cost:
+    """Run a command in a process of its own, with one thread; SystemExit where its exit code is not the expected."""
+    starter = [sys.executable, "-I", "-S", "-c", STARTER, *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(starter, env=environment, capture_output=True, text=True, check=True)
+    found, seconds, num_bytes = json.loads(done.stdout)
+    if found != code:
+        raise SystemExit(f"{' '.join(words)}: exit code {found}, expected {code}\n{done.stderr}")
+    return Cost(seconds, num_bytes)
 
 
 Run = Callable[[argparse.Namespace], list[Figure]]

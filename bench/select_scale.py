@@ -8,15 +8,13 @@ was made.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import torch
-from harness import Figure, main, scratch
+from harness import Figure, cost_of, main, scratch
 from torch import Tensor
 
 from icecore.store import (
@@ -147,16 +145,11 @@ def write_scaled_run(folder: Path, options: argparse.Namespace) -> str:
 
 def measure(run: str, selector: str) -> list[Figure]:
     """Run the command once."""
-    words = [str(Path(sys.executable).parent / "icecore"), "select", run, "--selector", selector, "--device", "cpu"]
-    command = subprocess.Popen(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(command.pid, 0)
-    command.returncode = os.waitstatus_to_exitcode(status)
-    if command.returncode:
-        raise SystemExit(f"{' '.join(words)}: exit code {command.returncode}")
-    seconds, megabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    icecore = str(Path(sys.executable).parent / "icecore")
+    cost = cost_of([icecore, "select", run, "--selector", selector, "--device", "cpu"])
     found = [
-        Figure(f"{selector}: CPU seconds", seconds, f"<= {MOST_SECONDS}"),
-        Figure(f"{selector}: peak of memory, MB", megabytes, f"<= {MOST_MB}"),
+        Figure(f"{selector}: CPU seconds", cost.seconds, f"<= {MOST_SECONDS}"),
+        Figure(f"{selector}: peak of memory, MB", cost.num_bytes / 1e6, f"<= {MOST_MB}"),
     ]
     print(*found, sep="\n", flush=True)
     return found

@@ -1,5 +1,6 @@
 """Rows drawn again, and rows parted: whole blocks at a time, so that no block is on two sides. Seeded."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -7,13 +8,16 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 
-def bootstraps(blocks: Int64[Tensor, " row"], count: int, seed: int) -> Iterator[Int64[Tensor, " place"]]:
-    """Yield the places of rows drawn with replacement, as many blocks as there are."""
+def bootstraps(
+    blocks: Int64[Tensor, " row"], count: int, seed: int, most_rows: int | None = None
+) -> Iterator[Int64[Tensor, " place"]]:
+    """Yield the places of rows drawn with replacement: as many blocks as there are, or as have about `most_rows`."""
     _, places, sizes = blocks.unique(return_inverse=True, return_counts=True)
     members, ends = places.argsort(stable=True), sizes.cumsum(0)  # the rows of block after block
     generator = torch.Generator().manual_seed(seed)
+    share = min(1.0, (most_rows or len(blocks)) / max(1, len(blocks)))
     for _ in range(count):
-        drawn = torch.randint(len(sizes), (len(sizes),), generator=generator)
+        drawn = torch.randint(len(sizes), (math.ceil(share * len(sizes)),), generator=generator)
         taken = sizes[drawn]
         first = ends[drawn] - taken.cumsum(0)  # of each block drawn: its end among members less that among those taken
         yield members[first.repeat_interleave(taken) + torch.arange(int(taken.sum()))]

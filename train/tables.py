@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .target import wide
 
-BLOCK_BYTES = 32 << 20  # of a block of all tables
+BLOCK_BYTES = 128 << 20  # of a block of all tables: each of them is read in pieces that are worth a call
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from icecore.store import Frozen, Store
 Outputs = Float[Tensor, "adapter row outputs"]
 Labels = Shaped[Tensor, "row *outputs"]  # one class a row, or a number an output
 Rows = Int64[np.ndarray, " row"]
+CACHED = 1 << 17  # numbers: of so few, what is made of them stays in a core's cache
 
 
 class Scores(NamedTuple):
@@ -125,8 +126,9 @@ class Target(Frozen):
 
         A row counts as often as `counts` says; adapters of equal evidence have equal losses, to the last bit.
         """
-        losses = self.row_losses((total + evidence) / num_added).double()
-        return (losses * counts).sum(1) / counts.sum()
+        some = max(1, CACHED // max(1, total.numel()))
+        sums = [(self.row_losses((total + one) / num_added) * counts).sum(1) for one in evidence.split(some)]
+        return torch.cat(sums).double() / counts.sum()
 
     @abstractmethod
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:

@@ -22,6 +22,8 @@ from ..settings import SelectSettings
 
 NUM_FOLDS = 5
 NUM_STEPS = 300
+NUM_ENTERING = 4  # of each penalty at a time, and who falls as steeply
+SLACK = 1e-6  # of the steepest slope at zero: what falls by no more is not missing
 PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # of the penalty under which every weight is zero
 
 
@@ -71,10 +73,28 @@ def _relevances(
 def _solve(
     grams: Float64[Tensor, "problem adapter other"], towards: Float64[Tensor, "problem adapter"]
 ) -> Float64[Tensor, "problem penalty adapter"]:
-    """Go down the gradient with momentum (Beck & Teboulle 2009), all penalties at once; what turns negative is zero."""
-    slopes = (PENALTIES[:, None] * towards.amax(1).clamp_min(0)[:, None, None]) - towards[:, None]
+    """Solve for all penalties at once among few adapters, and let others in until no slope says that one is missing."""
+    most = towards.amax(1).clamp_min(0)[:, None, None]
+    slopes = PENALTIES[:, None] * most - towards[:, None]
+    weights, inside = torch.zeros_like(slopes), torch.zeros(slopes.shape[2], dtype=torch.bool)
+    while True:
+        falling = (weights @ grams + slopes).masked_fill(inside, 0)
+        steep = falling.topk(min(NUM_ENTERING, len(inside)), largest=False).values[..., -1:]
+        entering = (falling < -SLACK * most) & (falling <= steep + SLACK * most)  # equal adapters enter together
+        if not bool(entering.any()):
+            return weights
+        inside |= entering.any(1).any(0)
+        weights[..., inside] = _descend(grams[:, inside][:, :, inside], slopes[..., inside], weights[..., inside])
+
+
+def _descend(
+    grams: Float64[Tensor, "problem adapter other"],
+    slopes: Float64[Tensor, "problem penalty adapter"],
+    weights: Float64[Tensor, "problem penalty adapter"],
+) -> Float64[Tensor, "problem penalty adapter"]:
+    """Go down the gradient with momentum (Beck & Teboulle 2009); what turns negative is zero."""
     strides = 1 / torch.linalg.eigvalsh(grams)[:, -1].clamp_min(1e-12)[:, None, None]
-    weights = ahead = torch.zeros_like(slopes)
+    ahead = weights
     for step in range(NUM_STEPS):
         moved = (ahead - strides * (ahead @ grams + slopes)).clamp_min(0)
         ahead = moved + step / (step + 3) * (moved - weights)
