@@ -25,9 +25,9 @@ class StudySettings(SourceSettings):
     weight_decay: float = Field(default=0.05, ge=0)
     epochs: int = Field(default=15, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     validation: float = Field(default=0.2, gt=0, lt=1)
-    shuffle_seed: int = 0
+    shuffle_seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_seconds: float = Field(default=60.0, ge=0)

@@ -67,7 +67,7 @@ class TrainSettings(Settings):
     seeds: int = Field(default=1, ge=1)
     validation: float = Field(default=0.2, gt=0, lt=1)
     folds: int | None = Field(default=None, ge=2)
-    shuffle_seed: int = 0
+    shuffle_seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: str = "4GB"
@@ -104,7 +104,7 @@ class SelectSettings(Settings):
     max_cost: float | None = Field(default=None, gt=0, le=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     num_resamples: int = Field(default=2000, ge=100)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
 
 

@@ -75,7 +75,7 @@ def test_a_slot_keeps_its_row_until_the_step_after_has_been_read(order: Order, a
         before, slots_before = places, step.used_slots
 
 
-@given(orders(), st.integers(1, 2**40))
+@given(orders(), st.integers(1, 2**32 - 1))  # seeds are less than 2**32
 def test_another_seed_is_another_order(order: Order, seed: int) -> None:
     if len(order.rows) > 10:
         assert not torch.equal(order.epoch(1), replace(order, seed=order.seed + seed).epoch(1))
