@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from icecore.store import IcecoreError
 
@@ -40,7 +40,7 @@ def is_image(name: str) -> bool:
 
 def passed_over(path: str) -> str | None:
     """Return why a member of an archive is no image to be read; None for an image."""
-    if any(map(is_hidden, path.split("/"))):
+    if any(map(is_hidden, PurePosixPath(path).parts)):  # without the "." of ./a.png
         return HIDDEN
     return None if is_image(path) else ending_of(path)
 

@@ -85,7 +85,7 @@ def test_what_is_no_image_is_counted(folder: Path, tmp_path: Path, kind: str) ->
     (folder / "__MACOSX").mkdir()
     (folder / "__MACOSX" / "a.png").write_bytes(b"hidden")
     with tarfile.open(tmp_path / "x.tgz", "w:gz") as tar:
-        tar.add(folder, "in")
+        tar.add(folder, "./in")
     tally, given = Tally(), folder if kind == "folder" else tmp_path / "x.tgz"
     assert [key.rpartition("in/")[2] for key, _ in images_of(str(given), tally)] == list(DATA)
     found = {one.what: (one.count, one.example.rpartition("in/")[2]) for one in tally.passed_over}
