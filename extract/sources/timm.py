@@ -155,17 +155,15 @@ def _torch(text: str) -> Iterator[_Part]:
 
 
 def _hugging_face(text: str) -> Iterator[_Part]:
+    """Open every split that the data set says it has; one under another name than the usual ones keeps its name."""
+    from datasets import get_dataset_split_names
     from timm.data.readers.reader_factory import create_reader
 
     name, _, cache = text.partition(":")
-    for split in SPLITS:
-        try:
-            data = create_reader(f"hfds/{name}", root=cache or None, split=split)
-        except ValueError:  # this split is not there
-            if split == "train":
-                raise
-        else:
-            yield _Part(split, data, range(len(data)))
+    named = {split: split_of(split, f"timm 'hfds/{text}'") or split for split in get_dataset_split_names(name)}
+    for split in sorted(named, key=lambda split: (SPLITS.index(named[split]) if named[split] in SPLITS else 9, split)):
+        data = create_reader(f"hfds/{name}", root=cache or None, split=split)
+        yield _Part(named[split], data, range(len(data)))
 
 
 def _labels(part: _Part) -> list[Any]:

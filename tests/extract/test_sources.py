@@ -133,15 +133,17 @@ def test_timm_reads_a_folder_and_torchvisions_sets(tmp_path: Path) -> None:
 
 def test_timm_reads_what_hugging_face_wrote(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
-    images = [Image.open(io.BytesIO(image_bytes(row, "PNG"))) for row in range(7)]
-    for split, rows in (("train", range(5)), ("test", range(5, 7))):
+    images = [Image.open(io.BytesIO(image_bytes(row, "PNG"))) for row in range(8)]
+    for split, rows in (("train", range(3)), ("dev", range(3, 5)), ("test", range(5, 7)), ("holdout", range(7, 8))):
         columns = {"image": [images[row] for row in rows], "label": [row % len(CLASSES) for row in rows]}
         table = datasets.Dataset.from_dict(columns, features=features)
-        table.to_parquet(tmp_path / "set" / f"{split}-00000-of-00001.parquet")
+        (tmp_path / "set" / "data").mkdir(parents=True, exist_ok=True)
+        table.to_parquet(tmp_path / "set" / "data" / f"{split}-00000-of-00001.parquet")
     found = open_source(f"timm:hfds/{tmp_path / 'set'}:{tmp_path / 'cache'}")
     assert found.classes == CLASSES
-    assert [sample.key for sample in found.samples][-2:] == ["test/000000", "test/000001"]
-    assert [sample.label for sample in found.samples] == [row % len(CLASSES) for row in range(7)]
+    assert [sample.key for sample in found.samples][-3:] == ["test/000000", "test/000001", "holdout/000000"]
+    assert [sample.split for sample in found.samples][2:4] == ["train", "validation"]
+    assert [sample.label for sample in found.samples] == [row % len(CLASSES) for row in range(8)]
     for row, image in enumerate(images):
         assert np.array_equal(np.asarray(found.decode(found.read(row))), np.asarray(image.convert("RGB")))
 
