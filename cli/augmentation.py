@@ -15,6 +15,6 @@ def read_augmentation(text: str) -> str:
     if not Path(text).is_file():
         raise UsageError(f"--augment {text!r}: no such file; expected rand, or a YAML or JSON list of transforms")
     try:
-        return json.dumps(yaml.safe_load(Path(text).read_text()))
+        return json.dumps(yaml.safe_load(Path(text).read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError) as error:
         raise UsageError(f"--augment {text}: is no YAML or JSON ({' '.join(str(error).split())})") from None

@@ -147,7 +147,7 @@ def _write_hub(program: Program, images: Images, out: Path, bundle: Path) -> Run
         "program": {"file": PROGRAM, "input": "normalised images, any number", "versions": versions()},
     }
     write_atomic(f"{out}/config.json", json.dumps(config, indent=2).encode())
-    card = (out / "README.md").read_text()
+    card = (out / "README.md").read_text(encoding="utf-8")
     write_atomic(f"{out}/README.md", (_front_matter(str(facts.backbone["name"])) + card).encode())
     return _write_torch(program, images, out / PROGRAM, bundle)
 

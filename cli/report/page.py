@@ -40,7 +40,10 @@ def _is_page(path: Path) -> bool:
 def is_current(run: Path) -> bool:
     """Say whether the page that lies in a run folder was made of what the run holds now."""
     page = run / PAGE
-    return page.is_file() and _sources([read_findings(run)], []) in page.read_text(errors="replace")[:LOOKED_AT]
+    return (
+        page.is_file()
+        and _sources([read_findings(run)], []) in page.read_text(encoding="utf-8", errors="replace")[:LOOKED_AT]
+    )
 
 
 def render_report(runs: Sequence[Path]) -> str:
@@ -58,7 +61,7 @@ def render_report(runs: Sequence[Path]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: (FOLDER / name).read_text()),
+        loader=FunctionLoader(lambda name: (FOLDER / name).read_text(encoding="utf-8")),
     )
     environment.filters |= {
         "percent": percent,
@@ -67,7 +70,7 @@ def render_report(runs: Sequence[Path]) -> str:
         "layers": layers_in_words,
     }
     return environment.get_template("page.html").render(
-        css=(FOLDER / "page.css").read_text(),
+        css=(FOLDER / "page.css").read_text(encoding="utf-8"),
         sources=_sources(found, beside),
         articles=[article(findings, f"run {place}") for place, findings in enumerate(found, start=1)],
         comparison=comparison(found) if len(found) > 1 else None,

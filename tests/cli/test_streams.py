@@ -110,3 +110,11 @@ def test_windows_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         main(["--version"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == "icecore: error: Windows is not supported; run it on Linux, macOS or WSL\n"
+
+
+def test_a_page_is_the_same_whatever_the_locale(chosen: Path, tmp_path: Path) -> None:
+    for name, locale in (("wide.html", {"PYTHONUTF8": "1"}), ("ascii.html", ASCII)):
+        words = [*RUN, "report", str(chosen), "--out", str(tmp_path / name)]
+        done = subprocess.run(words, env={**os.environ, **locale}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "ascii.html").read_bytes() == (tmp_path / "wide.html").read_bytes()
