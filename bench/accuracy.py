@@ -21,11 +21,11 @@ from harness import SOURCES, Figure, main, scratch, store_of
 from icecore.store import open_store
 from icecore.train import Run, SelectSettings, TrainSettings, train
 from icecore.train.adapters import get_adapter
-from icecore.train.choice import choose
-from icecore.train.cost import Costs
-from icecore.train.kept import Kept
-from icecore.train.tables import Tables
-from icecore.train.testsplit import TestSplit
+from icecore.train.runs.prediction_tables import Tables
+from icecore.train.runs.validation_predictions import Kept
+from icecore.train.selection.choice import choose
+from icecore.train.selection.cost import Costs
+from icecore.train.selection.test_split import TestSplit
 
 LAST = 12
 LEAST = {

@@ -16,9 +16,9 @@ from harness import Figure, alternate, main, scratch
 from synthetic import write_store
 
 from icecore.store import Store
-from icecore.train.feed import StoreFeed
-from icecore.train.order import even_batches, make_order
-from icecore.train.seen import Reads
+from icecore.train.tokens.batch import Reads
+from icecore.train.tokens.feed import StoreFeed
+from icecore.train.tokens.order import even_batches, make_order
 
 BATCH = 64
 

@@ -28,12 +28,12 @@ from icecore.store import (
     open_store,
     open_writer,
 )
-from icecore.train.adapters_file import write_adapters
-from icecore.train.candidate import Candidate, Recipe
-from icecore.train.kept_file import FILE, write_predictions
-from icecore.train.result import OK, EpochResult
-from icecore.train.run import results_bytes, write_run
-from icecore.train.selectors import SELECTORS
+from icecore.train.runs.adapters_file import write_adapters
+from icecore.train.runs.candidate import Candidate, Recipe
+from icecore.train.runs.result import OK, EpochResult
+from icecore.train.runs.run import results_bytes, write_run
+from icecore.train.runs.validation_file import FILE, write_predictions
+from icecore.train.selection.selectors import SELECTORS
 from icecore.train.targets import get_target
 
 LAYERS, WIDTH = tuple(range(13)), 8

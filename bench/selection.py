@@ -16,11 +16,11 @@ from harness import SOURCES, Figure, main, scratch, store_of
 
 from icecore.store import open_store
 from icecore.train import SelectSettings, TrainSettings, train
-from icecore.train.choice import choose, eligible
-from icecore.train.cost import Costs
-from icecore.train.kept import Kept
-from icecore.train.selectors import SELECTORS
-from icecore.train.testsplit import TestSplit
+from icecore.train.runs.validation_predictions import Kept
+from icecore.train.selection.choice import choose, eligible
+from icecore.train.selection.cost import Costs
+from icecore.train.selection.selectors import SELECTORS
+from icecore.train.selection.test_split import TestSplit
 
 DEFAULT = SelectSettings().selector
 ADAPTERS = ("linear", "inca", "ridge")

@@ -16,8 +16,10 @@ import torch
 from harness import Figure, main, scratch, store_of
 
 from icecore.store import Sample, dataset_sha256, open_store, open_writer
-from icecore.train import SelectSettings, TrainSettings, order, select, task, train
-from icecore.train.order import Order
+from icecore.train import SelectSettings, TrainSettings, select, train
+from icecore.train.sweep import task
+from icecore.train.tokens import order
+from icecore.train.tokens.order import Order
 
 LAYER, SHARD_ROWS, NUM_ORDERS = 5, 64, 15
 

@@ -11,21 +11,21 @@ from typing import Annotated
 
 import typer
 
-from .compare import compare
-from .export import export
-from .extract import extract
-from .inspect import inspect
-from .interrupt import INTERRUPTED
-from .intrinsic import intrinsic
-from .predict import predict
-from .report.command import report
-from .run import run
-from .score import score
-from .select import select
-from .stage_command import stage_command
-from .streams import close_streams, open_streams
-from .train import train
-from .verify import verify
+from .commands.compare import compare
+from .commands.export import export
+from .commands.extract import extract
+from .commands.inspect import inspect
+from .commands.intrinsic import intrinsic
+from .commands.predict import predict
+from .commands.report import report
+from .commands.run import run
+from .commands.score import score
+from .commands.select import select
+from .commands.train import train
+from .commands.verify import verify
+from .options.stage_command import stage_command
+from .show.interrupt import INTERRUPTED
+from .show.streams import close_streams, open_streams
 
 FAILED, WRONG_USAGE = 1, 2
 NEAR = 20  # characters shown on either side of one that is not UTF-8

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from icecore.extract.tokens import reduction
 from icecore.store import Identity, LayerSpec, StoreSpec, estimate_size
 from icecore.store.codecs import get_codec
-from icecore.store.layout import shard_rows
+from icecore.store.format.layout import shard_rows
 
 NUM_IMAGES = 1_281_167 + 50_000  # ImageNet-1k, train and validation
 VIT_LARGE = LayerSpec(num_tokens=197, width=1024, num_prefix=1, grid=(14, 14))  # at 224 pixels

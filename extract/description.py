@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 from icecore.store import Identity, Sample, SourceReport, StoreSpec, UsageError, dataset_sha256
 
-from .augmentation import Augmentation, canonical_augmentation
-from .backbone import Backbone
+from .backbone.backbone import Backbone
+from .decoding.augmentation import Augmentation, canonical_augmentation
 from .layers import parse_layers
 from .settings import ExtractSettings, command_line
 from .tokens import reduction

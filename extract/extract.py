@@ -14,11 +14,11 @@ from icecore.store import (
     require_room,
 )
 
-from .job import Job
-from .passing import PassingError, in_words, is_passing
+from .files.passing import PassingError, in_words, is_passing
+from .job.job import Job
+from .job.progress import Progress
+from .job.report import ExtractReport
 from .preparation import prepare
-from .progress import Progress
-from .report import ExtractReport
 from .settings import ExtractSettings, command_line
 
 
@@ -100,7 +100,7 @@ def _write(
     """Write what the store lacks, in this process or on workers."""
     if settings.workers is None and settings.scheduler is None:
         return job.run(writer, report)
-    from .distributed import write_on_workers  # dask takes a second to import
+    from .job.distributed import write_on_workers  # dask takes a second to import
 
     meter = job.meter(writer, report)
     write_on_workers(writer, source, settings, meter)

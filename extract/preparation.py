@@ -18,21 +18,21 @@ from icecore.store import (
 )
 from icecore.store.codecs import get_codec
 
-from .apart import require_apart
-from .backbone_loading import load_backbone
-from .backbone_streaming import StreamedBackbone, stream_backbone
-from .decoding_choice import asked_decoding, settled_decoding
+from .backbone.loading import load_backbone
+from .backbone.streaming import StreamedBackbone, stream_backbone
 from .description import describe
-from .images import Images
-from .job import Job
-from .proportion import in_proportion
-from .scan import scan
+from .files.apart import require_apart
+from .job.job import Job
+from .job.streamed_job import StreamedJob
+from .rows.decoding_choice import asked_decoding, settled_decoding
+from .rows.images import Images
+from .rows.proportion import in_proportion
+from .rows.scan import scan
+from .rows.source_report import source_report
+from .rows.split_moves import move_splits
+from .rows.survey import extents, note_oddities
 from .settings import ExtractSettings
-from .source_report import source_report
 from .sources import open_source
-from .split_moves import move_splits
-from .streamed_job import StreamedJob
-from .survey import extents, note_oddities
 
 
 @dataclass(frozen=True, slots=True)

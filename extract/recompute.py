@@ -11,10 +11,10 @@ import torch
 
 from icecore.store import IcecoreError, Store, UsageError, open_store
 
-from .backbone_loading import load_backbone
-from .backbone_transform import Preprocessing
-from .images import Images
-from .job import Job
+from .backbone.loading import load_backbone
+from .backbone.transform import Preprocessing
+from .job.job import Job
+from .rows.images import Images
 from .settings import parse_command
 from .sources import open_source
 

@@ -8,8 +8,8 @@ from pydantic import Field, JsonValue, field_validator
 
 from icecore.store import Frozen
 
-from .columns import Columns, TargetKind
-from .decoding_words import read_background, read_bands, read_range
+from .decoding.words import read_background, read_bands, read_range
+from .labels.columns import Columns, TargetKind
 
 
 class SourceSettings(Frozen):

@@ -1,13 +1,13 @@
 """The names of `icecore.live`, by module; each is imported when it is first asked for."""
 
-from .compare import CompareProgress, compare
-from .comparison import Compared, Comparison, Interval
-from .curve import Curve, most_compressible
-from .export import Exported, export
+from .comparison.compare import CompareProgress, compare
+from .comparison.comparison import Compared, Comparison, Interval
+from .comparison.curve import Curve, most_compressible
+from .finetune.settings import CompareSettings, IntrinsicSettings
 from .parity import Parity, parity
-from .prediction import Prediction
-from .predictor import Predictor
-from .settings import CompareSettings, IntrinsicSettings
+from .predict.export import Exported, export
+from .predict.prediction import Prediction
+from .predict.predictor import Predictor
 
 __all__ = [
     "CompareProgress",

@@ -11,14 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icecore.extract import Backbone, LayerDifference, load_backbone
+from icecore.extract import Backbone, LayerDifference, images_of, load_backbone, parse_command, worse
 from icecore.extract.job import Job
-from icecore.extract.recompute import images_of, worse
-from icecore.extract.settings import parse_command
 from icecore.store import Frozen, IcecoreError, Store, open_store
 from icecore.train import Bundle, load_bundle
 
-from .study import Rows
+from .finetune.study import Rows
 from .versions import versions
 from .weights import require_weights
 

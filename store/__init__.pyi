@@ -1,31 +1,32 @@
 """The names of `icecore.store`, by module; each is imported when it is first asked for."""
 
-from .backbone_files import FrozenBackbone
 from .choose import choose
+from .codecs import get_codec
 from .compute import num_usable_cores, resolve_compute_dtype, resolve_device
 from .configuration import Frozen
-from .dataset import LayerDataset
-from .destination import require_destination, require_file
+from .documents.backbone_files import FrozenBackbone
+from .documents.estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
+from .documents.root import stored_identity
 from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError, LockedError, UsageError
-from .estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
-from .layer_reader import LayerReader
-from .layout import Shard
-from .location import create_atomic, write_atomic
-from .lock import only_writer
-from .reader import Store, open_store, require_store
-from .root import stored_identity
-from .samples import Sample, dataset_sha256
-from .shard_writer import ShardWriter
-from .source_report import Finding, SourceReport
-from .spec import SUM, Identity, LayerSpec, StoreSpec, layer_name
-from .verify import Problem, verify
-from .writer import Pass, StoreWriter, open_shard, open_writer
+from .files.destination import require_destination, require_file
+from .files.location import create_atomic, write_atomic
+from .files.lock import only_writer
+from .format.layout import Shard
+from .format.samples import Sample, dataset_sha256
+from .format.source_report import Finding, SourceReport
+from .format.spec import SUM, Identity, LayerSpec, StoreSpec, layer_name
+from .lazy import lazy_package
+from .reading.dataset import LayerDataset
+from .reading.layer_reader import LayerReader
+from .reading.reader import Store, open_store, require_store
+from .reading.verify import Problem, verify
+from .writing.shard_writer import ShardWriter
+from .writing.writer import Pass, StoreWriter, open_shard, open_writer
 
 __all__ = [
-    "SUM",
-    "FrozenBackbone",
     "Finding",
     "Frozen",
+    "FrozenBackbone",
     "IcecoreError",
     "Identity",
     "IdentityError",
@@ -37,6 +38,7 @@ __all__ = [
     "LockedError",
     "Pass",
     "Problem",
+    "SUM",
     "Sample",
     "Shard",
     "ShardWriter",
@@ -51,7 +53,9 @@ __all__ = [
     "dataset_sha256",
     "estimate_size",
     "free_bytes",
+    "get_codec",
     "layer_name",
+    "lazy_package",
     "missing_bytes",
     "num_usable_cores",
     "only_writer",

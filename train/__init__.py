@@ -3,6 +3,6 @@
 Reads stores and writes RUN folders and bundles. Knows nothing of images, and never runs a backbone.
 """
 
-from icecore.store.lazy import lazy_package
+from icecore.store import lazy_package
 
 lazy_package(__name__)

@@ -1,14 +1,14 @@
 """The names of `icecore.train`, by module; each is imported when it is first asked for."""
 
-from .bundle import Bundle, load_bundle
-from .chosen import Chosen, read_chosen, trained_since
-from .current import is_choice_current, is_current
-from .progress import Progress
-from .run import Run, open_run
-from .score import LayerScore, score
-from .select import select
-from .selection import Figures, Selected, Selection, TableRow
+from .runs.run import Run, open_run
+from .scores.score import LayerScore, score
+from .selection.bundle import Bundle, load_bundle
+from .selection.chosen import Chosen, read_chosen, trained_since
+from .selection.current import is_choice_current, is_current
+from .selection.select import select
+from .selection.selection import Figures, Selected, Selection, TableRow
 from .settings import ScoreSettings, SelectSettings, TrainSettings
+from .sweep.progress import Progress
 from .train import train
 
 __all__ = [

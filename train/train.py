@@ -13,20 +13,19 @@ import torch
 
 from icecore.store import IcecoreError, UsageError, layer_name, require_destination
 
-from .candidate import Candidate
-from .checkpoint import num_epochs_of
-from .halving import RUNGS, Halving
-from .ledger import Ledger, Outcome, begun_in
-from .parts import parted
-from .peak import measure_peak
-from .preparation import prepare
-from .progress import Meter, Progress
-from .record import record
-from .result import OK, EpochResult
-from .run import Run
+from .modules.device import measure_peak
+from .runs.candidate import Candidate
+from .runs.ledger import Ledger, Outcome, begun_in
+from .runs.result import OK, EpochResult
+from .runs.run import Run
 from .settings import TrainSettings
-from .task import Task, pending, run_task
-from .work import Work
+from .sweep.checkpoint import num_epochs_of
+from .sweep.halving import RUNGS, Halving
+from .sweep.parts import parted
+from .sweep.preparation import prepare
+from .sweep.progress import Meter, Progress
+from .sweep.record import record
+from .sweep.task import Task, Work, pending, run_task
 
 
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
@@ -51,7 +50,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
                 if task.checkpoint is not None:
                     meter.add(num_epochs_of(task.checkpoint), task.layers)
             if tasks and (settings.workers or settings.scheduler):
-                from .distributed import train_on_workers
+                from .sweep.distributed import train_on_workers
 
                 train_on_workers(store, out, works, tasks, meter)
                 known[:] = _known(ledgers, candidates)

@@ -4,20 +4,20 @@ from typing import Any
 
 from icecore.store import IcecoreError, Store
 
-from ..wording import duration, percent, short, size
-from .accuracy import accuracy_by_layer
-from .agreement import agreement
+from ..show.wording import duration, percent, short, size
 from .commands import commands
-from .confusion import confusion
 from .cost import cost_of
-from .curves import learning_curves
+from .figures.accuracy import accuracy_by_layer
+from .figures.agreement import agreement
+from .figures.confusion import confusion
+from .figures.curves import learning_curves
+from .figures.gaze import gaze
+from .figures.kept import kept_shares
+from .figures.tradeoff import tradeoff
 from .findings import Findings
-from .gaze import gaze
-from .kept import kept_shares
 from .mistakes import mistakes
 from .pictures import pictures
 from .tables import by_layer, members, sweep
-from .tradeoff import tradeoff
 
 
 def article(findings: Findings, name: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def headline(findings: Findings) -> str:
 
 def _store(findings: Findings) -> Store | None:
     """Open the run's store, if it is there and still holds what the run was trained on."""
-    from icecore.train.origin import store_of
+    from icecore.train.runs import store_of
 
     try:
         return store_of(findings.opened)

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..wording import duration, percent, short
+from ..show.wording import duration, percent, short
+from .figures.svg import MARKERS, SERIES, Drawing, drawing
 from .findings import Findings, Standing
-from .svg import MARKERS, SERIES, Drawing, drawing
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from icecore.store import Store
 
-from ..wording import duration, percent, short, size
+from ..show.wording import duration, percent, short, size
 from .findings import Findings
 
 Lines = list[tuple[str, str]]

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..wording import duration, percent, size
-from .svg import MARKERS, SERIES, Drawing, drawing
+from ..show.wording import duration, percent, size
+from .figures.svg import MARKERS, SERIES, Drawing, drawing
 
 Row = dict[str, Any]
 COSTS: dict[str, tuple[str, float, str]] = {  # key of a row: its panel's name, what a number is divided by, the scale

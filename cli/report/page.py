@@ -6,12 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from icecore.live.comparison import FILE, read_comparison
+from icecore.live.comparison import COMPARISON_FILE, read_comparison
 from icecore.store import require_file, write_atomic
-from icecore.train.sealed import Document, checksum
+from icecore.train.runs import Document, checksum
 
-from ..terminal import notes
-from ..wording import configuration, layers_in_words, percent, short
+from ..show.terminal import notes
+from ..show.wording import configuration, layers_in_words, percent, short
 from .article import article
 from .comparison import comparison
 from .findings import Findings, read_findings
@@ -48,7 +48,7 @@ def is_current(run: Path) -> bool:
 
 def render_report(runs: Sequence[Path]) -> str:
     """Return the page of some folders of `train` or `compare`; raises UsageError where one is neither."""
-    compared = [run for run in runs if (run / FILE).exists()]
+    compared = [run for run in runs if (run / COMPARISON_FILE).exists()]
     found = [read_findings(run) for run in runs if run not in compared]
     for findings in found:
         if findings.is_stale:

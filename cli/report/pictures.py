@@ -8,9 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from icecore.extract import Source, open_source
-from icecore.extract.decoding_rules import Decoding, recorded_decoding
-from icecore.extract.settings import parse_command
+from icecore.extract import Source, open_source, parse_command
+from icecore.extract.decoding import Decoding, recorded_decoding
 from icecore.store import IcecoreError, Store
 
 Look = Callable[[int], Image.Image | None]

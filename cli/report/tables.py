@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ..wording import layers_in_words, percent, short
+from ..show.wording import layers_in_words, percent, short
 from .findings import Findings, Trained
 
 Span = tuple[int, ...]

@@ -14,12 +14,12 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError, choose
 
-from ..clips import require_images, require_no_clips
-from ..columns import DEFAULT, Columns
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..splits import is_split, splits_in
-from ..tally import Tally
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.tally import Tally
+from ..files.video_files import require_images, require_no_clips
+from ..labels.columns import DEFAULT, Columns
+from ..labels.splits import is_split, splits_in
 from .csv import CsvSource
 from .folder import FolderSource
 from .imagefolder import ImageFolderSource

@@ -10,14 +10,14 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
-from ..columns import DEFAULT, Columns
-from ..decoding import decode_image
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..listed import Listed, completed, key_of, read_listed, require_once, samples_of
-from ..manifest import Line, read_csv
-from ..splits import column_split, file_splits, splits_in
-from ..tally import Tally
+from ..decoding.decode import decode_image
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.manifest import Line, read_csv
+from ..files.tally import Tally
+from ..labels.columns import DEFAULT, Columns
+from ..labels.splits import column_split, file_splits, splits_in
+from .listed import Listed, completed, key_of, read_listed, require_once, samples_of
 
 EXPECTED = "expected a CSV file with a header and the columns path, label, split[, group]"
 

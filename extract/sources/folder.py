@@ -7,14 +7,14 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
-from ..class_names import one_spelling
-from ..columns import DEFAULT, Columns
-from ..decoding import decode_image
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..splits import folder_splits, require_no_split, splits_in
-from ..tally import Tally
-from ..walk import images_below, is_image, readable, walk
+from ..decoding.decode import decode_image
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.tally import Tally
+from ..files.walk import images_below, is_image, readable, walk
+from ..labels.class_names import one_spelling
+from ..labels.columns import DEFAULT, Columns
+from ..labels.splits import folder_splits, require_no_split, splits_in
 
 EXPECTED = "expected a folder for each class with images in it, or such folders below train/, test/, validation/"
 

@@ -10,15 +10,15 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
-from ..columns import DEFAULT, Columns
-from ..decoding import decode_image
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..listed import Listed, key_of, read_listed, require_once, samples_of
-from ..manifest import Line, read_csv, read_json_lines
-from ..splits import column_split, file_splits
-from ..tally import Tally
-from ..walk import is_image, walk
+from ..decoding.decode import decode_image
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.manifest import Line, read_csv, read_json_lines
+from ..files.tally import Tally
+from ..files.walk import is_image, walk
+from ..labels.columns import DEFAULT, Columns
+from ..labels.splits import column_split, file_splits
+from .listed import Listed, key_of, read_listed, require_once, samples_of
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 EXPECTED = "expected metadata.csv or metadata.jsonl with file_name and label, in one folder or in that of each split"

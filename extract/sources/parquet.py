@@ -12,17 +12,17 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
-from ..cells import Cells
-from ..class_names import common_classes
-from ..columns import DEFAULT, Columns
-from ..decoding import decode_image
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..labels import read_labels
-from ..row_groups import RowGroups
-from ..splits import column_split, file_splits, says_splits, split_of
-from ..tally import Tally
-from ..walk import files_below, readable
+from ..decoding.decode import decode_image
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.row_groups import RowGroups
+from ..files.tally import Tally
+from ..files.walk import files_below, readable
+from ..labels.cells import Cells
+from ..labels.class_names import common_classes
+from ..labels.columns import DEFAULT, Columns
+from ..labels.labels import read_labels
+from ..labels.splits import column_split, file_splits, says_splits, split_of
 
 EXPECTED = "expected Parquet files with a column image {bytes, path} and a column label"
 

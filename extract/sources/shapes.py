@@ -11,10 +11,10 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError, choose
 
-from ..columns import DEFAULT, Columns
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..tally import Tally
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.tally import Tally
+from ..labels.columns import DEFAULT, Columns
 
 SIDE = 64  # pixels
 TEST_EVERY = 5  # no task has a multiple of 5 classes, so that every class is in both splits

@@ -9,10 +9,10 @@ from PIL import Image
 
 from icecore.store import Sample, choose
 
-from ..columns import DEFAULT, Columns
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..tally import Tally
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.tally import Tally
+from ..labels.columns import DEFAULT, Columns
 
 TEST_EVERY = 5  # of each class, in scikit-learn's order: every fifth is test
 

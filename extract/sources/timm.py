@@ -13,16 +13,16 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
-from ..cells import Cells
-from ..class_names import common_classes
-from ..columns import DEFAULT, Columns
-from ..decoding import decode_image
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..labels import read_labels
-from ..splits import folder_splits, split_of
-from ..tally import Tally
-from ..walk import images_below, readable
+from ..decoding.decode import decode_image
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.tally import Tally
+from ..files.walk import images_below, readable
+from ..labels.cells import Cells
+from ..labels.class_names import common_classes
+from ..labels.columns import DEFAULT, Columns
+from ..labels.labels import read_labels
+from ..labels.splits import folder_splits, split_of
 
 EXPECTED = "expected timm:PATH of images, timm:torch/NAME:ROOT or timm:hfds/NAME"
 IN_ORDER_ONLY = ("tfds", "hfids", "wds")

@@ -10,19 +10,19 @@ from PIL import Image
 
 from icecore.store import Sample, UsageError
 
-from ..archives import EXPECTED, Archive, Archives, archives_of, is_archive
-from ..cells import Cells, number_in, whole
-from ..class_names import normal
-from ..columns import DEFAULT, Columns
-from ..decoding import decode_image
-from ..decoding_rules import DEFAULT as RULES
-from ..decoding_rules import Decoding
-from ..fields import Described, from_fields
-from ..labels import read_labels
-from ..manifest import decode_text, read_text
-from ..splits import file_splits, require_no_split, splits_in
-from ..tally import Tally
-from ..walk import HIDDEN, ending_of, is_hidden, is_image, walk
+from ..decoding.decode import decode_image
+from ..decoding.rules import DEFAULT as RULES
+from ..decoding.rules import Decoding
+from ..files.archives import EXPECTED, Archive, Archives, archives_of, is_archive
+from ..files.manifest import decode_text, read_text
+from ..files.tally import Tally
+from ..files.walk import HIDDEN, ending_of, is_hidden, is_image, walk
+from ..labels.cells import Cells, number_in, whole
+from ..labels.class_names import normal
+from ..labels.columns import DEFAULT, Columns
+from ..labels.fields import Described, from_fields
+from ..labels.labels import read_labels
+from ..labels.splits import file_splits, require_no_split, splits_in
 
 CLASS_NAMES = "classnames.txt"  # of CLIP_benchmark
 Place = tuple[int, int]  # offset and size in bytes

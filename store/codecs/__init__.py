@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..choose import choose
-from ..part import Part, ValueOutOfRange  # noqa: F401  what a codec raises
-from ..spec import LayerSpec
+from ..format.part import Part, ValueOutOfRange  # noqa: F401  what a codec raises
+from ..format.spec import LayerSpec
 from .bfloat16 import BFloat16
 from .float16 import Float16
 from .float32 import Float32

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..part import Part
-from ..spec import LayerSpec
+from ..format.part import Part
+from ..format.spec import LayerSpec
 
 
 class BFloat16:

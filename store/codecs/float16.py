@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..part import Part, ValueOutOfRange
-from ..spec import LayerSpec
+from ..format.part import Part, ValueOutOfRange
+from ..format.spec import LayerSpec
 
 LARGEST = 65504.0
 NOT_FINITE = 0x7C00  # the exponent of infinities and NaN

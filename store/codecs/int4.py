@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..part import Part, ValueOutOfRange
-from ..spec import LayerSpec
+from ..format.part import Part, ValueOutOfRange
+from ..format.spec import LayerSpec
 
 LEVELS = 7
 GROUP = 32

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from jaxtyping import Int8 as Int8Tensor
 from torch import Tensor
 
-from ..part import Part, ValueOutOfRange
-from ..spec import LayerSpec
+from ..format.part import Part, ValueOutOfRange
+from ..format.spec import LayerSpec
 
 LEVELS = 127
 BLOCK_ROWS = 4  # at a time: what stays in the cache is quantised twice as fast

@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_line(icecore, command: str, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    names = {"train": "icecore.train.train", "select": "icecore.train.select"}
+    names = {"train": "icecore.train.train", "select": "icecore.train.selection.select"}
     monkeypatch.setattr(names.get(command, "icecore.cli.report.page.write_report"), full)
     words = {"train": ["a.ice", "--out", "r"], "select": ["r"], "report": ["r"]}
     answer = icecore(command, *words[command])

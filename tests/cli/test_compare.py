@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from icecore.cli.app import main
 from icecore.extract import open_source
-from icecore.live.comparison import read_comparison
+from icecore.live.comparison.comparison import read_comparison
 from icecore.store import open_store
 from icecore.train import load_bundle
 

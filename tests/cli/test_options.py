@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from icecore.cli.app import app
-from icecore.cli.source_options import SOURCE_OPTIONS
+from icecore.cli.options.source_options import SOURCE_OPTIONS
 from icecore.extract import SOURCES
 from icecore.extract.settings import SourceSettings
 from icecore.live import Predictor

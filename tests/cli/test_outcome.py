@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from icecore.cli import chart
-from icecore.cli.outcome import Outcome, read_outcome
+from icecore.cli.show import chart
+from icecore.cli.show.outcome import Outcome, read_outcome
 from icecore.store import UsageError
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from icecore.cli.pipelines import load_pipeline
-from icecore.cli.plan import make_plan
-from icecore.cli.settings import parse_settings
+from icecore.cli.options.settings import parse_settings
+from icecore.cli.pipeline.pipelines import load_pipeline
+from icecore.cli.pipeline.plan import make_plan
 from icecore.store import Frozen, UsageError
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from icecore.cli import app, main
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
 RUN = [sys.executable, "-c", "from icecore.cli import main; main()"]
-SAY = "import sys; from icecore.cli.streams import open_streams, close_streams; open_streams();"
+SAY = "import sys; from icecore.cli.show.streams import open_streams, close_streams; open_streams();"
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +51,7 @@ def test_typography_has_its_like_in_ascii_and_names_are_escaped(tmp_path: Path) 
 
 
 def test_json_in_ascii_is_json(tmp_path: Path) -> None:
-    done = in_ascii(tmp_path, r'from icecore.cli.terminal import print_json; print_json({"ü": "😀 \udcff –"})')
+    done = in_ascii(tmp_path, r'from icecore.cli.show.terminal import print_json; print_json({"ü": "😀 \udcff –"})')
     assert json.loads(done.stdout) == {"ü": "😀 \udcff –"}
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from icecore.extract.ahead import map_ahead
+from icecore.extract.job.ahead import map_ahead
 
 
 @pytest.mark.parametrize("depth", [0, 1, 7, 40])

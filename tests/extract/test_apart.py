@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import ExtractSettings, extract
-from icecore.extract.apart import require_apart
+from icecore.extract.files.apart import require_apart
 from icecore.store import UsageError
 
 from .conftest import BACKBONE, MAKERS, make_csv, make_folder

@@ -14,7 +14,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from icecore.extract import Backbone, load_backbone
-from icecore.extract.decoding import decode_image
+from icecore.extract.decoding.decode import decode_image
 from icecore.store import UsageError
 
 from .conftest import BACKBONE, image_bytes

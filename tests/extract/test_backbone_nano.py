@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from icecore.extract import Backbone, ExtractSettings, extract, load_backbone, open_source
-from icecore.extract.backbone_nano import WEIGHTS
+from icecore.extract.backbone.nano import WEIGHTS
 from icecore.train import SelectSettings, TrainSettings, select, train
 
 DIGEST = "a1a1db6164244391b85e58e432251fbc2038ee757bb35ffbe46f8aa1029fa2fb"

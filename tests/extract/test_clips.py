@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import open_source
-from icecore.extract.clips import is_clip
-from icecore.extract.source_report import source_report
-from icecore.extract.tally import Tally
-from icecore.live.inputs import images_of
+from icecore.extract.files.tally import Tally
+from icecore.extract.files.video_files import is_clip
+from icecore.extract.rows.source_report import source_report
+from icecore.live.predict.inputs import images_of
 from icecore.store import UsageError
 
 from .conftest import image_bytes, make_folder

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from icecore.extract import ExtractSettings, extract
-from icecore.extract.decoding import decode_image
+from icecore.extract.decoding.decode import decode_image
 from icecore.store import open_store
 
 from .conftest import BACKBONE, image_bytes

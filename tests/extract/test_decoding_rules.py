@@ -11,10 +11,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from icecore.extract.decoding import decode_image
-from icecore.extract.decoding_rules import Decoding, recorded_decoding
-from icecore.extract.picture import Picture
-from icecore.extract.value_range import Extent, fitting_ranges
+from icecore.extract.decoding.decode import decode_image
+from icecore.extract.decoding.picture import Picture
+from icecore.extract.decoding.rules import Decoding, recorded_decoding
+from icecore.extract.decoding.value_range import Extent, fitting_ranges
 from icecore.store import IdentityError, UsageError
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)

@@ -15,8 +15,9 @@ import pytest
 import safetensors.torch
 from distributed import Client, LocalCluster
 
-from icecore.extract import ExtractSettings, Progress, distributed, extract
-from icecore.extract.passing import PassingError
+from icecore.extract import ExtractSettings, Progress, extract
+from icecore.extract.files.passing import PassingError
+from icecore.extract.job import distributed
 from icecore.store import IcecoreError, IdentityError, UsageError, open_store, verify
 
 from .conftest import BACKBONE, make_csv, make_folder

@@ -14,8 +14,8 @@ from timm.models.mlp_mixer import MlpMixer
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
-from icecore.extract.backbone import Backbone
-from icecore.extract.backbone_transform import Preprocessing
+from icecore.extract.backbone.backbone import Backbone
+from icecore.extract.backbone.transform import Preprocessing
 
 VIT: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3}
 STAGES: dict[str, Any] = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}

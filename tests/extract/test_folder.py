@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import Source, open_source
-from icecore.extract.source_report import source_report
+from icecore.extract.rows.source_report import source_report
 from icecore.store import IcecoreError
 
 from .conftest import image_bytes, make_folder

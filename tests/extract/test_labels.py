@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from icecore.extract import Source, open_source
-from icecore.extract.cells import Cells
-from icecore.extract.columns import Columns
-from icecore.extract.labels import Labels, read_labels
-from icecore.extract.tally import Tally
+from icecore.extract.files.tally import Tally
+from icecore.extract.labels.cells import Cells
+from icecore.extract.labels.columns import Columns
+from icecore.extract.labels.labels import Labels, read_labels
 from icecore.store import UsageError
 
 NO_NUMBER = r"row 0 has .* expected a class: a name, a whole number, or true or false"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import Source, open_source
-from icecore.extract.columns import Columns
-from icecore.extract.source_report import source_report
+from icecore.extract.labels.columns import Columns
+from icecore.extract.rows.source_report import source_report
 from icecore.store import UsageError
 
 from .conftest import add_member, image_bytes

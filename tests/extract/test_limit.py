@@ -7,7 +7,7 @@ import pytest
 
 from icecore.extract import ExtractSettings, extract, open_source, preparation
 from icecore.extract.preparation import _limited
-from icecore.extract.proportion import in_proportion
+from icecore.extract.rows.proportion import in_proportion
 from icecore.store import Sample, open_store
 
 from .conftest import BACKBONE, MAKERS, make_folder

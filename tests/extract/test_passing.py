@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from icecore.extract import ExtractSettings, Progress, extract, open_source, passing
-from icecore.extract.passing import DELAYS_SECONDS, AbsentError, PassingError, is_passing, persistently
-from icecore.extract.reading import ChangedError
+from icecore.extract import ExtractSettings, Progress, extract, open_source
+from icecore.extract.files import passing
+from icecore.extract.files.passing import DELAYS_SECONDS, AbsentError, PassingError, is_passing, persistently
+from icecore.extract.rows.reading import ChangedError
 from icecore.store import IcecoreError, open_store
 
 from .conftest import BACKBONE, MAKERS, image_bytes, make_csv, make_folder
@@ -213,7 +214,7 @@ def test_memory_that_the_forward_lacks_is_said_with_what_to_lower(
     def lack(*_: object) -> None:
         raise PASSING["device memory"]
 
-    monkeypatch.setattr("icecore.extract.backbone.Backbone.forward", lack)
+    monkeypatch.setattr("icecore.extract.backbone.backbone.Backbone.forward", lack)
     with pytest.raises(
         PassingError, match=r"CUDA out of memory.*lower --batch-size or --num-threads; finished .* icecore"
     ):

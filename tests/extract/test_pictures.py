@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from timm.data.transforms_factory import create_transform
 
 from icecore.extract import ExtractReport, ExtractSettings, extract, load_backbone, recompute
-from icecore.extract.decoding_rules import Decoding, recorded_decoding
+from icecore.extract.decoding.rules import Decoding, recorded_decoding
 from icecore.extract.settings import command_line, parse_command
 from icecore.store import IdentityError, Store, UsageError, open_store
 

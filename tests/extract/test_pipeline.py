@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from icecore.extract import Backbone, ExtractSettings, extract, job
-from icecore.extract.threads import MOST_RUNNING, Threads
+from icecore.extract import Backbone, ExtractSettings, extract
+from icecore.extract.job import job
+from icecore.extract.job.threads import MOST_RUNNING, Threads
 
 from .conftest import BACKBONE, make_folder
 

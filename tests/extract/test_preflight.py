@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import ExtractSettings, extract, preflight
-from icecore.store import IcecoreError, UsageError, location, open_store
+from icecore.store import IcecoreError, UsageError, open_store
+from icecore.store.files import location
 
 SOURCE = "sklearn:digits"
 

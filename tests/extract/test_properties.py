@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icecore.extract import Source, open_source
-from icecore.extract.columns import Columns
+from icecore.extract.labels.columns import Columns
 
 from .conftest import add_member
 

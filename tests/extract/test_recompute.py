@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from icecore.extract import ExtractSettings, extract, recompute
-from icecore.extract.reading import ChangedError
+from icecore.extract.rows.reading import ChangedError
 from icecore.extract.settings import command_line, parse_command
 from icecore.store import UsageError, open_store
 

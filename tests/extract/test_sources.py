@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from icecore.extract import SOURCES, open_source
-from icecore.extract.scan import scan
+from icecore.extract.rows.scan import scan
 from icecore.store import IcecoreError, UsageError
 
 from .conftest import CLASSES, MAKERS, add_member, image_bytes, make_csv, make_folder, make_parquet, make_wds

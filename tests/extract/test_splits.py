@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from icecore.extract import open_source
-from icecore.extract.splits import file_splits, splits_in
+from icecore.extract.labels.splits import file_splits, splits_in
 from icecore.store import UsageError
 
 from .conftest import image_bytes, make_parquet, make_wds

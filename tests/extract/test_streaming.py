@@ -19,7 +19,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from icecore.extract import ExtractSettings, extract
-import icecore.extract.preparation, icecore.store.arrays, timm, torch
+import icecore.extract.preparation, icecore.store.format.arrays, timm, torch
 torch.set_num_threads(1)
 
 def memory(what):

@@ -2,8 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from icecore.extract.source_report import source_report
-from icecore.extract.tally import Tally
+from icecore.extract.files.tally import Tally
+from icecore.extract.rows.source_report import source_report
 from icecore.store import Finding, Sample
 
 

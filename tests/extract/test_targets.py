@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from icecore.extract import ExtractSettings, Source, extract, open_source
-from icecore.extract.cells import Cells
-from icecore.extract.columns import Columns
+from icecore.extract.files.tally import Tally
+from icecore.extract.labels.cells import Cells
+from icecore.extract.labels.columns import Columns
+from icecore.extract.labels.targets import read_targets
+from icecore.extract.rows.split_moves import move_splits
 from icecore.extract.settings import parse_command
-from icecore.extract.split_moves import move_splits
-from icecore.extract.tally import Tally
-from icecore.extract.targets import read_targets
 from icecore.store import Sample, UsageError, open_store
 
 from .conftest import BACKBONE, add_member, image_bytes, make_csv, make_folder, make_parquet

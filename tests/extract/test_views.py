@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from icecore.extract import ExtractSettings, Progress, extract
-from icecore.extract.augmentation import Augmentation, canonical_augmentation
+from icecore.extract.decoding.augmentation import Augmentation, canonical_augmentation
 from icecore.store import IdentityError, Store, UsageError, open_store, verify
 
 from .conftest import BACKBONE, make_folder

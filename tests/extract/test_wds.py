@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from icecore.extract import Source, open_source
-from icecore.extract.columns import Columns
+from icecore.extract.labels.columns import Columns
 from icecore.store import UsageError
 
 from .conftest import add_member, image_bytes, make_wds

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from icecore.extract import ExtractSettings, extract, open_source
 from icecore.store import open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
-from icecore.train.sealed import load_document, seal
+from icecore.train.runs.sealed_folder import load_document, seal
 
 BACKBONE = "test_vit"  # timm's smallest: 6 blocks of width 64, 160 pixels
 

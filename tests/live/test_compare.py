@@ -17,15 +17,15 @@ from torch import nn
 
 from icecore.extract import ExtractSettings, extract, load_backbone
 from icecore.live import CompareSettings, Comparison, compare
-from icecore.live.comparison import read_comparison
-from icecore.live.methods import METHODS
-from icecore.live.study import Study, open_study
+from icecore.live.comparison.comparison import read_comparison
+from icecore.live.finetune.methods import METHODS
+from icecore.live.finetune.study import Study, open_study
 from icecore.store import IdentityError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
-from icecore.train.feed import HeldFeed
-from icecore.train.order import even_batches, make_order
-from icecore.train.run import RESULTS
-from icecore.train.split import hold_out
+from icecore.train.runs.run import RESULTS
+from icecore.train.splits.split import hold_out
+from icecore.train.tokens.feed import HeldFeed
+from icecore.train.tokens.order import even_batches, make_order
 
 FAST = {"epochs": 2, "batch_size": 16, "lr": (3e-3,), "compute_dtype": "float32", "device": "cpu"}
 SMALL = {"methods": ("full", "linear", "kadaptation", "vpt_deep"), "options": {"kadaptation": {"num_terms": 8}}}

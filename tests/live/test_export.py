@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from icecore.live import Predictor, export
-from icecore.live.export import FORMATS, load_program
+from icecore.live.predict.export import FORMATS, load_program
 from icecore.store import IcecoreError, UsageError
 
 SCRIPT = """

@@ -10,7 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from icecore.cli.inspect import inspect
+from icecore.cli.commands.inspect import inspect
 from icecore.extract import ExtractSettings, extract
 from icecore.live import Predictor, export
 from icecore.store import IdentityError, UsageError, open_store

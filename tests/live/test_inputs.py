@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from icecore.extract.tally import Tally
+from icecore.extract.files.tally import Tally
 from icecore.live import Prediction
-from icecore.live.answers import open_answers
-from icecore.live.inputs import images_of
+from icecore.live.predict.answers import open_answers
+from icecore.live.predict.inputs import images_of
 from icecore.store import UsageError
 
 DATA = {"a.png": b"first", "b/c.jpg": b"second", "d.webp": b""}

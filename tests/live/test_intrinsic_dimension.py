@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from icecore.live import Curve, IntrinsicSettings, most_compressible
-from icecore.live.curve import d90, make_curve
-from icecore.live.intrinsic_dimension import intrinsic_dimension
+from icecore.live.comparison.curve import d90, make_curve
+from icecore.live.comparison.intrinsic_dimension import intrinsic_dimension
 from icecore.store import UsageError
 
 

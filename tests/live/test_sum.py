@@ -12,7 +12,7 @@ from icecore.live import Predictor
 from icecore.live.parity import parity
 from icecore.store import SUM, UsageError
 from icecore.train import Run, SelectSettings, TrainSettings, select, train
-from icecore.train.candidate import Candidate
+from icecore.train.runs.candidate import Candidate
 
 from .conftest import BACKBONE
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from icecore.store import IcecoreError, IntegrityError, Store, open_store, verify
-from icecore.store.checksum import sha256
-from icecore.store.location import open_location
-from icecore.store.root import BACKBONE_TENSORS, ROOT, load_root, root_document
+from icecore.store.documents.root import BACKBONE_TENSORS, ROOT, load_root, root_document
+from icecore.store.files.location import open_location
+from icecore.store.format.checksum import sha256
 
 from .conftest import FROZEN, fill, make_spec, make_tokens
 

@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from icecore.store import UsageError, only_writer, open_store, require_destination, verify
-from icecore.store.destination import KINDS, Contents, Kind, contents
+from icecore.store.files.destination import KINDS, Contents, Kind, contents
 
 from .conftest import fill, make_tokens
 

@@ -22,9 +22,9 @@ from icecore.store import (
     open_writer,
     verify,
 )
-from icecore.store.backbone_files import FrozenBackbone
-from icecore.store.checksum import seal
 from icecore.store.codecs import CODECS
+from icecore.store.documents.backbone_files import FrozenBackbone
+from icecore.store.format.checksum import seal
 
 GOLDEN = Path(__file__).parent / "golden"
 BOUND = {

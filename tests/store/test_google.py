@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from icecore.store import LockedError
-from icecore.store.conditional import SupersededError
-from icecore.store.location import RemoteFolder
-from icecore.store.lock import hold
+from icecore.store.files.conditional import SupersededError
+from icecore.store.files.location import RemoteFolder
+from icecore.store.files.lock import hold
 
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # else it asks Google what kind of bucket it is
 gcsfs = pytest.importorskip("gcsfs")

@@ -17,9 +17,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from torch import Tensor
 
-from icecore.store import LockedError, lease, lock, open_store, open_writer, verify
-from icecore.store.location import open_location
-from icecore.store.lock import writing
+from icecore.store import LockedError, open_store, open_writer, verify
+from icecore.store.files import lease, lock
+from icecore.store.files.location import open_location
+from icecore.store.files.lock import writing
 
 from .conftest import FROZEN, fill, make_samples, make_spec
 
@@ -129,8 +130,8 @@ PAUSED = """
     import sys, time
     from pathlib import Path
     from icecore.store import LockedError, lock
-    from icecore.store.location import open_location
-    from icecore.store.lock import writing
+    from icecore.store.files.location import open_location
+    from icecore.store.files.lock import writing
 
     lock.RENEW_SECONDS, lock.STALE_SECONDS = 0.3, 4.0
     url, signs = sys.argv[1], Path(sys.argv[2])

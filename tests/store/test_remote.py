@@ -12,7 +12,8 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from torch import Tensor
 
-from icecore.store import IcecoreError, IntegrityError, LockedError, UsageError, location, lock, open_store, verify
+from icecore.store import IcecoreError, IntegrityError, LockedError, UsageError, open_store, verify
+from icecore.store.files import location, lock
 
 from .conftest import NUM_ROWS, fill, make_spec
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from icecore.store import FrozenBackbone, Identity, LayerSpec, Sample, StoreSpec, dataset_sha256, open_writer
 from icecore.train import TrainSettings
-from icecore.train.kept import Kept
+from icecore.train.runs.validation_predictions import Kept
 
 LAYERS = (0, 1, 2)
 WIDTH, NUM_TOKENS = 16, 7

@@ -6,9 +6,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from icecore.extract.backbone_config import blocks_config
+from icecore.extract.backbone.config import blocks_config
 from icecore.store import FrozenBackbone, LayerSpec
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 
 WIDTH, NUM_BLOCKS, NUM_HEADS, NUM_CLASSES = 24, 3, 3, 5
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from icecore.store import LayerSpec, UsageError
-from icecore.train.adapter import Adapter, Scope
 from icecore.train.adapters import ADAPTERS, get_adapter
-from icecore.train.forward import forward
-from icecore.train.seen import Reads, Seen, make_seen
+from icecore.train.adapters.adapter import Adapter, Scope
+from icecore.train.sweep.forward import forward
+from icecore.train.tokens.batch import Reads, Seen, make_seen
 
 from .conftest import FROZEN, NORM, SPEC, WIDTH
 

@@ -8,12 +8,12 @@ import torch
 
 from icecore.store import LayerSpec, open_store
 from icecore.train import TrainSettings, train
-from icecore.train.adapter import Adapter, Scope
 from icecore.train.adapters import get_adapter
-from icecore.train.attention import attention, stored_attention
-from icecore.train.forward import forward
-from icecore.train.project import project
-from icecore.train.seen import Seen, make_seen
+from icecore.train.adapters.adapter import Adapter, Scope
+from icecore.train.modules.folded import project
+from icecore.train.selection.attention import attention, stored_attention
+from icecore.train.sweep.forward import forward
+from icecore.train.tokens.batch import Seen, make_seen
 
 from .conftest import FROZEN, MakeStore
 

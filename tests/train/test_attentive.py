@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from icecore.store import LayerSpec
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.attentive import Attentive, AttentiveConfig
-from icecore.train.noise import Noise
-from icecore.train.seen import Seen
+from icecore.train.modules.noise import Noise
+from icecore.train.tokens.batch import Seen
 
 from .conftest import FROZEN
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from icecore.train import cross_attention
-from icecore.train.cross_attention import Projections, attend_folded, attend_projected, cross_attend, folds
+from icecore.train.modules import cross_attention
+from icecore.train.modules.cross_attention import Projections, attend_folded, attend_projected, cross_attend, folds
 
 WIDTH, HEADS = 12, 3
 

@@ -8,7 +8,7 @@ import torch
 from icecore.store import open_store
 from icecore.store.codecs import CODECS
 from icecore.train import Run, TrainSettings, train
-from icecore.train.feed import KeptFeed, StoreFeed
+from icecore.train.tokens.feed import KeptFeed, StoreFeed
 
 from .conftest import MakeStore, predictions_of
 

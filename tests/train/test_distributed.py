@@ -11,7 +11,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 from icecore.store import IcecoreError, LockedError, UsageError, only_writer
-from icecore.train import distributed, train
+from icecore.train import train
+from icecore.train.sweep import distributed
 
 from .conftest import FAST, MakeStore
 

@@ -8,7 +8,9 @@ import torch
 from distributed import Client, LocalCluster
 
 from icecore.store import IcecoreError
-from icecore.train import distributed, preparation, sweep, train
+from icecore.train import train
+from icecore.train.sweep import distributed, preparation
+from icecore.train.sweep import grid as sweep
 
 from .conftest import FAST, MakeStore
 

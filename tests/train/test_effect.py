@@ -8,7 +8,7 @@ import torch
 
 from icecore.store import UsageError
 from icecore.train import TrainSettings, train
-from icecore.train.candidate import Candidate, Recipe
+from icecore.train.runs.candidate import Candidate, Recipe
 from icecore.train.settings import parse_bytes
 
 from .conftest import MakeStore

@@ -10,8 +10,8 @@ import torch
 from icecore.store import LayerReader, UsageError, open_store
 from icecore.train import Run, SelectSettings, TrainSettings, load_bundle, select, train
 from icecore.train.adapters.open_inca import PER_CLASS, OpenInCA
-from icecore.train.target import Emphasis
 from icecore.train.targets.one_class import OneClass
+from icecore.train.targets.target import Emphasis
 
 from .conftest import FAST, MakeStore, predictions_of
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icecore.store import IncompleteError, LayerReader, open_store
-from icecore.train.feed import Feed, HeldFeed, KeptFeed, StoreFeed
-from icecore.train.order import Order, Pool, even_batches, largest_batch, make_order, make_pool
-from icecore.train.seen import Reads
-from icecore.train.window import Plan, Window, plan, steps_of
+from icecore.train.tokens.batch import Reads
+from icecore.train.tokens.feed import Feed, HeldFeed, KeptFeed, StoreFeed
+from icecore.train.tokens.order import Order, Pool, even_batches, largest_batch, make_order, make_pool
+from icecore.train.tokens.window import Plan, Window, plan, steps_of
 
 from .conftest import MakeStore
 

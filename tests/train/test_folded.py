@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icecore.train.folded import attend, fold, project_values
-from icecore.train.project import project
+from icecore.train.modules.folded import attend, fold, project, project_values
 
 NUM_ADAPTERS, NUM_ROWS, NUM_TOKENS, NUM_QUERIES, WIDTH = 3, 5, 11, 2, 24
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from icecore.store import IcecoreError, UsageError, open_store
 from icecore.train import Progress, Run, SelectSettings, select, train
-from icecore.train.candidate import Candidate, Recipe
-from icecore.train.folds import folds
-from icecore.train.group import Group
-from icecore.train.ledger import Outcome
-from icecore.train.out_of_fold import out_of_fold
-from icecore.train.result import OK, EpochResult
+from icecore.train.runs.candidate import Candidate, Recipe
+from icecore.train.runs.ledger import Outcome
+from icecore.train.runs.out_of_fold import out_of_fold
+from icecore.train.runs.result import OK, EpochResult
+from icecore.train.splits.cross_validation import folds
+from icecore.train.sweep.group import Group
 
 from .conftest import FAST, MakeStore, predictions_of
 

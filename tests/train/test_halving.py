@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from icecore.train import TrainSettings, select, train
-from icecore.train.candidate import Candidate, Recipe
-from icecore.train.halving import Halving, Rung
-from icecore.train.run import Run
+from icecore.train.runs.candidate import Candidate, Recipe
+from icecore.train.runs.run import Run
 from icecore.train.settings import SelectSettings
+from icecore.train.sweep.halving import Halving, Rung
 
 from .conftest import FAST, MakeStore
 

@@ -9,12 +9,12 @@ from torch.nn.functional import avg_pool1d, normalize
 
 from icecore.store import LayerSpec, open_store
 from icecore.train import train
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.head2toe import Head2Toe, Head2ToeConfig
-from icecore.train.forward import forward
-from icecore.train.group_lasso import keep_top, lasso
-from icecore.train.predict import restore
-from icecore.train.seen import Seen
+from icecore.train.modules.group_lasso import keep_top, lasso
+from icecore.train.sweep.forward import forward
+from icecore.train.sweep.predict import restore
+from icecore.train.tokens.batch import Seen
 
 from .conftest import FAST, FROZEN, LAYERS, SPEC, WIDTH, MakeStore
 

@@ -13,11 +13,11 @@ from safetensors.torch import save
 
 from icecore.store import IcecoreError, IdentityError, UsageError, open_store
 from icecore.train import Run, SelectSettings, TrainSettings, is_current, open_run, select, train
-from icecore.train.candidate import Candidate
-from icecore.train.entry import HEADER, read_entry
-from icecore.train.group import Group
-from icecore.train.origin import store_of
-from icecore.train.ranges import from_ranges, to_ranges
+from icecore.train.runs.candidate import Candidate
+from icecore.train.runs.ledger_entry import HEADER, read_entry
+from icecore.train.runs.origin import store_of
+from icecore.train.splits.ranges import from_ranges, to_ranges
+from icecore.train.sweep.group import Group
 
 from .conftest import FAST, MakeStore
 

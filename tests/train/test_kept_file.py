@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import icecore.train.tables as tables_module
-from icecore.train.kept_file import FILE, OLD_FILE, read_predictions, write_predictions
-from icecore.train.target import Target
+import icecore.train.runs.prediction_tables as tables_module
+from icecore.train.runs.validation_file import FILE, OLD_FILE, read_predictions, write_predictions
 from icecore.train.targets import TARGETS
+from icecore.train.targets.target import Target
 
 ROWS = np.array([3, 5, 8, 9, 11])
 

@@ -13,8 +13,8 @@ from safetensors.torch import save
 
 from icecore.store import IcecoreError, IntegrityError
 from icecore.train import TrainSettings, train
-from icecore.train.entry import HEADER, Entry, read_entry, read_tensors
-from icecore.train.group import Group
+from icecore.train.runs.ledger_entry import HEADER, Entry, read_entry, read_tensors
+from icecore.train.sweep.group import Group
 
 from .conftest import FAST, write_store
 

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from icecore.store import Identity, Sample, StoreSpec, dataset_sha256, open_store, open_writer
 from icecore.train.adapters import get_adapter
-from icecore.train.candidate import Candidate, Recipe
-from icecore.train.data import Data
-from icecore.train.feed import Feed, StoreFeed
-from icecore.train.group import Group
-from icecore.train.halving import Halving
-from icecore.train.order import Batches, Order, Pool
-from icecore.train.seen import Reads, Seen, make_seen
+from icecore.train.runs.candidate import Candidate, Recipe
+from icecore.train.sweep.group import Group
+from icecore.train.sweep.halving import Halving
 from icecore.train.targets import get_target
+from icecore.train.tokens.batch import Reads, Seen, make_seen
+from icecore.train.tokens.feed import Data, Feed, StoreFeed
+from icecore.train.tokens.order import Batches, Order, Pool
 
 from .live_vit import LiveViT, images_of
 

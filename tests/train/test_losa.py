@@ -7,10 +7,10 @@ import torch
 from torch.nn.functional import gelu, layer_norm
 
 from icecore.store import LayerSpec
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.linear import Linear, LinearConfig
 from icecore.train.adapters.losa import LoSA, LoSAConfig
-from icecore.train.seen import Seen, make_seen
+from icecore.train.tokens.batch import Seen, make_seen
 
 from .conftest import FROZEN, WIDTH
 

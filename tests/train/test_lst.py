@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import gelu, layer_norm
 
 from icecore.store import LayerSpec
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.lst import LST, LSTConfig
-from icecore.train.seen import Seen
+from icecore.train.tokens.batch import Seen
 
 from .conftest import FROZEN
 

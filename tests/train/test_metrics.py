@@ -10,8 +10,8 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
 from icecore.train import train
-from icecore.train.metrics import average_precision, calibration_error
 from icecore.train.targets import get_target
+from icecore.train.targets.metrics import average_precision, calibration_error
 
 from .conftest import FAST, MakeStore
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from icecore.store import LayerSpec
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.open_inca import PER_CLASS, OpenInCA, OpenInCAConfig
-from icecore.train.forward import forward
-from icecore.train.noise import Noise
-from icecore.train.seen import Seen, make_seen
+from icecore.train.modules.noise import Noise
+from icecore.train.sweep.forward import forward
+from icecore.train.tokens.batch import Seen, make_seen
 
 from .conftest import FROZEN
 

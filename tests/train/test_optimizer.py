@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icecore.train.optimizer import StackedAdamW
-from icecore.train.schedule import rate
+from icecore.train.sweep.optimizer import StackedAdamW, rate
 
 RATES = [1e-2, 3e-3, 1e-1]
 DECAYS = [0.0, 0.3, 0.01]

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from icecore.train import SelectSettings
-from icecore.train.honest import honest
-from icecore.train.kept import Kept
-from icecore.train.measure import Answers, Measure
-from icecore.train.resample import bootstraps, folds, out_of_bag
-from icecore.train.selectors import SELECTORS, bagged
-from icecore.train.selectors.bagged import LEAST
-from icecore.train.selectors.lasso import NUM_STEPS, PENALTIES
-from icecore.train.target import Target
+from icecore.train.runs.validation_predictions import Kept
+from icecore.train.selection.measure import Answers, Measure
+from icecore.train.selection.out_of_bag import honest
+from icecore.train.selection.selectors import SELECTORS, bagged
+from icecore.train.selection.selectors.bagged import LEAST
+from icecore.train.selection.selectors.lasso import NUM_STEPS, PENALTIES
+from icecore.train.splits.resample import bootstraps, folds, out_of_bag
 from icecore.train.targets import TARGETS
+from icecore.train.targets.target import Target
 
 from .test_selectors import kept_of
 

@@ -16,7 +16,7 @@ import torch
 from icecore.store import UsageError
 from icecore.train import TrainSettings, train
 from icecore.train.adapters import get_adapter
-from icecore.train.group import Group
+from icecore.train.sweep.group import Group
 
 from .conftest import FAST, MakeStore
 

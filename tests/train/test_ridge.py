@@ -11,11 +11,11 @@ from torch.nn.functional import one_hot
 
 from icecore.store import UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, select, train
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.linear import LinearConfig
 from icecore.train.adapters.ridge import Ridge
-from icecore.train.group import Group
-from icecore.train.least_squares import PENALTIES
+from icecore.train.modules.least_squares import PENALTIES
+from icecore.train.sweep.group import Group
 from icecore.train.targets import get_target
 
 from .conftest import FROZEN, SPEC, WIDTH, MakeStore

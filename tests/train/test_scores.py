@@ -14,12 +14,12 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, IncompleteError, LayerReader, UsageError, open_store
 from icecore.train import ScoreSettings, score, train
-from icecore.train.features import FeatureFitter, Features
-from icecore.train.least_squares import PENALTIES, LeastSquares
-from icecore.train.score import top_layers
+from icecore.train.modules.least_squares import PENALTIES, LeastSquares
 from icecore.train.scores import SCORES
+from icecore.train.scores.features import FeatureFitter, Features
 from icecore.train.scores.gbc import NARROWEST
 from icecore.train.scores.nleep import REGULARISATION
+from icecore.train.scores.score import top_layers
 
 from .conftest import FAST, LAYERS, MakeStore
 

@@ -12,8 +12,8 @@ import torch
 
 from icecore.store import IcecoreError, IntegrityError, UsageError
 from icecore.train import SelectSettings, load_bundle, open_run, select, train
-from icecore.train.chosen import read_chosen
-from icecore.train.testsplit import count_read
+from icecore.train.selection.chosen import read_chosen
+from icecore.train.selection.test_split import count_read
 
 from .conftest import FAST, predictions_of, write_store
 

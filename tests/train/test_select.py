@@ -11,10 +11,10 @@ import torch
 
 from icecore.store import IcecoreError, IdentityError, LayerReader, UsageError, open_store
 from icecore.train import SelectSettings, load_bundle, open_run, select, train
-from icecore.train.bootstrap import interval
-from icecore.train.selectors import SELECTORS
+from icecore.train.selection.selectors import SELECTORS
+from icecore.train.selection.test_split import TestSplit
+from icecore.train.splits.resample import interval
 from icecore.train.targets import get_target
-from icecore.train.testsplit import TestSplit
 
 from .conftest import FAST, LAYERS, MakeStore, predictions_of
 

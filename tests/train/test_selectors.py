@@ -9,16 +9,16 @@ from torch.nn.functional import one_hot
 
 from icecore.store import UsageError, open_store
 from icecore.train import SelectSettings
-from icecore.train.candidate import Candidate, Recipe
-from icecore.train.choice import choose, eligible
-from icecore.train.cost import Costs
-from icecore.train.honest import honest
-from icecore.train.kept import Kept
-from icecore.train.kept_file import Predictions
-from icecore.train.resample import bootstraps, folds, out_of_bag
-from icecore.train.selectors import SELECTORS
-from icecore.train.target import Target
+from icecore.train.runs.candidate import Candidate, Recipe
+from icecore.train.runs.validation_file import Predictions
+from icecore.train.runs.validation_predictions import Kept
+from icecore.train.selection.choice import choose, eligible
+from icecore.train.selection.cost import Costs
+from icecore.train.selection.out_of_bag import honest
+from icecore.train.selection.selectors import SELECTORS
+from icecore.train.splits.resample import bootstraps, folds, out_of_bag
 from icecore.train.targets import TARGETS
+from icecore.train.targets.target import Target
 
 from .conftest import LAYERS, NUM_TOKENS, WIDTH, MakeStore, predictions_of
 

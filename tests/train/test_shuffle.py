@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from icecore.train import task, train
-from icecore.train.order import Pool, make_order
+from icecore.train import train
+from icecore.train.sweep import task
+from icecore.train.tokens.order import Pool, make_order
 
 from .conftest import FAST, MakeStore
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icecore.store import IcecoreError, open_store
-from icecore.train.split import hold_out
+from icecore.train.splits.split import hold_out
 
 from .conftest import MakeStore
 

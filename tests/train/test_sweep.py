@@ -4,8 +4,8 @@ import pytest
 
 from icecore.store import open_store
 from icecore.train import TrainSettings
-from icecore.train.candidate import Candidate
-from icecore.train.sweep import sweep
+from icecore.train.runs.candidate import Candidate
+from icecore.train.sweep.grid import sweep
 
 from .conftest import MakeStore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icecore.train.switch import Seal, replace, switch
+from icecore.train.runs.atomic_switch import Seal, replace, switch
 
 from .stopping import stopped_at
 
@@ -134,7 +134,8 @@ def test_what_cannot_be_written_leaves_the_old(tmp_path: Path, monkeypatch: pyte
     def full(url: str, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("icecore.train.switch.write_atomic", full)  # of the root: all others are written by then
+    # of the root: all others are written by then
+    monkeypatch.setattr("icecore.train.runs.atomic_switch.write_atomic", full)
     for write in (by_switch, by_replace):
         with pytest.raises(OSError, match="No space left"):
             write(tmp_path, NEW)

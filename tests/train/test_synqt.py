@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.synqt import SynQT, SynQTConfig
-from icecore.train.folded import attend, folding_pays
-from icecore.train.forward import forward
-from icecore.train.frozen_block import FrozenBlock
-from icecore.train.noise import Noise
-from icecore.train.seen import Seen, make_seen
+from icecore.train.modules.folded import attend, folding_pays
+from icecore.train.modules.frozen_block import FrozenBlock
+from icecore.train.modules.noise import Noise
+from icecore.train.sweep.forward import forward
+from icecore.train.tokens.batch import Seen, make_seen
 
 from .conftest import FROZEN
 from .live_vit import NUM_BLOCKS, NUM_CLASSES, WIDTH, LiveViT, images_of

@@ -15,10 +15,10 @@ from torch import nn
 
 from icecore.store import IcecoreError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, select, train
-from icecore.train.bootstrap import interval
-from icecore.train.predict import predict
-from icecore.train.target import Emphasis, emphasis_of
+from icecore.train.splits.resample import interval
+from icecore.train.sweep.predict import predict
 from icecore.train.targets import TARGETS, fitted, get_target
+from icecore.train.targets.target import Emphasis, emphasis_of
 
 from .conftest import FAST, MakeStore, predictions_of
 

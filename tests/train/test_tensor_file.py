@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from icecore.store import IntegrityError
-from icecore.train.tensor_file import CHECKSUMS, Spec, TensorFile, TensorWriter
+from icecore.train.runs.tensor_file import CHECKSUMS, Spec, TensorFile, TensorWriter
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, IncompleteError, LayerReader, UsageError
 from icecore.train import Progress, Run, TrainSettings, open_run, train
-from icecore.train.group import Group
-from icecore.train.target import Emphasis
+from icecore.train.sweep.group import Group
 from icecore.train.targets.one_class import OneClass
+from icecore.train.targets.target import Emphasis
 
 from .conftest import FAST, MakeStore, predictions_of
 

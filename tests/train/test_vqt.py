@@ -10,14 +10,14 @@ from torch.nn.functional import cross_entropy
 
 from icecore.store import FrozenBackbone, UsageError
 from icecore.train import train
-from icecore.train.adapter import Scope
+from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.vqt import VQT, VQTConfig
-from icecore.train.candidate import Candidate, Recipe
-from icecore.train.forward import forward
-from icecore.train.noise import Noise
-from icecore.train.seen import Seen, make_seen
-from icecore.train.stack import start as begin
-from icecore.train.target import Emphasis
+from icecore.train.modules.noise import Noise
+from icecore.train.runs.candidate import Candidate, Recipe
+from icecore.train.sweep.forward import forward
+from icecore.train.sweep.stack import start as begin
+from icecore.train.targets.target import Emphasis
+from icecore.train.tokens.batch import Seen, make_seen
 
 from .conftest import FAST, FROZEN, REBUILD, SPEC, MakeStore
 from .live_vit import NUM_BLOCKS, NUM_CLASSES, NUM_HEADS, WIDTH, LiveViT, images_of

@@ -1,8 +1,11 @@
-"""The adapter families: one file each, one line each in the table. The contract is `icecore.train.adapter.Adapter`."""
+"""The adapter families: one file each, one line each in the table.
+
+The contract is `icecore.train.adapters.adapter.Adapter`.
+"""
 
 from icecore.store import choose
 
-from ..adapter import Adapter, Scope
+from .adapter import Adapter, Scope
 from .attentive import Attentive
 from .efficient import Efficient
 from .head2toe import Head2Toe

@@ -40,18 +40,15 @@ from torch.nn.functional import gelu
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Looks, Scope
-from ..batch_norm import moments
-from ..cross_attention import Projections, attend_keys, cross_attend
-from ..folded import fold
-from ..heads import HeadsConfig, WithHeads
-from ..initial import classifier, uniform
-from ..norm import EPS, norm
-from ..project import project
-from ..seen import Seen
-from ..span import unfit, windows
-from ..token_blocks import EPS as VJEPA_EPS
-from ..token_blocks import affine, by_head, draw_blocks, linear, normed, through
+from ..modules.cross_attention import Projections, attend_keys, cross_attend
+from ..modules.folded import fold, project
+from ..modules.initial import classifier, uniform
+from ..modules.norms import EPS, moments, norm
+from ..modules.token_blocks import EPS as VJEPA_EPS
+from ..modules.token_blocks import affine, by_head, draw_blocks, linear, normed, through
+from ..tokens.batch import Seen
+from .adapter import Looks, Scope
+from .layers_and_heads import HeadsConfig, WithHeads, unfit, windows
 
 SPREAD = 0.02  # of vjepa's matrices
 

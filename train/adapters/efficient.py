@@ -30,14 +30,12 @@ from torch import Tensor
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Adapter, Looks, Scope
-from ..batch_norm import moments
-from ..folded import attend
-from ..initial import classifier, uniform
-from ..norm import EPS, norm
-from ..project import project
-from ..seen import Seen
-from ..span import unfit
+from ..modules.folded import attend, project
+from ..modules.initial import classifier, uniform
+from ..modules.norms import EPS, moments, norm
+from ..tokens.batch import Seen
+from .adapter import Adapter, Looks, Scope
+from .layers_and_heads import unfit
 
 
 class EfficientConfig(Frozen):

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Adapter, Scope
-from ..group_lasso import keep_top, lasso
-from ..initial import classifier
-from ..seen import Seen
+from ..modules.group_lasso import keep_top, lasso
+from ..modules.initial import classifier
+from ..tokens.batch import Seen
+from .adapter import Adapter, Scope
 
 TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stays zero
 

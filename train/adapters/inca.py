@@ -20,13 +20,11 @@ from torch.nn.functional import layer_norm
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Looks, Scope
-from ..folded import attend, fold, project_values
-from ..heads import HeadsConfig, WithHeads
-from ..initial import classifier, xavier
-from ..project import project
-from ..seen import Seen
-from ..span import unfit
+from ..modules.folded import attend, fold, project, project_values
+from ..modules.initial import classifier, xavier
+from ..tokens.batch import Seen
+from .adapter import Looks, Scope
+from .layers_and_heads import HeadsConfig, WithHeads, unfit
 
 
 class InCAConfig(HeadsConfig):

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Adapter, Scope
-from ..initial import classifier
-from ..project import project
-from ..seen import POOLINGS, Seen
-from ..span import unfit, windows
+from ..modules.folded import project
+from ..modules.initial import classifier
+from ..tokens.batch import POOLINGS, Seen
+from .adapter import Adapter, Scope
+from .layers_and_heads import unfit, windows
 
 
 class LinearConfig(Frozen):

@@ -23,13 +23,12 @@ from torch.nn.functional import gelu, layer_norm
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Scope
-from ..initial import classifier, uniform
-from ..norm import EPS, norm
-from ..project import project
-from ..seen import Seen
-from ..side_pooling import SidePooling, pooled_tokens, refuse_pooling
-from ..span import ladder, unfit
+from ..modules.folded import project
+from ..modules.initial import classifier, uniform
+from ..modules.norms import EPS, norm
+from ..tokens.batch import Seen
+from .adapter import Adapter, Scope
+from .layers_and_heads import SidePooling, ladder, pooled_tokens, refuse_pooling, unfit
 
 
 class LoSAConfig(Frozen):

@@ -20,13 +20,12 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from icecore.store import Frozen
 
-from ..adapter import Adapter, Scope
-from ..initial import classifier, uniform
-from ..norm import norm
-from ..project import project
-from ..seen import Seen
-from ..side_pooling import SidePooling, pooled_tokens, refuse_pooling
-from ..span import ladder, unfit
+from ..modules.folded import project
+from ..modules.initial import classifier, uniform
+from ..modules.norms import norm
+from ..tokens.batch import Seen
+from .adapter import Adapter, Scope
+from .layers_and_heads import SidePooling, ladder, pooled_tokens, refuse_pooling, unfit
 
 
 class MISTConfig(Frozen):

@@ -9,7 +9,7 @@ are computed in tiles of one fixed shape, so that adding or removing some leaves
 training the attention is folded while classes (heads - 1) < width; beyond, it projects the tokens.
 
 With `scale` s a logit is s cos(w_c, LN(E_c)) + b_c: classes that were trained at different times then speak as loudly
-(`icecore.train.extend`).
+(`icecore.train.sweep.extend`).
 
 Recommended: `scale` 8 (docs/results/open_inca.md, docs/results/accuracy.md).
 
@@ -26,13 +26,12 @@ from torch.nn.functional import layer_norm, normalize, pad
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Looks, Scope
-from ..cross_attention import Projections, attend_keys, attend_projected, folds, project_tokens
-from ..folded import fold, project_values
-from ..heads import HeadsConfig, WithHeads
-from ..initial import classifier, xavier
-from ..project import project
-from ..seen import Seen
+from ..modules.cross_attention import Projections, attend_keys, attend_projected, folds, project_tokens
+from ..modules.folded import fold, project, project_values
+from ..modules.initial import classifier, xavier
+from ..tokens.batch import Seen
+from .adapter import Looks, Scope
+from .layers_and_heads import HeadsConfig, WithHeads
 
 TILE = 16  # classes computed at a time outside of training
 PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class

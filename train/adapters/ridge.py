@@ -17,10 +17,9 @@ from torch import Tensor
 
 from icecore.store import LayerSpec
 
-from ..least_squares import LeastSquares
-from ..seen import Seen
-from ..standard import Standard
-from ..target import Emphasis, Labels, Target
+from ..modules.least_squares import LeastSquares, Standard
+from ..targets.target import Emphasis, Labels, Target
+from ..tokens.batch import Seen
 from .linear import Linear
 
 STEEPEST = 30.0  # scale where no row is wrong when left out, and no scale is enough

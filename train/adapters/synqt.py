@@ -32,13 +32,12 @@ from torch.nn.functional import gelu, layer_norm
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Scope
-from ..folded import attend, folding_pays
-from ..frozen_block import FrozenBlock
-from ..initial import uniform
-from ..project import project
-from ..seen import Seen
-from ..through_blocks import ThroughBlocks
+from ..modules.folded import attend, folding_pays, project
+from ..modules.frozen_block import FrozenBlock
+from ..modules.initial import uniform
+from ..tokens.batch import Seen
+from .adapter import Scope
+from .through_blocks import ThroughBlocks
 
 DROPOUT, FEATURE_DROPOUT = 0.1, 0.3
 WIDE, NARROW = 48, 8  # hidden widths

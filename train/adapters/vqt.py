@@ -30,11 +30,11 @@ from torch.nn.functional import normalize
 
 from icecore.store import Frozen, LayerSpec
 
-from ..adapter import Scope
-from ..group_lasso import keep_top, lasso
-from ..project import project
-from ..seen import POOLINGS, Seen
-from ..through_blocks import ThroughBlocks
+from ..modules.folded import project
+from ..modules.group_lasso import keep_top, lasso
+from ..tokens.batch import POOLINGS, Seen
+from .adapter import Scope
+from .through_blocks import ThroughBlocks
 
 QUERY_DROPOUT = 0.1
 PATCH_SIZE = 16  # of the backbones that the initialisation was made for

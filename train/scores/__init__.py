@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from icecore.store import choose
 
-from ..features import Features
 from .cka import cka
+from .features import Features
 from .fisher import fisher
 from .gbc import gbc
 from .h_score import h_score

@@ -3,7 +3,7 @@
 Sees directions of large variance alone: for breaking ties, and for telling layers apart that say the same.
 """
 
-from ..features import Features
+from .features import Features
 
 
 def cka(features: Features) -> float:

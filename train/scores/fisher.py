@@ -1,6 +1,6 @@
 """The Fisher ratio: variance between classes over variance within, whatever the directions."""
 
-from ..features import Features
+from .features import Features
 
 
 def fisher(features: Features) -> float:

@@ -9,7 +9,7 @@ of a single row a width. Poor where a class has several modes.
 
 import torch
 
-from ..features import Features
+from .features import Features
 
 NUM_COMPONENTS = 64
 NARROWEST = 1e-3

@@ -8,7 +8,7 @@ which the score explodes where there are not many more rows than columns.
 
 import torch
 
-from ..features import Features
+from .features import Features
 
 
 def h_score(features: Features) -> float:

@@ -6,7 +6,7 @@ A row's own group has no vote. Neighbours as near as the last one that counts vo
 import torch
 from torch.nn.functional import normalize
 
-from ..features import Features
+from .features import Features
 
 NUM_NEIGHBOURS = 10
 TEMPERATURE = 0.07

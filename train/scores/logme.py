@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from ..features import Features
+from .features import Features
 
 RATIOS = torch.logspace(-8, 8, 1601, dtype=torch.float64)  # times the mean of s^2
 

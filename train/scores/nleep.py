@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..features import Features
+from .features import Features
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture

@@ -4,8 +4,8 @@ The nearest of these scores to a linear probe. Inferred: the penalty is the one 
 is accuracy.
 """
 
-from ..features import Features
-from ..least_squares import LeastSquares
+from ..modules.least_squares import LeastSquares
+from .features import Features
 
 
 def ridge(features: Features) -> float:

@@ -5,10 +5,10 @@ from typing import Any
 
 from icecore.store import choose
 
-from ..target import Target
 from .multilabel import Multilabel
 from .one_class import OneClass
 from .regression import Regression
+from .target import Emphasis, Target
 
 TARGETS: dict[str, type[Target]] = {
     "class": OneClass,
@@ -27,4 +27,4 @@ def fitted(facts: Mapping[str, Any]) -> Target:
     return TARGETS[facts["name"]].model_validate({key: value for key, value in facts.items() if key != "name"})
 
 
-__all__ = ["TARGETS", "Target", "fitted", "get_target"]
+__all__ = ["Emphasis", "TARGETS", "Target", "fitted", "get_target"]

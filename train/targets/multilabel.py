@@ -13,8 +13,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from icecore.store import Store
 
-from ..metrics import average_precision, calibration_error
-from ..target import Emphasis, Labels, Outputs, Rows, Scores, Target
+from .metrics import average_precision, calibration_error
+from .target import Emphasis, Labels, Outputs, Rows, Scores, Target
 
 FLOOR = 2.0**-24  # of a probability: float32 knows none between this distance and one
 NAMES = ("mean_average_precision", "exact", "nll", "ece")

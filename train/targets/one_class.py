@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
 from icecore.store import Store
 
-from ..metrics import average_precision, calibration_error
-from ..target import Emphasis, Labels, Outputs, Rows, Scores, Target
+from .metrics import average_precision, calibration_error
+from .target import Emphasis, Labels, Outputs, Rows, Scores, Target
 
 FLOOR = 1e-12  # of a probability, so that one sure mistake does not make a loss infinite
 NAMES = ("top1", "top5", "mean_per_class", "mean_average_precision", "nll", "ece")

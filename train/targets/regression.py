@@ -13,7 +13,7 @@ from torch import Tensor
 
 from icecore.store import Store, UsageError
 
-from ..target import Emphasis, Labels, Outputs, Rows, Scores, Target
+from .target import Emphasis, Labels, Outputs, Rows, Scores, Target
 
 NUM_STRATA = 10  # of the first output, equally full
 FARTHEST = 1e100  # deviations from the mean: farther is no farther, and nearer than one over it is there

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from icecore.live.attach import attach, merge, trained
-from icecore.live.methods import METHODS, get_method
-from icecore.live.prompted import Prompted
+from icecore.live.finetune.attach import attach, merge, trained
+from icecore.live.finetune.methods import METHODS, get_method
+from icecore.live.finetune.prompted import Prompted
 from icecore.store import UsageError
 
 DEPTH, WIDTH, MLP, PATCH, TOKENS, CLASSES = 3, 32, 128, 8, 17, 5

@@ -1,0 +1,151 @@
+"""`icecore compare`: cached against live, and cached adapters against methods that train inside the backbone."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..options.method_options import method_options
+from ..options.settings import require_effect, settings_of
+from ..options.source_options import SOURCE_OPTIONS, with_source_options
+from ..show.interrupt import interruptible
+from ..show.terminal import notes, print_facts, print_json, print_line, print_table
+from ..show.wording import duration, percent, size
+
+if TYPE_CHECKING:
+    from icecore.live import Compared, CompareProgress, Comparison, Interval, Parity
+
+
+ONLY_METHODS = ("out", "backbone", *SOURCE_OPTIONS, "option", "lr", "weight_decay", "epochs", "seed")
+
+
+@with_source_options
+def compare(
+    where: Annotated[str, typer.Argument(metavar="STORE|SOURCE", help="A store; or KIND:PATH, with --methods.")],
+    rows: Annotated[int | None, typer.Option(metavar="N", min=1, help="Run N rows of STORE live.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A,B", help="full, linear, bitfit, lora, ...: train them.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The folder of results to make, with --methods.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Cached adapters to stand beside them.")] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for a SOURCE.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one method: lora.rank=8; repeatable.")
+    ] = None,
+    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates, where not the methods' own.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the train rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images in a batch.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of what the methods draw.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    **of_source: Any,
+) -> None:
+    """With --rows, run rows of STORE live and say how far they are from what is stored; with --methods, train those.
+
+    Learning rates are chosen on validation; then the test rows are read, once.
+
+    Example: icecore compare photos.ice --methods full,lora,kadaptation --out runs/live --run runs/photos
+    """
+    given = locals() | of_source  # the words of the command, by name; None where the stage's own default holds
+    from icecore.store import UsageError
+
+    if (rows is None) == (methods is None):
+        raise UsageError("icecore compare: expected --rows N, or --methods A,B with --out DIR, and not both")
+    if methods is None:
+        require_effect(given, ONLY_METHODS, "with --rows, which trains nothing")
+        _compare_rows(where, rows or 0, given, as_json)
+        return
+    if out is None:
+        raise UsageError("icecore compare --methods: expected --out DIR, a folder for what is trained")
+    with interruptible("what is trained is kept: the same command goes on"):
+        from icecore.live import CompareSettings
+        from icecore.live import compare as run_compare
+
+        settings = settings_of(CompareSettings, given | {"options": method_options(option)})
+        with _progress() as progress:
+            found = run_compare(where, out, settings, run, progress)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        _print_methods(found)
+
+
+def _compare_rows(store: str, num_rows: int, given: dict[str, object], as_json: bool) -> None:
+    from icecore.live import parity
+
+    options = {key: given[key] for key in ("checkpoint", "device", "compute_dtype", "batch_size")}
+    bundles = [str(Path(str(given["run"])) / "bundle")] if given["run"] else []
+    with notes().status(f"running {num_rows} rows of {store} again"):
+        found = parity(store, num_rows, bundles, **{key: value for key, value in options.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    if as_json:
+        layers = [dataclasses.asdict(layer) for layer in found.layers]
+        print_json(found.model_dump(mode="json") | {"layers": layers})
+    else:
+        _print_parity(found)
+
+
+def _print_parity(found: "Parity") -> None:
+    lines = [[str(one.layer), f"{one.largest:.3g}", f"{one.relative:.2e}"] for one in found.layers]
+    print_table(["layer", "largest difference", "of a row's norm"], lines)
+    for one in found.predictions:
+        answers = "" if one.num_changed is None else f", {one.num_changed} of {found.num_rows} answers change"
+        print_line(f"{one.bundle}: predictions differ by at most {one.largest:.3g}{answers}")
+    theirs, ours = found.stored_versions, found.versions
+    same = {name: version for name, version in ours.items() if theirs.get(name) == version}
+    other = {name: f"{version} (store: {theirs.get(name)})" for name, version in ours.items() if name not in same}
+    print_facts(
+        [
+            ("rows", f"{found.num_rows}, in batches of {found.batch_size} on {found.device}"),
+            ("computed in", f"{found.compute_dtype} (store: {found.stored_compute_dtype}, kept as {found.dtype})"),
+            ("versions", ", ".join(f"{name} {version}" for name, version in {**same, **other}.items())),
+        ]
+    )
+
+
+def _print_methods(found: "Comparison") -> None:
+    columns = ["", "validation", f"test {found.score_name}", "95 %", "parameters", "seconds", "memory", "multiply-adds"]
+    best = max(range(len(found.rows)), key=lambda place: _score(found.rows[place].validation))
+    print_table(columns, [_cells(row) for row in found.rows], best)
+    for row in found.rows:
+        if row.status != "ok":
+            print_line(f"{row.name}: {row.status}")
+    print_facts(
+        [
+            ("rows", f"{found.num_train_rows} train; validation is {found.how}"),
+            ("seconds", "of all learning rates tried; of cached adapters without the extraction"),
+            ("computed in", f"{found.compute_dtype} on {found.device}"),
+            ("versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
+        ]
+    )
+
+
+def _score(interval: "Interval | None") -> float:
+    return float("-inf") if interval is None else interval.score
+
+
+def _cells(row: "Compared") -> list[str]:
+    test = row.test
+    return [
+        row.name,
+        percent(None if row.validation is None else row.validation.score),
+        percent(None if test is None else test.score),
+        "–" if test is None else f"{percent(test.low)} to {percent(test.high)}",
+        f"{row.num_parameters:,}",
+        "–" if row.search_seconds is None else duration(row.search_seconds),
+        "–" if row.peak_bytes is None else size(row.peak_bytes),
+        "–" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.0f} M",
+    ]
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[["CompareProgress"], None]]:
+    with notes().status("compare: reading images") as status:
+        yield lambda state: status.update(f"compare: {state.method}, epoch {state.done} of {state.total} in all")

@@ -1,0 +1,79 @@
+"""`icecore intrinsic`: in how few directions each kind of weight learns a task."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..options.settings import settings_of
+from ..options.source_options import with_source_options
+from ..show.interrupt import interruptible
+from ..show.terminal import notes, print_json, print_line, print_table
+from ..show.wording import percent
+
+if TYPE_CHECKING:
+    from icecore.live import Curve
+
+NUM_ADAPTED = 2  # of the submodules: as many as lora and kadaptation change where nothing is asked for
+
+
+@with_source_options
+def intrinsic(
+    where: Annotated[str, typer.Argument(metavar="STORE|SOURCE", help="A store; or KIND:PATH.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="The folder of results to make.")],
+    modules: Annotated[
+        str | None, typer.Option(metavar="A,B", help="query, key, value, projection, fc1, fc2; all of them.")
+    ] = None,
+    dimensions: Annotated[str | None, typer.Option(metavar="D,E", help="Of the subspaces, growing.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Subspaces of each dimension.")] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for a SOURCE.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
+    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates; the best counts.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the train rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images in a batch.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the first subspace.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    **of_source: Any,
+) -> None:
+    """Train each submodule within random subspaces; the one that needs the fewest directions is the one to adapt.
+
+    Example: icecore intrinsic photos.ice --out runs/intrinsic --modules query,value,fc1 --epochs 5
+    """
+    given = locals() | of_source  # the words of the command, by name; None where the stage's own default holds
+    with interruptible("what is trained is kept: the same command goes on"):
+        from icecore.live import IntrinsicSettings
+        from icecore.live.comparison import intrinsic_dimension
+
+        settings = settings_of(IntrinsicSettings, given)
+        with notes().status("intrinsic: reading images") as status:
+
+            def say(module: str, dimension: int) -> None:
+                status.update(f"intrinsic: {module}, {f'dimension {dimension}' if dimension else 'all of it'}")
+
+            curves = intrinsic_dimension(where, out, settings, say)
+    if as_json:
+        print_json([curve.model_dump(mode="json") for curve in curves])
+    else:
+        _print(out, curves)
+
+
+def _print(out: str, curves: Sequence["Curve"]) -> None:
+    from icecore.live import most_compressible
+
+    dimensions = [str(dimension) for dimension in curves[0].dimensions]
+    rows = [
+        [
+            curve.module,
+            "–" if curve.d90 is None else f"{curve.d90:.0f}",
+            *(percent(score) for score in (curve.floor, *curve.scores, curve.reference)),
+        ]
+        for curve in curves
+    ]
+    print_table(["validation", "d90", "none of it", *dimensions, "all of it"], rows)
+    print_line(f"{out}/intrinsic_dimension.svg shows it")
+    if silent := [curve.module for curve in curves if curve.d90 is None]:
+        print_line(f"no d90, as no dimension is enough or the classifier alone is: {', '.join(silent)}")
+    if chosen := most_compressible(curves, NUM_ADAPTED):
+        print_line(f"to adapt the most compressible: --option kadaptation.modules={','.join(chosen)}")

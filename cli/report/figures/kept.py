@@ -1,0 +1,56 @@
+"""Which layers an adapter that chooses among features took them from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from icecore.store import Store
+from icecore.train.adapters import Adapter, get_adapter
+from icecore.train.sweep import restore
+
+from ...show.wording import configuration, percent
+from ..findings import Findings, Trained
+from ..tables import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A column for each adapter, a row for each layer."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+
+
+def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
+    """Show adapters that chose features, those selected and the best that were not; None without any, or the store."""
+    shown = {*findings.chosen, *(one.adapter_id for one in findings.standings)}
+    choosing = [each for each in findings.trained if each.adapter_id in shown and _chooses(each)]
+    if store is None or not choosing:
+        return None
+    run, cpu = findings.opened, torch.device("cpu")
+    tensors = run.tensors({each.adapter_id for each in choosing})
+    found: list[tuple[Trained, dict[int, float]]] = []
+    for each in choosing:
+        adapter = restore(store, [run.candidates[each.adapter_id]], tensors, cpu)
+        found.append((each, {layer: float(share) for layer, share in adapter.kept_by_layer().items()}))
+    return _table([(each, shares) for each, shares in found if shares])
+
+
+def _chooses(each: Trained) -> bool:
+    return each.score is not None and get_adapter(each.adapter).kept_by_layer is not Adapter.kept_by_layer
+
+
+def _table(found: list[tuple[Trained, dict[int, float]]]) -> Kept | None:
+    if not found:
+        return None
+    layers = sorted({layer for _, shares in found for layer in shares})
+    columns = [f"{each.adapter}, {configuration({'keep': each.config['keep']})}" for each, _ in found]
+    rows = [{"name": str(layer), "cells": [_cell(shares, layer) for _, shares in found]} for layer in layers]
+    return Kept(columns, rows)
+
+
+def _cell(shares: dict[int, float], layer: int) -> Cell:
+    share = shares.get(layer)
+    heat = 0 if share is None else round(45 * share / max(*shares.values(), 1e-12))
+    return Cell(percent(share), heat, chosen=False)

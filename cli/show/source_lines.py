@@ -1,0 +1,41 @@
+"""What a source held and left out, as lines of name and value."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .terminal import notes
+
+if TYPE_CHECKING:
+    from icecore.extract.files import Tally
+    from icecore.store import Finding, SourceReport
+
+MOST = 12  # lines of a kind: the whole list is in the --json of extract and inspect
+
+
+def source_lines(report: "SourceReport") -> list[tuple[str, str]]:
+    """Return the splits found with their rows, then what was passed over, then what is worth knowing of the rest."""
+    return [*_split_lines(report), *passed_lines(report)]
+
+
+def print_splits(report: "SourceReport") -> None:
+    """Print the table of splits as a note, for the user to stop what would train on the wrong images."""
+    lines = _split_lines(report)
+    width = max((len(name) for name, _ in lines), default=0)
+    for name, value in lines:
+        notes().print(f"{name.ljust(width)}  {value}", markup=False)
+
+
+def passed_lines(report: "SourceReport | Tally") -> list[tuple[str, str]]:
+    """Return what became no row, and what became one in a way worth knowing."""
+    return [*_lines("left out", report.passed_over), *_lines("note", report.noted)]
+
+
+def _split_lines(report: "SourceReport") -> list[tuple[str, str]]:
+    return [(f"split {found.what}", f"{found.count} rows, first {found.example!r}") for found in report.splits]
+
+
+def _lines(name: str, findings: "Sequence[Finding]") -> list[tuple[str, str]]:
+    lines = [(name, f"{found.count} {found.what}, first {found.example!r}") for found in findings[:MOST]]
+    more = findings[MOST:]
+    rest = sum(found.count for found in more)
+    return [*lines, *([(name, f"{rest} for {len(more)} other reasons: see --json")] if more else [])]

@@ -1,0 +1,116 @@
+"""Images that a manifest lists: which file each line names, in which split it is, and what its labels are."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from icecore.store import Sample, UsageError
+
+from ..files.manifest import Line
+from ..files.passing import AbsentError
+from ..files.tally import Tally
+from ..files.walk import images_below, readable
+from ..labels.cells import Cells
+from ..labels.columns import Columns
+from ..labels.labels import read_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a manifest, the key of the image that it names, and its split."""
+
+    line: Line
+    key: str
+    split: str
+
+
+def key_of(path: str, folder: Path, where: str) -> str:
+    """Return the path of an image below a folder, for one that is relative to it, absolute, or begins with `~`.
+
+    Raises:
+        UsageError: the path leads out of the folder.
+    """
+    full = os.path.expanduser(path)  # noqa: PTH111  a path that begins with no ~ stays as it is
+    if PurePosixPath(full).is_absolute():
+        for base in (folder.absolute(), folder.resolve()):
+            if PurePosixPath(full).is_relative_to(base) and PurePosixPath(full) != base:
+                full = PurePosixPath(full).relative_to(base).as_posix()
+                break
+    parsed = PurePosixPath(full)
+    if not path or parsed.is_absolute() or ".." in parsed.parts or "\\" in full or "\0" in full:
+        raise UsageError(
+            f"{where}: path {path!r}; expected one relative to the manifest, with '/', without '..', or a whole path "
+            f"below {folder}; move the manifest above the images"
+        )
+    return full
+
+
+def completed(keys: Sequence[str], folder: Path, lines: Sequence[Line], tally: Tally) -> list[str]:
+    """Return keys with the folder or the ending that they lack, where the first of them is no file.
+
+    A key that no image below the folder ends in stays as it is; it will be found absent.
+
+    Raises:
+        UsageError: several images could be meant.
+    """
+    if not keys or (folder / keys[0]).is_file():
+        return list(keys)
+    images: dict[str, list[str]] = {}
+    for file in map(readable, images_below(folder, Tally())):
+        for name in {PurePosixPath(file).name, PurePosixPath(file).stem}:
+            images.setdefault(name, []).append(file)
+    return [_completed(key, images, line, tally) for key, line in zip(keys, lines, strict=True)]
+
+
+def _completed(key: str, images: Mapping[str, list[str]], line: Line, tally: Tally) -> str:
+    near = images.get(PurePosixPath(key).name, [])
+    found = [file for file in near if f"/{file}".endswith(f"/{key}") or _without_ending(file).endswith(f"/{key}")]
+    if len(found) > 1:
+        raise UsageError(f"{line.where}: path {key!r} may be {found[0]!r} or {found[1]!r}; write the whole path")
+    if found and found != [key]:
+        tally.note("paths that lacked a folder or an ending, completed", f"{key} -> {found[0]}")
+    return found[0] if found else key
+
+
+def _without_ending(file: str) -> str:
+    return f"/{PurePosixPath(file).with_suffix('').as_posix()}"
+
+
+def read_listed(path: Path) -> bytes:
+    """Return the bytes of a file that a manifest lists; AbsentError where its folder is there and the file is not."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            raise AbsentError(f"no such file: {path}") from None
+        raise
+
+
+def require_once(listed: Iterable[Listed], labels: Sequence[str]) -> None:
+    """Refuse an image that is listed twice, under whatever spelling of its path."""
+    seen: dict[str, Line] = {}
+    for one in listed:
+        name = PurePosixPath(one.key).as_posix()
+        first = seen.setdefault(name, one.line)
+        if first is not one.line:
+            pairs = [(first.fields[label], one.line.fields[label]) for label in labels]
+            said = next((f" as {old!r}, now as {new!r}" for old, new in pairs if old != new), "")
+            where = first.where.rpartition(", ")[2]
+            raise UsageError(f"{one.line.where}: {one.key!r} is listed twice, first in {where}{said}; keep one line")
+
+
+def samples_of(
+    listed: Sequence[Listed], columns: Columns, where: str, tally: Tally
+) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Return the samples in the order given, with their labels or targets, and the names of the classes."""
+    labels, group = columns.label or ("label",), columns.group or "group"
+    rows = [[one.line.fields[name] for name in labels] for one in listed]
+    found = read_labels(Cells(labels, rows, where, lambda row: listed[row].line.where), columns, tally)
+    samples = [Sample(one.key, None, one.split, _text(one.line.fields.get(group))) for one in listed]
+    told = zip(samples, found.labels, found.targets, strict=True)
+    return tuple(replace(sample, label=label, target=target) for sample, label, target in told), found.classes
+
+
+def _text(value: object) -> str | None:
+    return None if value is None or value == "" else str(value)

@@ -1,0 +1,37 @@
+"""The candidates of a comparison: every method at each of its learning rates."""
+
+from pydantic import ValidationError
+
+from icecore.store import UsageError
+from icecore.train.runs import Candidate
+
+from ..finetune.methods import Method, get_method
+from ..finetune.settings import CompareSettings
+
+
+def candidates(settings: CompareSettings, depth: int) -> list[Candidate]:
+    """Return them in the order of the methods, as rows of a sweep on layer `depth`; UsageError for a wrong word."""
+    unknown = sorted(set(settings.options) - set(settings.methods))
+    if unknown:
+        raise UsageError(f"options for {unknown}: not among the methods {list(settings.methods)}")
+    found: list[Candidate] = []
+    for name in settings.methods:
+        method = _configured(name, settings)
+        for lr in settings.lr or method.lrs:
+            recipe = settings.recipe(lr, settings.seed)
+            config = method.model_dump(mode="json")
+            found.append(Candidate(adapter=name, layers=(depth,), config=config, recipe=recipe))
+    return found
+
+
+def _configured(name: str, settings: CompareSettings) -> Method:
+    kind = get_method(name)
+    try:
+        return kind.model_validate(settings.options.get(name, {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(kind.model_fields) or "none"
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"option {where!r} of method {name!r}: {first['msg'].lower()}, got {first['input']!r}; it has {known}"
+        ) from None

@@ -1,0 +1,163 @@
+"""In-backbone methods trained on the rows, splits and target of cached adapters, and one table of both.
+
+The learning rate of each method is chosen on validation; then the test rows are read, once. What is trained is kept in
+a ledger as a sweep keeps it: a comparison that was killed goes on where it stood.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from icecore.store import Store, UsageError, open_store, require_destination, write_atomic
+from icecore.train import Run, open_run
+from icecore.train.modules import measure_peak
+from icecore.train.runs import Candidate, Outcome, load_document, replace, results_bytes, seal
+
+from ..finetune.finetune import finetune
+from ..finetune.settings import CompareSettings
+from ..finetune.study import Study, open_study
+from ..finetune.subject import open_rows
+from ..versions import versions
+from .candidates import candidates
+from .comparison import COMPARISON_FILE, REMEDY, Comparison, cached_rows
+from .standing import standing
+
+PEAKS = "peaks.json"
+
+
+@dataclass(frozen=True)
+class CompareProgress:
+    """Epochs done, of how many, and the method being trained."""
+
+    done: int
+    total: int
+    method: str
+
+
+def compare(
+    where: str,
+    out: str,
+    settings: CompareSettings,
+    run: str | None = None,
+    progress: Callable[[CompareProgress], None] | None = None,
+) -> Comparison:
+    """Train every method of the settings on a store's or a source's rows, and write the folder `out`.
+
+    In it: comparison.json with the table, results.parquet with every epoch in the columns of a RUN, and for every
+    method that merges METHOD.safetensors, a checkpoint that `icecore extract --checkpoint` takes. `run` adds what a RUN
+    selected on the same rows.
+
+    Raises:
+        IcecoreError: before any work is lost.
+    """
+    candidates(settings, depth=0)  # a wrong word is found before anything is read
+    require_destination(out, "study")
+    cached = None if run is None else open_run(run)
+    rows, laid_out = open_rows(where, out, settings), None if cached is None else open_store(cached.facts["store"])
+    _require_alike(cached, rows)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    study = open_study(rows, _as_in(cached, settings), out, laid_out)
+    _require_same_rows(cached, study)
+    asked = candidates(settings, len(study.loaded.model.blocks))
+    outcomes = _train_all(study, asked, settings, out, progress or (lambda _: None))
+    found = _comparison(study, asked, outcomes, settings, out, cached)
+    results = [result for one in asked for result in outcomes[one.adapter_id].results]
+    content = json.loads(found.model_dump_json())
+    replace(Path(out), COMPARISON_FILE, partial(seal, content), {"results.parquet": results_bytes(results)})
+    return found
+
+
+def _comparison(
+    study: Study,
+    asked: Sequence[Candidate],
+    outcomes: dict[str, Outcome],
+    settings: CompareSettings,
+    out: str,
+    cached: Run | None,
+) -> Comparison:
+    """Choose of every method, and put all rows into one table."""
+    peaks = _peaks(Path(out))
+    rows = [
+        standing(study, [one for one in asked if one.adapter == name], outcomes, peaks, out)
+        for name in dict.fromkeys(settings.methods)
+    ]
+    return Comparison(
+        score_name=study.target.score_name,
+        backbone=study.store.identity.backbone,
+        weights_sha256=study.loaded.weights_sha256,
+        source=study.store.spec.source,
+        how=study.split.how,
+        num_train_rows=len(study.split.train),
+        device=str(study.device),
+        compute_dtype=study.conditions["compute_dtype"],
+        versions=versions(),
+        settings=settings.model_dump(mode="json"),
+        rows=(*rows, *(cached_rows(cached) if cached is not None else ())),
+    )
+
+
+def _as_in(run: Run | None, settings: CompareSettings) -> CompareSettings:
+    """Part the rows as a run did."""
+    shared = {} if run is None else {key: run.facts["settings"][key] for key in ("validation", "shuffle_seed")}
+    return settings.model_copy(update=shared)
+
+
+def _require_alike(run: Run | None, rows: Store) -> None:
+    if run is None:
+        return
+    theirs, ours = run.facts["identity"], rows.identity
+    if (theirs["dataset_sha256"], theirs["weights_sha256"]) != (ours.dataset_sha256, ours.weights_sha256):
+        raise UsageError(f"{run.path}: is of another data set or backbone than {rows.spec.source}; compare alike")
+    if run.facts["settings"].get("folds"):
+        raise UsageError(f"{run.path}: was trained with --folds, and compare holds out one part; give a run without")
+
+
+def _require_same_rows(run: Run | None, study: Study) -> None:
+    if run is not None and run.facts["validation"]["rows_sha256"] != study.split.rows_sha256:
+        raise UsageError(
+            f"{run.path}: held out other rows for validation; compare on its own store {run.facts['store']}"
+        )
+
+
+def _train_all(
+    study: Study,
+    asked: Sequence[Candidate],
+    settings: CompareSettings,
+    out: str,
+    progress: Callable[[CompareProgress], None],
+) -> dict[str, Outcome]:
+    """Train what the ledger does not know yet; return all by id."""
+    ledger, known = study.ledger(f"{out}/training"), _peaks(Path(out))
+    total = sum(one.recipe.epochs for one in asked)
+    with ledger.held(study.store):
+        found = _by_id(ledger.outcomes(asked))
+        for candidate in asked:
+            if candidate.adapter_id in found:
+                continue
+            before = sum(len(outcome.results) for outcome in found.values())
+
+            def report(epochs: int, before: int = before, method: str = candidate.adapter) -> None:
+                progress(CompareProgress(before + epochs, total, method))
+
+            with measure_peak(study.device) as peak:
+                outcome = finetune(study, candidate, ledger, settings.checkpoint_seconds, report)
+            known[candidate.adapter_id] = peak.num_bytes
+            write_atomic(f"{out}/{PEAKS}", seal({"peaks": known}, {}))
+            ledger.finish([candidate], outcome)
+            found[candidate.adapter_id] = outcome
+    return found
+
+
+def _peaks(out: Path) -> dict[str, int | None]:
+    """Return the peak memory of what was trained, by id."""
+    try:
+        content = load_document(out / PEAKS, f"remove it: {REMEDY}").content
+    except FileNotFoundError:
+        return {}
+    return content.get("peaks", content)
+
+
+def _by_id(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    return {outcome.results[0].candidate.adapter_id: outcome for outcome in outcomes}

@@ -1,0 +1,64 @@
+"""What a store will weigh, before it is written."""
+
+from dataclasses import dataclass
+
+from ..codecs import get_codec
+from ..errors import IcecoreError
+from ..files.location import open_location
+from ..format.layout import chunk_rows, shard_rows
+from ..format.spec import StoreSpec
+
+ROW_BYTES = 140  # of samples.parquet: mostly the digest and the key
+LEDGER_BYTES_PER_CHUNK = 12
+LEDGER_BYTES_PER_FILE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SizeEstimate:
+    """Bytes on disk by layer, and of everything else together."""
+
+    layers: dict[int, int]
+    other: int
+
+    @property
+    def total(self) -> int:
+        """All bytes of the store; with a compressor the most that it can be."""
+        return sum(self.layers.values()) + self.other
+
+
+def require_room(url: str, size: SizeEstimate) -> None:
+    """Raise IcecoreError where what is still to be written cannot fit."""
+    lacking, free = missing_bytes(url, size), free_bytes(url)
+    if free is not None and lacking > free:
+        raise IcecoreError(
+            f"{url}: needs {lacking / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free; choose a smaller --dtype, "
+            "--tokens pool:2 or fewer --layers, or another place"
+        )
+
+
+def missing_bytes(url: str, size: SizeEstimate) -> int:
+    """Return the bytes that a finished store has more than what is there."""
+    return max(0, size.total - sum(open_location(url).sizes().values()))
+
+
+def free_bytes(url: str) -> int | None:
+    """Return the space that is left where a store is or will be; None where nobody can say."""
+    return open_location(url).free_bytes()
+
+
+def estimate_size(spec: StoreSpec, num_rows: int, backbone_bytes: int) -> SizeEstimate:
+    """Count the bytes of a store's files, checksums included; within 5 % of what extract writes."""
+    parts = {layer: get_codec(spec.identity.dtype).parts(shape) for layer, shape in spec.layers.items()}
+    largest = max(part["values"].row_bytes for part in parts.values())
+    rows = spec.shard_rows or shard_rows(num_rows, largest)
+    views = spec.identity.views
+    layers: dict[int, int] = {}
+    ledger = 0
+    for layer, by_name in parts.items():
+        chunk = chunk_rows(rows, by_name["values"].row_bytes)
+        num_chunks, num_shards = -(-num_rows // chunk), -(-num_rows // rows)
+        index = num_shards * (16 * (rows // chunk) + 4)
+        layers[layer] = views * sum(num_chunks * (chunk * part.row_bytes + 4) + index for part in by_name.values())
+        per_part = num_chunks * LEDGER_BYTES_PER_CHUNK + num_shards * LEDGER_BYTES_PER_FILE
+        ledger += views * len(by_name) * per_part
+    return SizeEstimate(layers, backbone_bytes + ledger + num_rows * ROW_BYTES)

@@ -1,0 +1,152 @@
+"""Reading one layer: any rows, straight from the shards that hold them, every chunk checked against the ledger."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..codecs import get_codec
+from ..documents.coverage import Coverage
+from ..documents.root import Root, shard_name
+from ..errors import UsageError
+from ..files.location import Location
+from ..format.shard import ShardDecoder, ShardFormat
+from ..format.spec import LayerSpec
+
+LEAST_PIECE_BYTES = 4096  # of a row that is read straight to its place
+
+
+class LayerReader:
+    """One layer of a store; safe to share between threads, and after a fork."""
+
+    def __init__(
+        self,
+        location: Location,
+        root: Root,
+        coverage: Coverage,
+        layer: int,
+        channel_scale: Float[Tensor, " width"] | None = None,
+    ) -> None:
+        self._location = location
+        self._root = root
+        self._coverage = coverage
+        self._layer = layer
+        self._channel_scale = channel_scale
+        self._formats = root.shard_formats(layer)
+        self._codec = get_codec(root.spec.identity.dtype)
+
+    @property
+    def spec(self) -> LayerSpec:
+        """The shape of the layer."""
+        return self._root.spec.layers[self._layer]
+
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows a read costs at least."""
+        return self._formats["values"].chunk_rows
+
+    def rows(
+        self, rows: slice | Int64[np.ndarray, " row"], view: int = 0, dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "row token width"]:
+        """Return tokens of some rows, in the order asked for; IncompleteError for a row that is not there."""
+        return self.decode({name: torch.from_numpy(part) for name, part in self.parts(rows, view).items()}, dtype)
+
+    def decode(
+        self, parts: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "row token width"]:
+        """Return the tokens that stored arrays stand for, on the device where those are."""
+        return self._codec.decode(parts, dtype, self._channel_scale)
+
+    def empty(self, num_rows: int) -> dict[str, np.ndarray]:
+        """Return uninitialised arrays for some rows, as the codec keeps them."""
+        return {name: cut.empty(num_rows) for name, cut in self._formats.items()}
+
+    def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
+        """Return the stored arrays of some rows, as the codec keeps them."""
+        wanted, where = np.unique(self._resolve(rows), return_inverse=True)
+        found = self.empty(len(where))
+        if len(wanted) == len(where):
+            places = np.empty_like(where)
+            places[where] = np.arange(len(where))
+            self.read_into(found, places, wanted, view)
+            return found
+        once = self.empty(len(wanted))
+        self.read_into(once, np.arange(len(wanted)), wanted, view)
+        return {name: values[where] for name, values in once.items()}
+
+    def read_into(
+        self,
+        into: Mapping[str, np.ndarray],
+        places: Int64[np.ndarray, " row"],
+        rows: Int64[np.ndarray, " row"],
+        view: int = 0,
+    ) -> None:
+        """Read ascending rows, each to its own place in arrays made by `empty`; every chunk is read once."""
+        self._coverage.require(rows, self._layer, view)
+        for name in self._formats:
+            self._read_part(name, into[name], places, rows, view)
+
+    def _resolve(self, rows: slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(self._root.num_rows))
+        outside = rows[(rows < 0) | (rows >= self._root.num_rows)]
+        if len(outside):
+            raise UsageError(f"row {outside[0]}: the store has rows 0 to {self._root.num_rows - 1}")
+        return rows
+
+    def _read_part(self, part: str, into: np.ndarray, places: np.ndarray, rows: np.ndarray, view: int) -> None:
+        cut = self._formats[part]
+        chunks, starts = np.unique(rows // cut.chunk_rows, return_index=True)
+        stops = [*starts[1:], len(rows)]
+        for shard, first, start, stop in _runs(chunks, cut):
+            name = shard_name(self._layer, part, view, shard, len(cut.part.shape))
+            digest = self._coverage.digest(shard, self._layer, view, part)
+            some = range(start, stop)
+            wanted = [(rows[starts[k] : stops[k]] % cut.chunk_rows, places[starts[k] : stops[k]]) for k in some]
+            decoder = ShardDecoder(self._location, name, cut, digest)
+            if cut.part.row_bytes < LEAST_PIECE_BYTES:
+                _read_staged(decoder, first, cut, into, wanted)
+            else:
+                decoder.read(first, [_pieces(cut, into, *each) for each in wanted])
+
+
+def _pieces(cut: ShardFormat, into: np.ndarray, within: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
+    """Return where each stretch of a chunk goes: rows to their places, neighbours together, the rest to nowhere."""
+    size, room = cut.part.row_bytes, into.reshape(-1).view(np.uint8)
+    nowhere = np.empty((cut.chunk_rows - len(within)) * size, np.uint8)
+    breaks = np.flatnonzero((np.diff(within) != 1) | (np.diff(places) != 1)) + 1
+    starts = np.append(0, breaks)
+    lengths = np.append(starts[1:], len(within)) - starts
+    firsts = within[starts]
+    gaps = firsts - np.append(0, (firsts + lengths)[:-1])
+    pieces: list[np.ndarray] = []
+    for gap, place, length in zip(
+        (gaps * size).tolist(), (places[starts] * size).tolist(), (lengths * size).tolist(), strict=True
+    ):
+        if gap:
+            pieces.append(nowhere[:gap])
+            nowhere = nowhere[gap:]
+        pieces.append(room[place : place + length])
+    return [*pieces, nowhere] if len(nowhere) else pieces
+
+
+def _read_staged(
+    decoder: ShardDecoder, first: int, cut: ShardFormat, into: np.ndarray, wanted: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Read whole chunks and take the rows from there: faster than many tiny pieces."""
+    whole = cut.empty(len(wanted) * cut.chunk_rows)
+    chunks = whole.reshape(len(wanted), -1).view(np.uint8)
+    decoder.read(first, [[chunk] for chunk in chunks])
+    for number, (within, places) in enumerate(wanted):
+        into[places] = whole[number * cut.chunk_rows + within]
+
+
+def _runs(chunks: np.ndarray, cut: ShardFormat) -> Iterator[tuple[int, int, int, int]]:
+    """Cut ascending chunk numbers into runs of neighbours in one shard: (shard, first chunk in it, start, stop)."""
+    shards = chunks // cut.num_chunks
+    borders = np.flatnonzero((np.diff(chunks) != 1) | (np.diff(shards) != 0)) + 1
+    for start, stop in zip([0, *borders], [*borders, len(chunks)], strict=True):
+        if stop > start:
+            yield int(shards[start]), int(chunks[start] % cut.num_chunks), int(start), int(stop)

@@ -1,0 +1,159 @@
+"""The small files of a store (samples, backbone, array metadata, channel scales, root), written so that no kill harms.
+
+The root document names every small file and its digest, and is replaced last, in one step. Until then nothing that it
+names is touched: a file that changes gets a new name. Only the metadata of Zarr's arrays have fixed names. They are
+replaced after the copy of the new root document, so that until the switch they are as the one or the other says; the
+numbers that they describe are the same in both.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..codecs import get_codec
+from ..codecs.int4 import measure_channel_scale
+from ..documents.backbone_files import FrozenBackbone, frozen_files
+from ..documents.channel_scales import load_channel_scales, scales_bytes
+from ..documents.root import CHANNEL_SCALES, ROOT, ROOT_COPY, SAMPLES, Root, load_file, root_document
+from ..errors import IntegrityError, UsageError
+from ..files.location import Location
+from ..format.arrays import array_metadata, group_metadata
+from ..format.checksum import sha256
+from ..format.samples import to_parquet
+from .growth import Growth
+
+Measure = Callable[[tuple[int, ...]], Mapping[int, Float[Tensor, "row token width"]]]
+
+_NAMED = re.compile(
+    r"(samples|channel_scales|backbone/config|backbone/frozen)(-[0-9a-f]{16})?\.(parquet|json|safetensors)"
+)
+
+
+def write_small_files(
+    location: Location, growth: Growth, frozen: FrozenBackbone, measure: Measure | None
+) -> tuple[Root, dict[int, Tensor]]:
+    """Bring every small file up to date; return the root with its digests, and the channels' scales by layer."""
+    stored, scales = growth.stored, _channel_scales(location, growth, measure)
+    contents = {SAMPLES: _samples(location, growth), **frozen_files(location, stored, frozen)}
+    if scales:
+        contents[CHANNEL_SCALES] = scales_bytes(scales)
+    named = {_name(stored, role, data): data for role, data in contents.items()}
+    arrays = _array_files(location, growth)
+    digests = {name: sha256(data) for name, data in {**named, **arrays}.items()}
+    root = growth.root.model_copy(update={"files": digests})
+    copy = {ROOT_COPY: location.read(ROOT) if root == stored else root_document(root)}  # an older version's stays so
+    in_order = [copy, named, arrays] if stored is None else [named, copy, arrays]  # a folder is ours by its copy
+    for files in (*in_order, {ROOT: copy[ROOT_COPY]}):
+        for name, data in files.items():
+            _write_if_new(location, name, data)
+    _delete_superseded(location, root)
+    return root, scales
+
+
+def _name(stored: Root | None, role: str, data: bytes) -> str:
+    """Return the name of a small file: as it is in the store, or a new one where what is in it changed."""
+    if stored is None:
+        return role
+    digest, known = sha256(data), stored.file(role)
+    if known is not None and stored.files[known] == digest:
+        return known
+    stem, _, ending = role.rpartition(".")
+    return f"{stem}-{digest[:16]}.{ending}"
+
+
+def _write_if_new(location: Location, name: str, data: bytes) -> None:
+    try:
+        if location.read(name) == data:
+            return
+    except FileNotFoundError:
+        pass
+    location.write(name, data)
+
+
+def _delete_superseded(location: Location, root: Root) -> None:
+    """Remove small files that no root document names any more, and what a growth that was killed left behind."""
+    for name in (*(location.entries() or ()), *location.sizes("backbone")):
+        if _NAMED.fullmatch(name) and name not in root.files:
+            location.delete(name)
+    kept = {f"{layer:02d}" for layer in root.spec.identity.layers}
+    for layer in location.entries("layers") or ():
+        if layer.isdecimal() and layer not in kept:
+            for name in location.sizes(f"layers/{layer}"):
+                if name.endswith("/zarr.json"):
+                    location.delete(name)
+
+
+def _as_stored(location: Location, stored: Root, role: str) -> bytes | None:
+    """Return a small file as it is in the store; None where it is damaged, or where there is none."""
+    try:
+        return load_file(location, stored, role)
+    except IntegrityError:
+        return None
+
+
+def _samples(location: Location, growth: Growth) -> bytes:
+    """Return the table about rows: the bytes that are in the store while its rows stay the same."""
+    stored, asked = growth.stored, growth.root.spec.identity.dataset_sha256
+    same = stored is not None and stored.spec.identity.dataset_sha256 == asked
+    known = _as_stored(location, stored, SAMPLES) if stored is not None and same else None
+    return to_parquet(growth.samples) if known is None else known
+
+
+def _array_files(location: Location, growth: Growth) -> dict[str, bytes]:
+    """Return the metadata of groups and arrays: the bytes that are in the store while their shape stays the same."""
+    stored, made = growth.stored, _array_metadata(growth.root)
+    if stored is None or _shape(stored) != _shape(growth.root):
+        return made
+    return {name: _as_stored(location, stored, name) or data for name, data in made.items()}
+
+
+def _shape(root: Root) -> tuple[int, int]:
+    return root.spec.identity.views, root.num_rows
+
+
+def _array_metadata(root: Root) -> dict[str, bytes]:
+    layers = root.spec.identity.layers
+    groups = {f"{folder}/zarr.json": group_metadata({}) for folder in ("layers", *(f"layers/{k:02d}" for k in layers))}
+    return groups | {
+        f"layers/{layer:02d}/{name}/zarr.json": array_metadata(
+            cut.part, _shape(root), cut.chunk_rows, root.shard_rows, root.spec.compressor, layer
+        )
+        for layer in layers
+        for name, cut in root.shard_formats(layer).items()
+    }
+
+
+def _channel_scales(location: Location, growth: Growth, measure: Measure | None) -> dict[int, Tensor]:
+    """Return the scales that are known, and measure those of the layers that are new."""
+    identity = growth.root.spec.identity
+    if not get_codec(identity.dtype).needs_channel_scale:
+        return {}
+    known = {} if growth.stored is None else _known_scales(location, growth.stored, measure)
+    lacking = tuple(layer for layer in identity.layers if layer not in known)
+    return known | (_measured(lacking, identity.dtype, measure) if lacking else {})
+
+
+def _known_scales(location: Location, stored: Root, measure: Measure | None) -> dict[int, Tensor]:
+    """Return what the rows of the store were written with; where the file is damaged, provided it is measured again."""
+    try:
+        return load_channel_scales(location, stored)
+    except IntegrityError:
+        identity, name = stored.spec.identity, stored.file(CHANNEL_SCALES)
+        again = _measured(identity.layers, identity.dtype, measure)
+        if name is None or sha256(scales_bytes(again)) != stored.files[name]:
+            raise IntegrityError(
+                f"{location.url}: {name} is damaged, and measured anew it differs from what the rows were written "
+                "with; put the file back from a copy, or extract into another STORE"
+            ) from None
+        return again
+
+
+def _measured(layers: tuple[int, ...], dtype: str, measure: Measure | None) -> dict[int, Tensor]:
+    if measure is None:
+        raise UsageError(f"dtype {dtype!r}: needs a sample of rows to be measured first; pass measure to open_writer")
+    measured = measure(layers)
+    if set(measured) != set(layers):
+        raise IntegrityError(f"the sample covers layers {sorted(measured)}, expected {list(layers)}")
+    return {layer: measure_channel_scale(tokens) for layer, tokens in measured.items()}

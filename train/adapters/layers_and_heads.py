@@ -1,0 +1,91 @@
+"""What adapter families share: how many heads, which layers are read together, which tokens a side network averages."""
+
+from typing import Literal
+
+from icecore.store import Frozen, LayerSpec
+
+from .adapter import Adapter, Scope
+
+HEAD_WIDTH = 64  # of the usual vision transformers
+
+
+def default_heads(width: int) -> int:
+    """Return one head for every 64 channels, or the next smaller number that divides the width."""
+    return next(count for count in range(max(1, width // HEAD_WIDTH), 0, -1) if width % count == 0)
+
+
+class HeadsConfig(Frozen):
+    """`num_heads` None: one for every 64 channels."""
+
+    num_heads: int | None = None
+
+
+class WithHeads(Adapter):
+    """A stack with one attention over tokens of the layer's width."""
+
+    @classmethod
+    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+        """Fill in the number of heads."""
+        assert isinstance(config, HeadsConfig)
+        return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
+
+    @classmethod
+    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+        """Refuse heads that do not divide the width."""
+        assert isinstance(config, HeadsConfig)
+        if not config.num_heads or config.num_heads < 1 or scope.spec.width % config.num_heads:
+            return f"{config.num_heads} heads: expected a divisor of the width {scope.spec.width}; choose --heads"
+        return None
+
+    @property
+    def num_heads(self) -> int:
+        """How many heads there are."""
+        assert isinstance(self.config, HeadsConfig)
+        assert self.config.num_heads is not None  # settled
+        return self.config.num_heads
+
+
+Layers = tuple[int, ...]
+
+
+def windows(layers: Layers, num_layers: int) -> list[Layers]:
+    """Return every run of `num_layers` neighbours among the chosen layers; all of them where there are fewer."""
+    if num_layers > len(layers):
+        return [layers]
+    return [layers[end - num_layers : end] for end in range(num_layers, len(layers) + 1)]
+
+
+def ladder(layers: Layers, every: int = 1) -> list[Layers]:
+    """Return the outputs of the chosen blocks, every so many counted from the last; not the embeddings, layer 0."""
+    blocks = tuple(layer for layer in layers if layer) or layers
+    return [blocks[::-1][:: max(1, every)][::-1]]
+
+
+def unfit(scope: Scope, num_layers: int = 1, needs_patches: bool = True) -> str | None:
+    """Say why some layers cannot be read together, token by token; None if they can."""
+    if len(scope.layers) < num_layers:
+        return (
+            f"it reads {num_layers} layers together, and the sweep has {list(scope.layers)}; choose more --layers, or "
+            "extract more"
+        )
+    if len({(spec.num_tokens, spec.width) for spec in scope.specs.values()}) > 1:
+        shapes = ", ".join(f"{k}: {spec.num_tokens} x {spec.width}" for k, spec in sorted(scope.specs.items()))
+        return f"it reads layers token by token, and they differ in tokens x width ({shapes}); choose alike --layers"
+    if needs_patches and scope.spec.num_tokens == scope.spec.num_prefix:
+        return f"it needs patch tokens, and the store has {scope.spec.num_tokens} others; extract with --tokens all"
+    return None
+
+
+SidePooling = Literal["cls", "mean"]
+
+
+def pooled_tokens(pooling: SidePooling, spec: LayerSpec) -> slice:
+    """Return their places."""
+    return slice(0, 1) if pooling == "cls" else slice(spec.num_prefix, None)
+
+
+def refuse_pooling(pooling: SidePooling, scope: Scope) -> str | None:
+    """Say why there are none; None if there are some."""
+    if pooling == "cls" and scope.spec.num_prefix == 0:
+        return "side_pooling 'cls' needs a CLS token, and the store has none; use side_pooling: mean"
+    return None

@@ -1,0 +1,192 @@
+"""The RUN folder: what a sweep leaves behind, and the only code that reads or writes it.
+
+run.json is written last and names the digest of every other file: a folder that has one is complete.
+"""
+
+import io
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from icecore.store import IcecoreError, UsageError
+
+from ..targets import fitted
+from ..targets.target import Target
+from .atomic_switch import Content, replace
+from .candidate import Candidate
+from .result import OK, EpochResult, candidate_of, to_row
+from .sealed_folder import Document, checksum, load_document, seal
+from .tensor_file import TensorFile
+from .validation_file import FILE as KEPT
+from .validation_file import OLD_FILE, read_predictions
+from .validation_predictions import Kept
+
+DOCUMENT, ADAPTERS = "run.json", "adapters.safetensors"
+REMEDY = "run the icecore train command of this run again: what is trained is kept in its ledger"
+FACTS = {  # what run.json says at least, and as what
+    "store": str,
+    "identity": dict,
+    "identity_sha256": str,
+    "backbone": dict,
+    "preprocessing": dict,
+    "classes": list,
+    "target": dict,
+    "layers": list,
+    "settings": dict,
+    "validation": dict,
+    "cost": dict,
+    "versions": dict,
+}
+RESULTS = pa.schema(
+    [
+        ("adapter_id", pa.string()),
+        ("adapter", pa.string()),
+        ("layer", pa.int32()),
+        ("layers", pa.list_(pa.int32())),
+        ("config", pa.string()),
+        ("seed", pa.int64()),
+        ("lr", pa.float64()),
+        ("weight_decay", pa.float64()),
+        ("epoch", pa.int32()),
+        ("train_loss", pa.float64()),
+        ("validation_score", pa.float64()),
+        ("validation_loss", pa.float64()),
+        ("seconds", pa.float64()),
+        ("num_parameters", pa.int64()),
+        ("status", pa.string()),
+        ("recipe", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished sweep, as its folder says; what does not match its checksum is an IntegrityError."""
+
+    path: str
+    document: Document
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json says."""
+        return self.document.content
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of what a choice depends on: equal where the same adapters were trained on the same rows."""
+        is_old = self.document.files is None and not (self.document.folder / KEPT).exists()
+        digests = [self.document.digest(name) for name in (ADAPTERS, OLD_FILE if is_old else KEPT)]
+        return checksum([digests, self.facts["classes"], self.facts["target"]])
+
+    @cached_property
+    def results(self) -> pa.Table:
+        """One row for every adapter and epoch."""
+        name = "results.parquet"
+        try:
+            table = pq.read_table(pa.BufferReader(self.document.read(name)), use_threads=False)
+        except pa.ArrowException as error:
+            raise self.document.broken(name, f"is no Parquet that can be read ({str(error).splitlines()[0]})") from None
+        if lacking := sorted(set(RESULTS.names) - set(table.column_names)):
+            raise self.document.broken(name, f"has no column {lacking[0]!r}")
+        return table
+
+    @cached_property
+    def candidates(self) -> dict[str, Candidate]:
+        """Every adapter that finished its training, by id."""
+        last = {row["adapter_id"]: row for row in self.results.to_pylist()}
+        made = {key: (candidate_of(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
+        return {key: one for key, (one, epoch) in made.items() if epoch == one.recipe.epochs}
+
+    def require_finished(self) -> None:
+        """Raise IcecoreError where no adapter finished its training."""
+        if not self.candidates:
+            hint = "see status in results.parquet, lower --lr"
+            raise IcecoreError(f"{self.path}: no adapter finished its training; {hint}")
+
+    def tensors(self, wanted: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Return the parameters of finished adapters by id: of all, or of those that are wanted."""
+        found: dict[str, dict[str, Tensor]] = {}
+        try:
+            with safe_open(self.document.checked(ADAPTERS), "pt") as file:
+                for name in file.keys():  # noqa: SIM118  no mapping
+                    adapter_id, _, parameter = name.partition("/")
+                    if wanted is None or adapter_id in wanted:
+                        found.setdefault(adapter_id, {})[parameter] = file.get_tensor(name)
+        except SafetensorError as error:
+            raise self.document.broken(ADAPTERS, f"holds no tensors that can be read ({error})") from None
+        return found
+
+    @cached_property
+    def target(self) -> Target:
+        """What it was trained towards, as fitted to its train rows."""
+        return fitted(self.facts["target"])
+
+    def kept(self) -> Kept:
+        """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
+        self._require_kept()
+        found = read_predictions(str(self.document.folder), self.target)
+        parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
+        return Kept(
+            candidates=tuple(self.candidates[adapter_id] for adapter_id in found.tables.names),
+            num_parameters=tuple(parameters[adapter_id] for adapter_id in found.tables.names),
+            rows=found.rows,
+            labels=found.labels,
+            target=self.target,
+            tables=found.tables,
+            evidence=found.evidence,
+            verdicts=found.verdicts,
+        )
+
+    def _require_kept(self) -> None:
+        """Check that the file of predictions is the one that run.json names; it has checksums of its own parts."""
+        if self.document.files is not None:
+            with self.document.opened(KEPT):
+                self.document.require(KEPT, TensorFile(self.document.folder / KEPT).digest)
+
+
+def open_run(path: str) -> Run:
+    """Open a RUN folder; UsageError if it is none, IcecoreError if it is damaged or of a later version."""
+    try:
+        document = load_document(Path(path) / DOCUMENT, REMEDY)
+    except FileNotFoundError:
+        if (Path(path) / "ledger").is_dir():
+            raise UsageError(f"{path}: its training is not finished, it has no {DOCUMENT}; {REMEDY}") from None
+        raise UsageError(
+            f"{path}: is not a run, it has no {DOCUMENT}; make one with icecore train STORE --out"
+        ) from None
+    for name, kind in FACTS.items():
+        if not isinstance(document.content.get(name), kind):
+            raise document.broken(DOCUMENT, f"expected {name} as {kind.__name__}, got {document.content.get(name)!r}")
+    return Run(path, document)
+
+
+def results_bytes(results: list[EpochResult]) -> bytes:
+    """Return results.parquet."""
+    return _parquet(pa.Table.from_pylist([to_row(result) for result in results], RESULTS))
+
+
+def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
+    """Return metrics.parquet: one row for every finished adapter."""
+    rows = [{"adapter_id": key} | mine for key, mine in figures.items()]
+    return _parquet(pa.Table.from_pylist(rows) if rows else pa.table({"adapter_id": pa.array([], pa.string())}))
+
+
+def write_run(path: str, files: Mapping[str, Content], facts: dict[str, Any]) -> Run:
+    """Write a RUN folder, run.json last."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    replace(Path(path), DOCUMENT, partial(seal, facts), files)
+    (Path(path) / OLD_FILE).unlink(missing_ok=True)
+    return open_run(path)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, write_page_checksum=True)
+    return sink.getvalue()

@@ -1,0 +1,42 @@
+"""Where an adapter's queries look: the attention weights that its forward uses and does not keep.
+
+For people to see. Knows no family: each says what its queries look at (`Adapter.looks`).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.functional import pad
+
+from icecore.store import Store
+
+from ..adapters.adapter import Adapter
+from ..runs.candidate import Candidate
+from ..sweep.predict import restore
+from ..tokens.batch import Seen
+from ..tokens.feed import StoreFeed
+
+
+@torch.no_grad()
+def attention(adapter: Adapter, seen: Seen) -> Float[Tensor, "adapter row query head token"] | None:
+    """Return the weight of every token, zero where a query does not look, one in sum; None without such queries."""
+    looks = adapter.looks(seen)
+    if looks is None:
+        return None
+    logits = torch.einsum("afw,rtw->arft", looks.folded.float(), looks.tokens.float())
+    unseen = adapter.scope.spec.num_tokens - looks.tokens.shape[1]
+    return pad(logits.softmax(-1), (unseen, 0)).unflatten(2, (-1, looks.num_heads))
+
+
+def stored_attention(
+    store: Store, candidate: Candidate, tensors: Mapping[str, Tensor], rows: Int64[np.ndarray, " row"]
+) -> Float[Tensor, "row query head token"] | None:
+    """Return the attention of one trained adapter over some rows of a store, in their order; None as `attention`."""
+    cpu = torch.device("cpu")
+    adapter = restore(store, [candidate], {candidate.adapter_id: tensors}, cpu)
+    feed = StoreFeed(store, rows, candidate.layers, adapter.reads, adapter.scope.eps, cpu)
+    weights = attention(adapter, feed.batch(torch.arange(len(rows))))
+    return None if weights is None else weights[0]

@@ -1,0 +1,57 @@
+"""The choice: who may be chosen at all, and then a selector's word. From kept predictions and costs alone."""
+
+from collections.abc import Sequence
+
+from icecore.store import UsageError
+
+from ..runs.validation_predictions import Kept, Places
+from ..settings import SelectSettings
+from .cost import Costs
+from .selectors import get_selector
+
+
+def eligible(kept: Kept, settings: SelectSettings, costs: Costs) -> Kept:
+    """Return the adapters within the limits, shallow and small before deep and large, whatever order they came in."""
+    deepest = _deepest(kept, settings, costs)
+    ranks = [(one.layer, size, one.adapter_id) for one, size in zip(kept.candidates, kept.num_parameters, strict=True)]
+    places = sorted(range(len(ranks)), key=lambda place: ranks[place])
+    within = [place for place in places if deepest is None or ranks[place][0] <= deepest]
+    if not within:
+        layers = sorted({layer for layer, _, _ in ranks})
+        asked = f"--max-layer {settings.max_layer}" if settings.max_cost is None else f"--max-cost {settings.max_cost}"
+        raise UsageError(f"{asked}: no adapter is within it, the run has layers {layers}; allow more, or train others")
+    return kept.among(within)
+
+
+def choose(kept: Kept, draws: Sequence[Places], settings: SelectSettings, costs: Costs) -> list[dict[str, float]]:
+    """Return what is chosen from each draw of rows: positive weights that sum to one, by adapter_id.
+
+    Over the cost allowed, the deepest layer chosen is given up.
+    """
+    weights = get_selector(settings.selector)(kept, draws, settings)
+    ids = [one.adapter_id for one in kept.candidates]
+    found = [{key: share for key, share in zip(ids, one, strict=True) if share > 0} for one in weights.tolist()]
+    if settings.max_cost is None:
+        return found
+    return [_afforded(kept, drawn, one, settings, costs) for drawn, one in zip(draws, found, strict=True)]
+
+
+def _afforded(
+    kept: Kept, drawn: Places, weights: dict[str, float], settings: SelectSettings, costs: Costs
+) -> dict[str, float]:
+    members = [one for one in kept.candidates if one.adapter_id in weights]
+    if costs.share(members) <= (settings.max_cost or 0):
+        return weights
+    deepest = max(one.layer for one in members)
+    shallower = [place for place, one in enumerate(kept.candidates) if one.layer < deepest]
+    if not shallower:
+        raise UsageError(f"--max-cost {settings.max_cost}: no choice is within it; allow more, or choose fewer")
+    return choose(kept.among(shallower), [drawn], settings, costs)[0]
+
+
+def _deepest(kept: Kept, settings: SelectSettings, costs: Costs) -> int | None:
+    if settings.max_cost is None:
+        return settings.max_layer
+    within = [one.layer for one in kept.candidates if costs.share([one]) <= settings.max_cost]
+    deepest = max(within, default=-1)
+    return deepest if settings.max_layer is None else min(deepest, settings.max_layer)

@@ -1,0 +1,115 @@
+"""What a prediction costs, in multiply-adds for one image: the backbone up to the deepest layer, and the adapters.
+
+The backbone's are an estimate from the frozen blocks: every matrix meets every token, and in attention every token
+meets every token twice. Norms, activations and the softmax are left out, and so is the embedding of patches beyond one
+product of every input number with the width. An adapter's products are counted as they run.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache, cached_property
+
+import torch
+
+from icecore.store import SUM, Frozen, FrozenBackbone, IcecoreError, Store
+
+from ..adapters import get_adapter
+from ..adapters.adapter import make_scope
+from ..runs.candidate import Candidate, Recipe
+from ..sweep.forward import forward
+from ..tokens.batch import make_seen
+
+PLAIN = Recipe(lr=0, weight_decay=0, epochs=1, batch_size=1)
+
+
+class Cost(Frozen):
+    """Of one image; `share` is of the whole backbone's multiply-adds, None where these are not known."""
+
+    deepest_layer: int
+    num_blocks: int | None
+    num_parameters: int
+    adapter_multiply_adds: int
+    backbone_multiply_adds: int | None
+    whole_multiply_adds: int | None
+    share: float | None
+
+
+class Costs:
+    """The costs of choices from one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._adapter = cache(self._count)
+
+    def of(self, members: Sequence[Candidate], num_parameters: int) -> Cost:
+        """Return what a choice costs."""
+        deepest, whole = max(one.layer for one in members), self._backbone(self._depth)
+        deepest = (self._depth or deepest) if deepest == SUM else deepest
+        adapters, below = sum(map(self.adapter, members)), self._backbone(deepest)
+        return Cost(
+            deepest_layer=deepest,
+            num_blocks=self._depth,
+            num_parameters=num_parameters,
+            adapter_multiply_adds=adapters,
+            backbone_multiply_adds=below,
+            whole_multiply_adds=whole,
+            share=None if below is None or whole is None else (below + adapters) / whole,
+        )
+
+    def share(self, members: Sequence[Candidate]) -> float:
+        """Return what a choice costs, as a share of the whole backbone; IcecoreError where that is not known."""
+        share = self.of(members, 0).share
+        if share is None:
+            raise IcecoreError(
+                f"{self._store.url}: does not say what its backbone's blocks cost (tokens "
+                f"{self._store.identity.tokens!r}); use --max-layer instead of --max-cost"
+            )
+        return share
+
+    def adapter(self, candidate: Candidate) -> int:
+        """Return the multiply-adds of one adapter for one image."""
+        alike = candidate.model_copy(update={"recipe": PLAIN})  # how it was trained changes nothing here
+        return self._adapter(alike.model_dump_json())
+
+    def _count(self, facts: str) -> int:
+        from torch.utils.flop_counter import FlopCounterMode  # brings a compiler, which training has no use for
+
+        candidate = Candidate.model_validate_json(facts)
+        family = get_adapter(candidate.adapter)
+        scope = make_scope(self._store, candidate.layers, family)
+        adapter = family.start(family.recorded(candidate.config), scope, [0])
+        shapes = {layer: (1, spec.num_tokens, spec.width) for layer, spec in scope.specs.items()}
+        tokens = {layer: torch.zeros(shape) for layer, shape in shapes.items()}
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            forward([adapter], make_seen(tokens, scope.specs, scope.eps, adapter.reads))
+        return counter.get_total_flops() // 2
+
+    @cached_property
+    def _frozen(self) -> FrozenBackbone:
+        return self._store.frozen()
+
+    @cached_property
+    def _matrices(self) -> list[tuple[int, int]]:
+        """The block and the number of weights of every matrix in the blocks."""
+        named = [(name.split("."), tensor) for name, tensor in self._frozen.tensors.items() if tensor.ndim == 2]
+        return [(int(path[1]), tensor.numel()) for path, tensor in named if path[0] == "blocks"]
+
+    @property
+    def _depth(self) -> int | None:
+        """How many blocks there are; None for a backbone that is no sequence of blocks."""
+        depth = self._frozen.config.get("depth")
+        known = depth if isinstance(depth, int) else 0
+        return max([known, *(block + 1 for block, _ in self._matrices)]) or None
+
+    def _backbone(self, layer: int | None) -> int | None:
+        """Return the multiply-adds from the image to a layer; None where the store does not tell."""
+        spec = next(iter(self._store.spec.layers.values()))
+        if layer is None or not self._matrices or self._store.identity.tokens != "all":
+            return None
+        products = sum(size for block, size in self._matrices if block < layer) * spec.num_tokens
+        attention = 2 * spec.num_tokens**2 * spec.width * layer
+        return products + attention + self._embedding(spec.width)
+
+    def _embedding(self, width: int) -> int:
+        size = self._store.identity.preprocessing.get("input_size")
+        return math.prod(size) * width if isinstance(size, list | tuple) else 0  # pyright: ignore

@@ -1,0 +1,47 @@
+"""Whether a RUN, and the choice that it holds, are what training and choosing now would make of them."""
+
+from pydantic import ValidationError
+
+from icecore.store import open_store
+
+from ..runs.inputs import rows_sha256
+from ..runs.origin import store_of
+from ..runs.run import open_run
+from ..settings import SelectSettings, TrainSettings
+from ..sweep.preparation import works_of
+from .chosen import read_chosen
+
+
+def is_current(run: str, store: str, settings: TrainSettings) -> bool:
+    """Say whether a RUN was trained by these settings on all that a store has for them now."""
+    facts = open_run(run).facts
+    if facts["settings"] != settings.model_dump(mode="json"):
+        return False
+    if "inputs" not in facts:  # of an earlier version, which recorded the whole identity
+        return facts["identity_sha256"] == open_store(store).identity.sha256
+    work = works_of(store, settings)[0]
+    if facts["inputs"] != work.inputs.model_dump(mode="json"):
+        return False
+    return _are_named(settings.layers) or facts["store_layers"] == list(work.store.layers)
+
+
+def is_choice_current(run: str, settings: SelectSettings) -> bool:
+    """Say whether a RUN holds the choice of these settings, among its adapters and on the test rows as they are now."""
+    opened, chosen = open_run(run), read_chosen(run)
+    if chosen is None or not chosen.is_of(opened) or not _is_same(chosen.selection.settings, settings):
+        return False
+    store = store_of(opened)
+    return chosen.selection.test_rows_sha256 in (None, rows_sha256(store, store.rows("test")))
+
+
+def _is_same(recorded: object, asked: SelectSettings) -> bool:
+    """Say whether settings that were written down, by whatever version, are those that are asked for."""
+    try:
+        return SelectSettings.model_validate(recorded) == asked
+    except ValidationError:
+        return False
+
+
+def _are_named(layers: str) -> bool:
+    """Say whether layers are the same however many a store has."""
+    return layers != "all" and not layers.startswith("top")

@@ -1,0 +1,116 @@
+"""Sums, and sums of products, of the adapters' predictions and the truth, over many draws of rows at once.
+
+Sum_r n_r P_a[r] . P_b[r] needs the products of each row r once, however many draws have the row n_r times. Products of
+many outputs are estimated: outputs are first added up, with random signs, to a few sums (Charikar et al. 2002), which
+keep every product in expectation.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ..runs.validation_predictions import Kept
+
+NUM_SUMS = 128  # of outputs: so many are exact, more are added up
+BATCH_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Over some rows: how many, the sum of each regressor, and of products of any two; the last one is the truth."""
+
+    count: int
+    sums: Float[Tensor, "regressor output"]
+    products: Float[Tensor, "regressor regressor"]
+
+    @staticmethod
+    def total(parts: "Sequence[Moments]") -> "Moments":
+        """Return those of all rows of some parts."""
+        return Moments(
+            sum(part.count for part in parts),
+            torch.stack([part.sums for part in parts]).sum(0),
+            torch.stack([part.products for part in parts]).sum(0),
+        )
+
+    def __sub__(self, part: "Moments") -> "Moments":
+        """Return those of the other rows."""
+        return Moments(self.count - part.count, self.sums - part.sums, self.products - part.products)
+
+    def centred(self) -> tuple[Float[Tensor, "adapter other"], Float[Tensor, " adapter"]]:
+        """Return the products of adapters, and of each with the truth, about their means."""
+        found = self.products - self.sums @ self.sums.T / max(self.count, 1)
+        return found[:-1, :-1], found[:-1, -1]
+
+
+def moments(
+    kept: Kept, counts: Int64[Tensor, "draw row"], parts: Sequence[Bool[Tensor, " row"]]
+) -> list[list[Moments]]:
+    """Return the moments of each part of the rows for every draw, from one walk through the predictions."""
+    found = [_Accumulator(len(counts)) for _ in parts]
+    for start, stop, regressors in _regressors(kept):
+        for part, held in zip(found, parts, strict=True):
+            rows = held[start:stop].nonzero()[:, 0]
+            part.add(regressors[:, rows], counts[:, start + rows])
+    return [list(of_draw) for of_draw in zip(*(part.result() for part in found), strict=True)]
+
+
+def _regressors(kept: Kept) -> Iterator[tuple[int, int, Float[Tensor, "regressor row output"]]]:
+    """Yield predictions and truth, a block of rows at a time."""
+    truth, num_outputs = kept.labels, kept.tables.num_outputs
+    if truth.is_floating_point():  # where a label is not known, the mean of its output, which tells nothing
+        truth = torch.where(truth.isnan(), truth.nanmean(0).nan_to_num(0), truth)
+    signs = torch.randint(2, (num_outputs,), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for start, stop, tables in kept.tables.blocks():
+        rows = truth[start:stop]
+        numbers = rows if truth.ndim > 1 else one_hot(rows, num_outputs)
+        yield start, stop, torch.cat([_added_up(one, signs.to(tables)) for one in (tables, numbers[None].to(tables))])
+
+
+def _added_up(
+    values: Float[Tensor, "regressor row output"], signs: Float[Tensor, " output"]
+) -> Float[Tensor, "regressor row sum"]:
+    if len(signs) <= NUM_SUMS:
+        return values
+    found = torch.zeros(*values.shape[:2], NUM_SUMS, dtype=values.dtype)
+    for some, of_some in zip(values.split(NUM_SUMS, 2), signs.split(NUM_SUMS), strict=True):
+        found[..., : len(of_some)].addcmul_(some, of_some)
+    return found
+
+
+class _Accumulator:
+    """Adds rows up, a batch of them at a time."""
+
+    def __init__(self, num_draws: int) -> None:
+        self._num_draws = num_draws
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._count = torch.zeros(num_draws, dtype=torch.int64)
+        self._sums = self._products = torch.empty(0)
+
+    def add(self, regressors: Float[Tensor, "regressor row output"], counts: Int64[Tensor, "draw row"]) -> None:
+        """Add rows, each as often as a draw has it."""
+        self._waiting.append((regressors, counts))
+        if sum(waiting.shape[1] for _, waiting in self._waiting) >= BATCH_ROWS:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        regressors, counts = (torch.cat(parts, 1) for parts in zip(*self._waiting, strict=True))
+        self._waiting = []
+        by_row = regressors.transpose(0, 1).contiguous()  # row, regressor, output
+        if not len(self._sums):
+            self._sums = by_row.new_zeros(self._num_draws, *by_row.shape[1:])
+            self._products = by_row.new_zeros(self._num_draws, by_row.shape[1], by_row.shape[1])
+        self._count += counts.sum(1)
+        often = counts.to(by_row)
+        self._sums.flatten(1).addmm_(often, by_row.flatten(1))
+        self._products.flatten(1).addmm_(often, (by_row @ by_row.mT).flatten(1))
+
+    def result(self) -> Iterator[Moments]:
+        """Yield the moments of every draw."""
+        if self._waiting:
+            self._add_up()
+        for count, sums, products in zip(self._count.tolist(), self._sums, self._products, strict=True):
+            yield Moments(count, sums, products)

@@ -1,0 +1,55 @@
+"""Bootstrap resamples, K-fold partitions and percentile intervals that keep groups together. Seeded."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+
+def bootstraps(
+    blocks: Int64[Tensor, " row"], count: int, seed: int, most_rows: int | None = None
+) -> Iterator[Int64[Tensor, " place"]]:
+    """Yield the places of rows drawn with replacement: as many blocks as there are, or as have about `most_rows`."""
+    _, places, sizes = blocks.unique(return_inverse=True, return_counts=True)
+    members, ends = places.argsort(stable=True), sizes.cumsum(0)  # the rows of block after block
+    generator = torch.Generator().manual_seed(seed)
+    share = min(1.0, (most_rows or len(blocks)) / max(1, len(blocks)))
+    for _ in range(count):
+        drawn = torch.randint(len(sizes), (math.ceil(share * len(sizes)),), generator=generator)
+        taken = sizes[drawn]
+        first = ends[drawn] - taken.cumsum(0)  # of each block drawn: its end among members less that among those taken
+        yield members[first.repeat_interleave(taken) + torch.arange(int(taken.sum()))]
+
+
+def folds(blocks: Int64[Tensor, " row"], count: int, seed: int) -> list[Bool[Tensor, " row"]]:
+    """Part rows into folds of about equally many blocks; each fold marks its own rows. At least one block a fold."""
+    names, places = blocks.unique(return_inverse=True)
+    count = max(1, min(count, len(names)))
+    fold_of = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)) % count
+    return [(fold_of == fold)[places] for fold in range(count)]
+
+
+def out_of_bag(drawn: Int64[Tensor, " place"], num_rows: int) -> Int64[Tensor, " missed"]:
+    """Return the places that were not drawn."""
+    missed = torch.ones(num_rows, dtype=torch.bool)
+    missed[drawn] = False
+    return missed.nonzero()[:, 0]
+
+
+def interval(
+    score: Callable[[Int64[Tensor, " place"]], float],
+    blocks: Int64[Tensor, " row"],
+    confidence: float,
+    num_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the low and high end for a score of some rows, given how to score any of them; blocks stay whole.
+
+    Resamples that have no score, as where no class occurs, do not count; NaN where none has.
+    """
+    scores = torch.tensor([score(drawn) for drawn in bootstraps(blocks, num_resamples, seed)], dtype=torch.float64)
+    tail = (1 - confidence) / 2
+    low, high = torch.nanquantile(scores, torch.tensor([tail, 1 - tail], dtype=scores.dtype)).tolist()
+    return low, high

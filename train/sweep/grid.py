@@ -1,0 +1,126 @@
+"""The candidates of a sweep: the grid of the settings, taken apart."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from pydantic import ValidationError
+
+from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name
+
+from ..adapters import get_adapter
+from ..adapters.adapter import Adapter, Scope, make_scope
+from ..runs.candidate import Candidate, Recipe
+from ..scores.score import top_layers
+from ..settings import TrainSettings
+
+SOLVED: dict[str, object] = {"lr": 0.0, "weight_decay": 0.0, "epochs": 1}  # the recipe of a family in closed form
+SHARED_AXES = {"queries": "num_queries", "heads": "num_heads", "pooling": "pooling"}  # by option
+RECIPE_AXES = ("lr", "weight_decay", "epochs", "label_smoothing", "dropout", "class_weights")
+
+
+def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
+    """Return every candidate once, layer by layer; UsageError for what cannot be trained from this store."""
+    unknown = set(settings.options) - set(settings.adapters)
+    if unknown:
+        raise UsageError(f"options for {sorted(unknown)}: not among the adapters {list(settings.adapters)}")
+    layers = parse_layers(settings.layers, store)
+    found: dict[str, Candidate] = {}
+    for name in settings.adapters:
+        family = get_adapter(name)
+        scopes = functools.cache(lambda span, family=family: make_scope(store, span, family))
+        for values in _grid(family, name, store.spec.layers[layers[-1]], settings):
+            for candidate in _candidates(name, values, layers, scopes, settings):
+                found[candidate.adapter_id] = candidate
+    return sorted(found.values(), key=lambda candidate: candidate.layers)
+
+
+def parse_layers(text: str, store: Store) -> tuple[int, ...]:
+    """Read `all`, `top:5` by score, or `sum`, numbers and ranges such as `0,3,6-12`, among what a store has."""
+    if text == "all":
+        return store.layers
+    kind, _, count = text.partition(":")
+    if kind.strip() == "top" and count.strip().isdecimal():
+        return top_layers(store, int(count))
+    chosen = [layer for part in text.split(",") for layer in _range(part.strip(), text)]
+    if twice := sorted({layer for layer in chosen if chosen.count(layer) > 1}):
+        raise UsageError(f"layers {text!r}: {', '.join(map(layer_name, twice))} twice; name each once")
+    if missing := sorted(set(chosen) - set(store.layers)):
+        lacking, names = (", ".join(map(layer_name, some)) for some in (missing, store.layers))
+        raise UsageError(f"layers {text!r}: {lacking} not in the store, which has {names}; extract with --layers")
+    return tuple(sorted(chosen))
+
+
+def _range(part: str, text: str) -> Iterable[int]:
+    if part == "sum":
+        return [SUM]
+    low, dash, high = part.partition("-")
+    if not low.isdecimal() or (dash and not high.isdecimal()):
+        raise UsageError(f"layers {text!r}: expected all, sum, numbers and ranges such as 0,3,6-12, or top:5")
+    if dash and int(high) < int(low):
+        raise UsageError(f"layers {text!r}: {part} runs backwards; expected {high}-{low}")
+    return range(int(low), int(high or low) + 1)
+
+
+def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSettings) -> Iterator[dict[str, object]]:
+    """Yield every combination of the axes that a family has; its own where nothing is asked for."""
+    shared = {axis: getattr(settings, option) for option, axis in SHARED_AXES.items()}
+    recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
+        "epochs": (settings.epochs,)
+    }
+    recipe = {axis: (value,) for axis, value in SOLVED.items()} if family.closed_form else recipe
+    asked = {axis: values for axis, values in shared.items() if axis in family.Config.model_fields} | recipe
+    axes = {**Adapter.axes(spec), **family.axes(spec)} | {axis: values for axis, values in asked.items() if values}
+    own = settings.options.get(name, {})
+    if family.closed_form and (moot := sorted(set(own) & set(RECIPE_AXES))):
+        raise UsageError(f"options {moot} of adapter {name!r}: it is solved in closed form, which has no such")
+    axes |= {axis: tuple(values) for axis, values in own.items()}
+    for point in itertools.product(*axes.values()):
+        yield dict(zip(axes, point, strict=True))
+
+
+def _candidates(
+    name: str,
+    values: Mapping[str, object],
+    layers: tuple[int, ...],
+    scopes: Callable[[tuple[int, ...]], Scope],
+    settings: TrainSettings,
+) -> Iterator[Candidate]:
+    """Yield the candidates of one point of the grid: one for each span of layers and seed."""
+    family = get_adapter(name)
+    config, recipe = _validated(family, name, values, settings)
+    for span in _spans(family, config, layers):
+        settled = family.settle(config, scopes(span))
+        refusal = family.refuse(settled, scopes(span))
+        if refusal:
+            raise UsageError(f"adapter {name!r} at layer {layer_name(max(span))}: {refusal}")
+        for seed in range(1 if family.closed_form else settings.seeds):
+            seeded = recipe.model_copy(update={"seed": seed})
+            yield Candidate(adapter=name, layers=span, config=settled.model_dump(mode="json"), recipe=seeded)
+
+
+def _spans(family: type[Adapter], config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Let a family part the layers; their sum is for those that add up, and for all where there is nothing else."""
+    single = tuple(layer for layer in layers if layer != SUM)
+    if len(single) < len(layers) and (family.adds_up or not single):
+        return [(SUM,)]
+    return family.spans(config, single)
+
+
+def _validated(
+    family: type[Adapter], name: str, values: Mapping[str, object], settings: TrainSettings
+) -> tuple[Frozen, Recipe]:
+    config = {key: value for key, value in values.items() if key not in RECIPE_AXES}
+    recipe = {key: values[key] for key in RECIPE_AXES if key in values} | {
+        "batch_size": settings.batch_size,
+        "clip": settings.clip,
+    }
+    try:
+        return family.Config.model_validate(config), Recipe.model_validate(recipe)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        known = ", ".join([*family.Config.model_fields, *RECIPE_AXES])
+        raise UsageError(
+            f"option {where!r} of adapter {name!r}: {first['msg'].lower()}, got {first['input']!r}; it has {known}"
+        ) from None
