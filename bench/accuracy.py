@@ -22,7 +22,7 @@ from icecore.store import open_store
 from icecore.train import Run, SelectSettings, TrainSettings, train
 from icecore.train.adapters import get_adapter
 from icecore.train.runs.prediction_tables import Tables
-from icecore.train.runs.validation_predictions import Kept
+from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.choice import choose
 from icecore.train.selection.cost import Costs
 from icecore.train.selection.test_split import TestSplit
@@ -80,7 +80,7 @@ class Line:
         )
 
 
-def best_of_each_seed(kept: Kept) -> list[int]:
+def best_of_each_seed(kept: ValidationPredictions) -> list[int]:
     """Return the place of the best adapter by validation, of every seed."""
     ranks: dict[int, tuple[float, float, int]] = {}
     figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
@@ -121,7 +121,7 @@ def ensemble(data: str, runs: list[Run], store: str) -> Line:
         candidates=tuple(of for one in first for of in one.candidates),
         num_parameters=tuple(of for one in first for of in one.num_parameters),
         tables=joined([one.tables for one in first]),
-        evidence=torch.cat([one.evidence for one in first]),
+        loss_terms=torch.cat([one.loss_terms for one in first]),
         verdicts=torch.cat([one.verdicts for one in first]),
     )
     opened, settings = open_store(store), SelectSettings()

@@ -16,7 +16,7 @@ from harness import SOURCES, Figure, main, scratch, store_of
 
 from icecore.store import open_store
 from icecore.train import SelectSettings, TrainSettings, train
-from icecore.train.runs.validation_predictions import Kept
+from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.choice import choose, eligible
 from icecore.train.selection.cost import Costs
 from icecore.train.selection.selectors import SELECTORS
@@ -26,7 +26,7 @@ DEFAULT = SelectSettings().selector
 ADAPTERS = ("linear", "inca", "ridge")
 DRAWN = (DEFAULT, "average", "lasso")  # these depend on a draw of rows
 NUM_DRAWS = 5
-Choice = Callable[[Kept, int], dict[str, float]]
+Choice = Callable[[ValidationPredictions, int], dict[str, float]]
 
 
 def choices(costs: Costs) -> dict[str, Choice]:
@@ -45,14 +45,14 @@ def _seeds(name: str) -> range:
     return range(NUM_DRAWS if name.split()[0] in DRAWN else 1)
 
 
-def mean_of_ten(kept: Kept, seed: int) -> dict[str, float]:
+def mean_of_ten(kept: ValidationPredictions, seed: int) -> dict[str, float]:
     """Weigh the ten of lowest validation loss alike."""
     lowest = kept.row_losses.mean(1).argsort(stable=True)[:10].tolist()
     return {kept.candidates[place].adapter_id: 1 / len(lowest) for place in lowest}
 
 
 def _without_ridge(way: Choice) -> Choice:
-    def choice(kept: Kept, seed: int) -> dict[str, float]:
+    def choice(kept: ValidationPredictions, seed: int) -> dict[str, float]:
         return way(kept.among([place for place, one in enumerate(kept.candidates) if one.adapter != "ridge"]), seed)
 
     return choice

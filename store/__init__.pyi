@@ -21,7 +21,7 @@ from .reading.layer_reader import LayerReader
 from .reading.reader import Store, open_store, require_store
 from .reading.verify import Problem, verify
 from .writing.shard_writer import ShardWriter
-from .writing.writer import Pass, StoreWriter, open_shard, open_writer
+from .writing.writer import StoreAccess, StoreWriter, open_shard, open_writer
 
 __all__ = [
     "Finding",
@@ -36,7 +36,7 @@ __all__ = [
     "LayerReader",
     "LayerSpec",
     "LockedError",
-    "Pass",
+    "StoreAccess",
     "Problem",
     "SUM",
     "Sample",

@@ -46,7 +46,7 @@ class TrainSettings(Settings):
 
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
     `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An
-    axis that is None is each family's own: `Adapter.axes`, or what its configuration starts with.
+    axis that is None is each family's own: `Adapter.default_grid`, or what its configuration starts with.
     """
 
     adapters: tuple[str, ...] = ("linear", "inca")

@@ -25,7 +25,7 @@ from .sweep.parts import parted
 from .sweep.preparation import prepare
 from .sweep.progress import Meter, Progress
 from .sweep.record import record
-from .sweep.task import Task, Work, pending, run_task
+from .sweep.task import SplitContext, Task, pending, run_task
 
 
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
@@ -107,7 +107,7 @@ def _epochs(known: list[list[Outcome]], first: list[Task], settings: TrainSettin
     return sum(map(len, done)), on_first + (len(known) - 1) * on_each_other
 
 
-def _train_here(works: list[Work], ledgers: list[Ledger], tasks: list[Task], meter: Meter) -> list[Outcome]:
+def _train_here(works: list[SplitContext], ledgers: list[Ledger], tasks: list[Task], meter: Meter) -> list[Outcome]:
     """Train one group a thread: a core each costs less than all cores meeting at the end of every small product."""
     num_threads = torch.get_num_threads()
     num_workers = works[0].num_workers

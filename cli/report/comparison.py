@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..show.wording import duration, percent, short
 from .figures.svg import MARKERS, SERIES, Drawing, drawing
-from .findings import Findings, Standing
+from .findings import Findings, LeaderboardRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def comparison(found: Sequence[Findings]) -> Comparison:
     return Comparison(names, lines, drawing(draw, (8.6, 4.2), (4.4, 4.4), "run 0 runs by layer"))
 
 
-def _best(findings: Findings) -> dict[int, Standing]:
+def _best(findings: Findings) -> dict[int, LeaderboardRow]:
     ordered = sorted(findings.standings, key=lambda one: one.validation)
     best = {one.layer: one for one in ordered}
     return dict(sorted(best.items()))

@@ -46,7 +46,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaderboardRow:
     """The best of one family at one span of layers, by validation; intervals and test figures come with `select`."""
 
     adapter: str
@@ -130,7 +130,7 @@ class Findings:
         return tuple(dict.fromkeys(each.adapter for each in self.trained))
 
     @cached_property
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[LeaderboardRow, ...]:
         """The best of every family and span that finished: as `select` found it, or by the last validation score."""
         if self.selection:
             return tuple(_standing(row) for row in self.selection["table"])
@@ -144,7 +144,7 @@ class Findings:
         """List the adapters of one family."""
         return [each for each in self.trained if each.adapter == family]
 
-    def best(self, family: str) -> list[Standing]:
+    def best(self, family: str) -> list[LeaderboardRow]:
         """List the best of a family at each deepest layer, ascending."""
         ordered = sorted((one for one in self.standings if one.adapter == family), key=lambda one: one.validation)
         return sorted({one.layer: one for one in ordered}.values(), key=lambda one: one.layer)
@@ -219,9 +219,9 @@ def _trained(rows: list[dict[str, Any]]) -> Trained:
     )
 
 
-def _standing(row: dict[str, Any]) -> Standing:
+def _standing(row: dict[str, Any]) -> LeaderboardRow:
     test = row["test_score"]
-    return Standing(
+    return LeaderboardRow(
         adapter=row["adapter"],
         layers=tuple(row["layers"]),
         adapter_id=row["adapter_id"],
@@ -233,10 +233,10 @@ def _standing(row: dict[str, Any]) -> Standing:
     )
 
 
-def _unselected(each: Trained) -> Standing:
+def _unselected(each: Trained) -> LeaderboardRow:
     score = each.score
     assert score is not None  # who did not finish has no standing
-    return Standing(each.adapter, each.layers, each.adapter_id, each.num_parameters, score, None, None, None)
+    return LeaderboardRow(each.adapter, each.layers, each.adapter_id, each.num_parameters, score, None, None, None)
 
 
 def _score_name(run: dict[str, Any]) -> str:

@@ -16,7 +16,16 @@ from pathlib import Path
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed
 from distributed.comm.core import CommClosedError
 
-from icecore.store import IcecoreError, IdentityError, Pass, Shard, StoreWriter, UsageError, open_shard, open_store
+from icecore.store import (
+    IcecoreError,
+    IdentityError,
+    Shard,
+    StoreAccess,
+    StoreWriter,
+    UsageError,
+    open_shard,
+    open_store,
+)
 
 from ..backbone.loading import load_backbone
 from ..files.passing import PassingError, in_words
@@ -38,7 +47,7 @@ def write_on_workers(writer: StoreWriter, source: str, settings: ExtractSettings
         return
     deepest = max(layer for shard in writer.todo for layer in shard.layers)
     given = settings.model_copy(update={"checkpoint": settings.checkpoint and _everywhere(settings.checkpoint)})
-    url, token = _everywhere(writer.handed_out.url), writer.handed_out.token
+    url, token = _everywhere(writer.access.url), writer.access.token
     common = _source_everywhere(source), url, token, given.model_dump_json(), deepest
     with _cluster(settings) as client:
         futures: dict[Future, Shard] = {
@@ -60,7 +69,7 @@ def write_shard(
 ) -> tuple[float, int]:
     """Write one shard unless it is there; return its rows and how many of them failed. Runs on a worker."""
     counted: list[tuple[float, int]] = []
-    with open_shard(Pass(url, token), shard, retried) as writer:
+    with open_shard(StoreAccess(url, token), shard, retried) as writer:
         job = _job(source, url, token, settings, deepest)
         job.write(writer, writer.todo, lambda *batch: counted.append(batch))
     return float(sum(rows for rows, _ in counted)), sum(failed for _, failed in counted)

@@ -17,7 +17,7 @@ from icecore.train.runs import Candidate, Outcome, load_document, replace, resul
 
 from ..finetune.finetune import finetune
 from ..finetune.settings import CompareSettings
-from ..finetune.study import Study, open_study
+from ..finetune.study import FinetuneContext, open_study
 from ..finetune.subject import open_rows
 from ..versions import versions
 from .candidates import candidates
@@ -70,7 +70,7 @@ def compare(
 
 
 def _comparison(
-    study: Study,
+    study: FinetuneContext,
     asked: Sequence[Candidate],
     outcomes: dict[str, Outcome],
     settings: CompareSettings,
@@ -114,7 +114,7 @@ def _require_alike(run: Run | None, rows: Store) -> None:
         raise UsageError(f"{run.path}: was trained with --folds, and compare holds out one part; give a run without")
 
 
-def _require_same_rows(run: Run | None, study: Study) -> None:
+def _require_same_rows(run: Run | None, study: FinetuneContext) -> None:
     if run is not None and run.facts["validation"]["rows_sha256"] != study.split.rows_sha256:
         raise UsageError(
             f"{run.path}: held out other rows for validation; compare on its own store {run.facts['store']}"
@@ -122,7 +122,7 @@ def _require_same_rows(run: Run | None, study: Study) -> None:
 
 
 def _train_all(
-    study: Study,
+    study: FinetuneContext,
     asked: Sequence[Candidate],
     settings: CompareSettings,
     out: str,

@@ -17,7 +17,7 @@ from icecore.train.runs import OK, Candidate, Ledger
 from ..finetune.finetune import finetune
 from ..finetune.methods import get_method
 from ..finetune.settings import IntrinsicSettings
-from ..finetune.study import Study, open_study
+from ..finetune.study import FinetuneContext, open_study
 from ..finetune.subject import open_rows
 from ..finetune.submodules import SUBMODULES
 from .curve import Curve, make_curve
@@ -61,7 +61,7 @@ def intrinsic_dimension(
     return curves
 
 
-def _score(study: Study, ledger: Ledger, settings: IntrinsicSettings, method: str, config: Config) -> float:
+def _score(study: FinetuneContext, ledger: Ledger, settings: IntrinsicSettings, method: str, config: Config) -> float:
     """Return the validation score of a configuration: of its best learning rate, the mean over seeds."""
     layers, rates = (len(study.loaded.model.blocks),), settings.lr or get_method(method).lrs
 
@@ -78,7 +78,7 @@ def _score(study: Study, ledger: Ledger, settings: IntrinsicSettings, method: st
     return mean(best(seed) for seed in range(settings.seed, settings.seed + settings.seeds))
 
 
-def _trained(study: Study, ledger: Ledger, candidate: Candidate, checkpoint_seconds: float) -> float:
+def _trained(study: FinetuneContext, ledger: Ledger, candidate: Candidate, checkpoint_seconds: float) -> float:
     """Train one candidate, where the ledger does not know it yet; return its score, NaN if it diverged."""
     known = ledger.outcomes([candidate])
     outcome = known[0] if known else finetune(study, candidate, ledger, checkpoint_seconds, lambda _: None)

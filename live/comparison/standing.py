@@ -15,12 +15,12 @@ from icecore.train.splits import groups_of
 
 from ..finetune.attach import merge, trained
 from ..finetune.methods import get_method
-from ..finetune.study import Rows, Study
+from ..finetune.study import FinetuneContext, Rows
 from .comparison import Compared, Interval
 
 
 def standing(
-    study: Study,
+    study: FinetuneContext,
     asked: Sequence[Candidate],
     outcomes: Mapping[str, Outcome],
     peaks: Mapping[str, int | None],
@@ -60,7 +60,7 @@ def _rank(outcome: Outcome) -> tuple[bool, float, float]:
 
 
 @torch.no_grad()
-def _restored(study: Study, candidate: Candidate, outcome: Outcome) -> nn.Module:
+def _restored(study: FinetuneContext, candidate: Candidate, outcome: Outcome) -> nn.Module:
     model = study.model(candidate)
     kept = outcome.trained.get(candidate.adapter_id, {})
     for name, tensor in trained(model).items():
@@ -68,14 +68,14 @@ def _restored(study: Study, candidate: Candidate, outcome: Outcome) -> nn.Module
     return model.eval()
 
 
-def _interval(study: Study, rows: Rows, table: Tensor | None) -> Interval | None:
+def _interval(study: FinetuneContext, rows: Rows, table: Tensor | None) -> Interval | None:
     if table is None:
         return None
     found = Measure(study.target, SelectSettings()).known(table, study.labels(rows), groups_of(study.store, rows))
     return None if found is None else Interval(score=found.score, low=found.low, high=found.high)
 
 
-def _multiply_adds(study: Study, model: nn.Module) -> int:
+def _multiply_adds(study: FinetuneContext, model: nn.Module) -> int:
     """Count the products of one image, as the model is used: merged where it can be."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, *study.loaded.transform.input_size, device=study.device))

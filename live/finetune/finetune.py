@@ -5,12 +5,16 @@ from collections.abc import Callable
 from icecore.train.runs import OK, Candidate, Ledger, Outcome
 from icecore.train.sweep import Clock
 
-from .study import Study
+from .study import FinetuneContext
 from .training import Training
 
 
 def finetune(
-    study: Study, candidate: Candidate, ledger: Ledger, checkpoint_seconds: float, report: Callable[[int], None]
+    study: FinetuneContext,
+    candidate: Candidate,
+    ledger: Ledger,
+    checkpoint_seconds: float,
+    report: Callable[[int], None],
 ) -> Outcome:
     """Train one candidate to its end; `report` hears after each epoch how many are done. A kill costs a few batches."""
     training, clock = Training(study, candidate), Clock(checkpoint_seconds)

@@ -27,7 +27,7 @@ Rows = Int64[np.ndarray, " row"]
 
 
 @dataclass(frozen=True)
-class Study:
+class FinetuneContext:
     """Everything a training needs beside its candidate; the pretrained model is never changed."""
 
     store: Store
@@ -91,7 +91,7 @@ class Study:
         return self.target.truth(self.store, rows)
 
 
-def open_study(store: Store, settings: StudySettings, folder: str, laid_out: Store | None = None) -> Study:
+def open_study(store: Store, settings: StudySettings, folder: str, laid_out: Store | None = None) -> FinetuneContext:
     """Part the rows as a sweep does, decode all that will be needed, and load the model.
 
     `laid_out` is another store of the same rows, on which the sweep to compare with was trained.
@@ -102,7 +102,7 @@ def open_study(store: Store, settings: StudySettings, folder: str, laid_out: Sto
     device = resolve_device(settings.device)
     loaded = open_model(store, settings.checkpoint)
     plain = np.concatenate([split.train, split.validation, store.rows("test")])
-    return Study(
+    return FinetuneContext(
         store=store,
         inputs=inputs_of(store, np.concatenate([split.train, split.validation])),
         split=split,

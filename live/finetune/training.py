@@ -14,11 +14,11 @@ from torch import Tensor
 from icecore.train.modules import on_device
 from icecore.train.runs import DIVERGED, OK, Candidate, Entry, EpochResult, Recipe, from_row, to_row
 from icecore.train.sweep import rate
-from icecore.train.targets import Emphasis
+from icecore.train.targets import LossWeights
 from icecore.train.tokens import even_batches
 
 from .attach import trained
-from .study import Study
+from .study import FinetuneContext
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -26,7 +26,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 class Training:
     """A training on its way; `run` takes it to its end from wherever it stands."""
 
-    def __init__(self, study: Study, candidate: Candidate) -> None:
+    def __init__(self, study: FinetuneContext, candidate: Candidate) -> None:
         self._study = study
         self._candidate = candidate
         self.model = study.model(candidate)
@@ -100,7 +100,9 @@ class Training:
         study = self._study
         views, rows = np.divmod(batch.numpy(), len(self._labels))
         outputs = study.outputs(self.model, study.split.train[rows], views)
-        loss = study.target.losses(outputs[None], self._labels[torch.from_numpy(rows).to(study.device)], Emphasis())[0]
+        loss = study.target.losses(outputs[None], self._labels[torch.from_numpy(rows).to(study.device)], LossWeights())[
+            0
+        ]
         self._optimizer.zero_grad()
         loss.backward()
         for group in self._optimizer.param_groups:

@@ -59,7 +59,7 @@ class Root(Frozen):
         return next((name for name in self.files if named.fullmatch(name)), None)
 
     def shard_formats(self, layer: int) -> dict[str, ShardFormat]:
-        """Return how each part of a layer is cut."""
+        """Return how each part of a layer is shard_format."""
         from ..codecs import get_codec  # brings PyTorch, which what is in a store can be said without
 
         parts = get_codec(self.spec.identity.dtype).parts(self.spec.layers[layer])

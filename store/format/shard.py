@@ -47,7 +47,7 @@ class Compressor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ShardFormat:
-    """How one array is cut: the part, rows a chunk, chunks a full shard, and an optional compressor."""
+    """How an array is split: the part, rows a chunk, chunks a full shard, and an optional compressor."""
 
     part: Part
     chunk_rows: int

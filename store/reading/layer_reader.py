@@ -61,7 +61,7 @@ class LayerReader:
 
     def empty(self, num_rows: int) -> dict[str, np.ndarray]:
         """Return uninitialised arrays for some rows, as the codec keeps them."""
-        return {name: cut.empty(num_rows) for name, cut in self._formats.items()}
+        return {name: shard_format.empty(num_rows) for name, shard_format in self._formats.items()}
 
     def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
         """Return the stored arrays of some rows, as the codec keeps them."""
@@ -97,25 +97,27 @@ class LayerReader:
         return rows
 
     def _read_part(self, part: str, into: np.ndarray, places: np.ndarray, rows: np.ndarray, view: int) -> None:
-        cut = self._formats[part]
-        chunks, starts = np.unique(rows // cut.chunk_rows, return_index=True)
+        shard_format = self._formats[part]
+        chunks, starts = np.unique(rows // shard_format.chunk_rows, return_index=True)
         stops = [*starts[1:], len(rows)]
-        for shard, first, start, stop in _runs(chunks, cut):
-            name = shard_name(self._layer, part, view, shard, len(cut.part.shape))
+        for shard, first, start, stop in _runs(chunks, shard_format):
+            name = shard_name(self._layer, part, view, shard, len(shard_format.part.shape))
             digest = self._coverage.digest(shard, self._layer, view, part)
             some = range(start, stop)
-            wanted = [(rows[starts[k] : stops[k]] % cut.chunk_rows, places[starts[k] : stops[k]]) for k in some]
-            decoder = ShardDecoder(self._location, name, cut, digest)
-            if cut.part.row_bytes < LEAST_PIECE_BYTES:
-                _read_staged(decoder, first, cut, into, wanted)
+            wanted = [
+                (rows[starts[k] : stops[k]] % shard_format.chunk_rows, places[starts[k] : stops[k]]) for k in some
+            ]
+            decoder = ShardDecoder(self._location, name, shard_format, digest)
+            if shard_format.part.row_bytes < LEAST_PIECE_BYTES:
+                _read_staged(decoder, first, shard_format, into, wanted)
             else:
-                decoder.read(first, [_pieces(cut, into, *each) for each in wanted])
+                decoder.read(first, [_pieces(shard_format, into, *each) for each in wanted])
 
 
-def _pieces(cut: ShardFormat, into: np.ndarray, within: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
+def _pieces(shard_format: ShardFormat, into: np.ndarray, within: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
     """Return where each stretch of a chunk goes: rows to their places, neighbours together, the rest to nowhere."""
-    size, room = cut.part.row_bytes, into.reshape(-1).view(np.uint8)
-    nowhere = np.empty((cut.chunk_rows - len(within)) * size, np.uint8)
+    size, room = shard_format.part.row_bytes, into.reshape(-1).view(np.uint8)
+    nowhere = np.empty((shard_format.chunk_rows - len(within)) * size, np.uint8)
     breaks = np.flatnonzero((np.diff(within) != 1) | (np.diff(places) != 1)) + 1
     starts = np.append(0, breaks)
     lengths = np.append(starts[1:], len(within)) - starts
@@ -133,20 +135,24 @@ def _pieces(cut: ShardFormat, into: np.ndarray, within: np.ndarray, places: np.n
 
 
 def _read_staged(
-    decoder: ShardDecoder, first: int, cut: ShardFormat, into: np.ndarray, wanted: list[tuple[np.ndarray, np.ndarray]]
+    decoder: ShardDecoder,
+    first: int,
+    shard_format: ShardFormat,
+    into: np.ndarray,
+    wanted: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
     """Read whole chunks and take the rows from there: faster than many tiny pieces."""
-    whole = cut.empty(len(wanted) * cut.chunk_rows)
+    whole = shard_format.empty(len(wanted) * shard_format.chunk_rows)
     chunks = whole.reshape(len(wanted), -1).view(np.uint8)
     decoder.read(first, [[chunk] for chunk in chunks])
     for number, (within, places) in enumerate(wanted):
-        into[places] = whole[number * cut.chunk_rows + within]
+        into[places] = whole[number * shard_format.chunk_rows + within]
 
 
-def _runs(chunks: np.ndarray, cut: ShardFormat) -> Iterator[tuple[int, int, int, int]]:
+def _runs(chunks: np.ndarray, shard_format: ShardFormat) -> Iterator[tuple[int, int, int, int]]:
     """Cut ascending chunk numbers into runs of neighbours in one shard: (shard, first chunk in it, start, stop)."""
-    shards = chunks // cut.num_chunks
+    shards = chunks // shard_format.num_chunks
     borders = np.flatnonzero((np.diff(chunks) != 1) | (np.diff(shards) != 0)) + 1
     for start, stop in zip([0, *borders], [*borders, len(chunks)], strict=True):
         if stop > start:
-            yield int(shards[start]), int(chunks[start] % cut.num_chunks), int(start), int(stop)
+            yield int(shards[start]), int(chunks[start] % shard_format.num_chunks), int(start), int(stop)

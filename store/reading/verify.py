@@ -145,9 +145,9 @@ def _files(location: Location, root: Root, entry: Entry, layer: int, view: int) 
         yield Problem(ledger_name(entry.shard), layer, (entry.start, entry.stop), what, "missing")
         return
     for part, digest in entry.files[layer][view].items():
-        cut = root.shard_formats(layer)[part]
-        name = shard_name(layer, part, view, entry.shard, len(cut.part.shape))
-        for chunk, what in ShardDecoder(location, name, cut, digest).check():
-            start = entry.start + max(chunk, 0) * cut.chunk_rows
-            rows = entry.start if chunk < 0 else start, entry.stop if chunk < 0 else start + cut.chunk_rows
+        shard_format = root.shard_formats(layer)[part]
+        name = shard_name(layer, part, view, entry.shard, len(shard_format.part.shape))
+        for chunk, what in ShardDecoder(location, name, shard_format, digest).check():
+            start = entry.start + max(chunk, 0) * shard_format.chunk_rows
+            rows = entry.start if chunk < 0 else start, entry.stop if chunk < 0 else start + shard_format.chunk_rows
             yield Problem(name, layer, (rows[0], min(rows[1], entry.stop)), what)

@@ -48,12 +48,14 @@ class ShardWriter:
     def __enter__(self) -> "ShardWriter":
         with self._open as stack:
             for layer, view in self._shard.lacking:
-                for part, cut in self._root.shard_formats(layer).items():
-                    name = self._name(layer, view, part, cut)
+                for part, shard_format in self._root.shard_formats(layer).items():
+                    name = self._name(layer, view, part, shard_format)
                     if not self._replaces:
                         self._location.delete(name)
                     file = stack.enter_context(self._location.create(name))
-                    self._encoders[layer, view, part] = ShardEncoder(file, cut, self._shard.stop - self._shard.start)
+                    self._encoders[layer, view, part] = ShardEncoder(
+                        file, shard_format, self._shard.stop - self._shard.start
+                    )
             self._open = stack.pop_all()
         return self
 
@@ -109,11 +111,11 @@ class ShardWriter:
             raise IcecoreError(f"{self._location.url}: layer {layer}, row {rows[error.row]}: {error}") from None
 
     def _read_back(self, layer: int, view: int, part: str, digest: FileDigest) -> None:
-        cut = self._root.shard_formats(layer)[part]
-        name = self._name(layer, view, part, cut)
-        problems = ShardDecoder(self._location, name, cut, digest).check()
+        shard_format = self._root.shard_formats(layer)[part]
+        name = self._name(layer, view, part, shard_format)
+        problems = ShardDecoder(self._location, name, shard_format, digest).check()
         if problems:
             raise IntegrityError(f"{self._location.url}: {name} {problems[0][1]} right after writing; check the disk")
 
-    def _name(self, layer: int, view: int, part: str, cut: ShardFormat) -> str:
-        return shard_name(layer, part, view, self._shard.index, len(cut.part.shape))
+    def _name(self, layer: int, view: int, part: str, shard_format: ShardFormat) -> str:
+        return shard_name(layer, part, view, self._shard.index, len(shard_format.part.shape))

@@ -118,10 +118,10 @@ def _array_metadata(root: Root) -> dict[str, bytes]:
     groups = {f"{folder}/zarr.json": group_metadata({}) for folder in ("layers", *(f"layers/{k:02d}" for k in layers))}
     return groups | {
         f"layers/{layer:02d}/{name}/zarr.json": array_metadata(
-            cut.part, _shape(root), cut.chunk_rows, root.shard_rows, root.spec.compressor, layer
+            shard_format.part, _shape(root), shard_format.chunk_rows, root.shard_rows, root.spec.compressor, layer
         )
         for layer in layers
-        for name, cut in root.shard_formats(layer).items()
+        for name, shard_format in root.shard_formats(layer).items()
     }
 
 

@@ -28,7 +28,7 @@ Retry = Callable[[Sequence[int], Sequence[int]], Iterable[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class StoreAccess:
     """What another process needs to write shards for the one that holds the store."""
 
     url: str
@@ -59,9 +59,9 @@ class StoreWriter:
         self._retried = retried
 
     @property
-    def handed_out(self) -> Pass:
+    def access(self) -> StoreAccess:
         """What `open_shard` takes, in any process that reaches the store, while this writer is open."""
-        return Pass(self._location.url, self._token)
+        return StoreAccess(self._location.url, self._token)
 
     @property
     def todo(self) -> tuple[Shard, ...]:
@@ -162,7 +162,7 @@ def open_writer(
 
 
 @contextlib.contextmanager
-def open_shard(handed_out: Pass, shard: int, retried: Collection[int] = ()) -> Iterator[StoreWriter]:
+def open_shard(access: StoreAccess, shard: int, retried: Collection[int] = ()) -> Iterator[StoreWriter]:
     """Open one shard of a store that another process holds for writing; nothing is left to do if it was written.
 
     `retried` is that of the shard to do.
@@ -170,11 +170,11 @@ def open_shard(handed_out: Pass, shard: int, retried: Collection[int] = ()) -> I
     Raises:
         LockedError: the other process let the store go, or a third one is writing this shard and does not end.
     """
-    location = open_location(handed_out.url)
-    with claim(location, shard, handed_out.token) as location:
+    location = open_location(access.url)
+    with claim(location, shard, access.token) as location:
         root = load_root(location)
         entry = load_entry(location, root, shard)
         entries = {} if entry is None else {shard: entry}
         scales = load_channel_scales(location, root)
         shards = range(shard, shard + 1)
-        yield StoreWriter(location, root, scales, handed_out.token, entries, shards, range(root.num_rows), retried)
+        yield StoreWriter(location, root, scales, access.token, entries, shards, range(root.num_rows), retried)

@@ -19,12 +19,12 @@ from icecore.extract import ExtractSettings, extract, load_backbone
 from icecore.live import CompareSettings, Comparison, compare
 from icecore.live.comparison.comparison import read_comparison
 from icecore.live.finetune.methods import METHODS
-from icecore.live.finetune.study import Study, open_study
+from icecore.live.finetune.study import FinetuneContext, open_study
 from icecore.store import IdentityError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
 from icecore.train.runs.run import RESULTS
 from icecore.train.splits.split import hold_out
-from icecore.train.tokens.feed import HeldFeed
+from icecore.train.tokens.feed import DecodedFeed
 from icecore.train.tokens.order import even_batches, make_order
 
 FAST = {"epochs": 2, "batch_size": 16, "lr": (3e-3,), "compute_dtype": "float32", "device": "cpu"}
@@ -63,14 +63,16 @@ def test_methods_and_cached_adapters_stand_in_one_table(compared: tuple[str, Com
 def test_the_order_and_the_batches_are_those_of_a_sweep(
     make_trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, read, outputs = make_trained().store, list[list[int]](), Study.outputs
+    url, read, outputs = make_trained().store, list[list[int]](), FinetuneContext.outputs
 
-    def recording(self: Study, model: nn.Module, rows: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
+    def recording(
+        self: FinetuneContext, model: nn.Module, rows: np.ndarray, views: np.ndarray | None = None
+    ) -> torch.Tensor:
         if torch.is_grad_enabled():
             read.append(rows.tolist())
         return outputs(self, model, rows, views)
 
-    monkeypatch.setattr(Study, "outputs", recording)
+    monkeypatch.setattr(FinetuneContext, "outputs", recording)
     compare(url, str(tmp_path / "out"), settings(methods=("linear",), options={}, epochs=1, shuffle_seed=3))
     store = open_store(url)
     rows = hold_out(store, 0.2, 3).train
@@ -233,17 +235,17 @@ Batches = list[tuple[list[int], list[int]]]
 
 def batches_of_train(store: str, run: str, monkeypatch: pytest.MonkeyPatch) -> Batches:
     """The rows and views of every batch that a sweep trains on."""
-    seen, original = [], HeldFeed.batches
+    seen, original = [], DecodedFeed.batches
     train_rows = hold_out(open_store(store), 0.2, 5).train
 
-    def spy(self: HeldFeed, batches: Sequence[torch.Tensor], first: int = 0) -> Any:
+    def spy(self: DecodedFeed, batches: Sequence[torch.Tensor], first: int = 0) -> Any:
         if self.num_rows == len(train_rows):
             for batch in batches[first:]:
                 views, rows = np.divmod(batch.numpy(), self.num_rows)
                 seen.append((train_rows[rows].tolist(), views.tolist()))
         return original(self, batches, first)
 
-    monkeypatch.setattr(HeldFeed, "batches", spy)
+    monkeypatch.setattr(DecodedFeed, "batches", spy)
     wanted = {"adapters": ("linear",), "lr": (1e-2,), "weight_decay": (0.01,), "pooling": ("cls",), "device": "cpu"}
     train(store, run, TrainSettings.model_validate(wanted | {"epochs": 3, "batch_size": 16, "shuffle_seed": 5}))
     return seen
@@ -255,14 +257,14 @@ def test_rows_views_and_order_are_those_of_train_in_every_epoch(
 ) -> None:
     wanted, run = batches_of_train(viewed, str(tmp_path / "run"), monkeypatch), str(tmp_path / "run")
     select(run, SelectSettings(selector="best", num_resamples=100))
-    seen, original = [], Study.outputs
+    seen, original = [], FinetuneContext.outputs
 
-    def spy(self: Study, model: torch.nn.Module, rows: Any, views: Any = None) -> Any:
+    def spy(self: FinetuneContext, model: torch.nn.Module, rows: Any, views: Any = None) -> Any:
         if model.training:
             seen.append((rows.tolist(), views.tolist()))
         return original(self, model, rows, views)
 
-    monkeypatch.setattr(Study, "outputs", spy)
+    monkeypatch.setattr(FinetuneContext, "outputs", spy)
     given = settings(methods=("linear",), options={}, epochs=3, shuffle_seed=7)  # the seed of the RUN counts
     if where == "source":
         given = given.model_copy(update={"backbone": "test_vit", "checkpoint": str(checkpoint), "limit": 60})

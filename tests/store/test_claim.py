@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from icecore.store import LockedError, Pass, StoreWriter, open_shard, open_store, open_writer, verify
+from icecore.store import LockedError, StoreAccess, StoreWriter, open_shard, open_store, open_writer, verify
 
 from .conftest import FROZEN, fill, make_samples, make_spec
 
@@ -30,22 +30,22 @@ def write(writer: StoreWriter, tokens: dict[int, Tensor]) -> int:
     return len(todo)
 
 
-def _write_shard(given: Pass, shard: int, tokens: dict[int, Tensor]) -> None:
+def _write_shard(given: StoreAccess, shard: int, tokens: dict[int, Tensor]) -> None:
     torch.set_num_threads(1)
     with open_shard(given, shard) as writer:
         write(writer, tokens)
 
 
-def _hold_shard(given: SimpleQueue[Pass], held: Event) -> None:
+def _hold_shard(given: SimpleQueue[StoreAccess], held: Event) -> None:
     with open_shard(given.get(), 0):
         held.set()
         time.sleep(100)
 
 
 @pytest.fixture
-def holder() -> Iterator[tuple[BaseProcess, SimpleQueue[Pass], Event]]:
+def holder() -> Iterator[tuple[BaseProcess, SimpleQueue[StoreAccess], Event]]:
     """A process that holds shard 0 for ever once it is given a pass; forked early, so that it inherits no lock."""
-    given: SimpleQueue[Pass] = FORK.SimpleQueue()
+    given: SimpleQueue[StoreAccess] = FORK.SimpleQueue()
     held = FORK.Event()
     child = FORK.Process(target=_hold_shard, args=(given, held), daemon=True)
     child.start()
@@ -62,7 +62,7 @@ def test_shards_of_other_processes_make_the_store_of_one(
     fill(alone, tokens, spec)
     with open_writer(url, spec, make_samples(), FROZEN, lambda ks: {k: tokens[k][::7] for k in ks}) as writer:
         indices = [shard.index for shard in writer.todo]
-        children = [FORK.Process(target=_write_shard, args=(writer.handed_out, i, tokens)) for i in indices]
+        children = [FORK.Process(target=_write_shard, args=(writer.access, i, tokens)) for i in indices]
         for child in children:
             child.start()
         for child in children:
@@ -76,33 +76,33 @@ def test_shards_of_other_processes_make_the_store_of_one(
 
 def test_a_shard_that_was_written_is_not_written_again(url: str, tokens: dict[int, Tensor]) -> None:
     with open_writer(url, make_spec(), make_samples(), FROZEN) as writer:
-        with open_shard(writer.handed_out, 1) as one:
+        with open_shard(writer.access, 1) as one:
             assert write(one, tokens) == 1
-        with open_shard(writer.handed_out, 1) as one:
+        with open_shard(writer.access, 1) as one:
             assert write(one, tokens) == 0
     assert open_store(url).num_missing == 203 - 64
 
 
 def test_a_held_shard_is_waited_for_until_its_process_is_gone(
-    url: str, tokens: dict[int, Tensor], holder: tuple[BaseProcess, SimpleQueue[Pass], Event]
+    url: str, tokens: dict[int, Tensor], holder: tuple[BaseProcess, SimpleQueue[StoreAccess], Event]
 ) -> None:
     child, given, held = holder
     with open_writer(url, make_spec(), make_samples(), FROZEN) as writer:
-        given.put(writer.handed_out)
+        given.put(writer.access)
         held.wait()
         threading.Timer(1, child.kill).start()
         started = time.monotonic()
-        with open_shard(writer.handed_out, 0) as one:
+        with open_shard(writer.access, 0) as one:
             assert write(one, tokens) == 1
         assert time.monotonic() - started > 0.9
 
 
 def test_the_next_writer_waits_for_workers_of_the_last(
-    url: str, tokens: dict[int, Tensor], holder: tuple[BaseProcess, SimpleQueue[Pass], Event]
+    url: str, tokens: dict[int, Tensor], holder: tuple[BaseProcess, SimpleQueue[StoreAccess], Event]
 ) -> None:
     child, given, held = holder
     with open_writer(url, make_spec(), make_samples(), FROZEN) as writer:
-        given.put(writer.handed_out)
+        given.put(writer.access)
         held.wait()
     with pytest.raises(LockedError, match=rf"process {child.pid} on .* is writing claims/000000; wait for it or stop"):
         fill(url, tokens)
@@ -114,7 +114,7 @@ def test_the_next_writer_waits_for_workers_of_the_last(
 
 def test_a_worker_whose_writer_is_gone_writes_nothing(url: str, tokens: dict[int, Tensor]) -> None:
     with open_writer(url, make_spec(), make_samples(), FROZEN) as writer:
-        given = writer.handed_out
+        given = writer.access
     with pytest.raises(LockedError, match="is no longer written by the process"), open_shard(given, 0):
         pass
     with open_writer(url, make_spec(), make_samples(), FROZEN) as writer:

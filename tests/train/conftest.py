@@ -11,7 +11,7 @@ from torch import Tensor
 
 from icecore.store import FrozenBackbone, Identity, LayerSpec, Sample, StoreSpec, dataset_sha256, open_writer
 from icecore.train import TrainSettings
-from icecore.train.runs.validation_predictions import Kept
+from icecore.train.runs.validation_predictions import ValidationPredictions
 
 LAYERS = (0, 1, 2)
 WIDTH, NUM_TOKENS = 16, 7
@@ -141,6 +141,6 @@ def make_store(tmp_path: Path) -> MakeStore:
     return functools.partial(write_store, tmp_path)
 
 
-def predictions_of(kept: Kept) -> Tensor:
+def predictions_of(kept: ValidationPredictions) -> Tensor:
     """All predictions that a run kept, in memory: adapter, row, output."""
     return torch.cat([tables.clone() for _, _, tables in kept.tables.blocks()], 1)

@@ -10,7 +10,7 @@ from icecore.store import LayerSpec, UsageError
 from icecore.train.adapters import ADAPTERS, get_adapter
 from icecore.train.adapters.adapter import Adapter, Scope
 from icecore.train.sweep.forward import forward
-from icecore.train.tokens.batch import Reads, Seen, make_seen
+from icecore.train.tokens.batch import Reads, TokenBatch, make_batch
 
 from .conftest import FROZEN, NORM, SPEC, WIDTH
 
@@ -48,20 +48,20 @@ EVERY = pytest.mark.parametrize(("name", "options"), CASES)
 def make(name: str, options: dict[str, Any], seeds: list[int]) -> Adapter:
     family = get_adapter(name)
     config = family.Config.model_validate(options)
-    layers = family.spans(config, tuple(SPECS))[-1]
+    layers = family.layer_groups(config, tuple(SPECS))[-1]
     scope = Scope(layers, {layer: SPECS[layer] for layer in layers}, 5, FROZEN)
-    config = family.settle(config, scope)
-    assert family.refuse(config, scope) is None
-    return family.start(config, scope, seeds)
+    config = family.resolve(config, scope)
+    assert family.incompatibility(config, scope) is None
+    return family.build(config, scope, seeds)
 
 
 def see(
     num_rows: int = 6, reads: frozenset[Reads] = frozenset({"features"}), rows: Sequence[int] | slice = slice(None)
-) -> Seen:
+) -> TokenBatch:
     """Return some of the rows of a batch of noise."""
     generator = torch.Generator().manual_seed(3)
     tokens = {layer: torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=generator)[rows] for layer in (2, 1, 0)}
-    return make_seen(tokens, SPECS, 1e-6, reads)
+    return make_batch(tokens, SPECS, 1e-6, reads)
 
 
 def away_from_zero(stack: Adapter) -> Adapter:
@@ -139,7 +139,7 @@ def test_the_linear_probe_of_the_last_layers_has_their_cls_and_the_mean_of_the_l
 def test_heads_are_64_wide_unless_told() -> None:
     family = get_adapter("inca")
     scope = Scope((2,), {2: LayerSpec(num_tokens=7, width=192, num_prefix=1, grid=None)}, 5, FROZEN)
-    assert family.settle(family.Config(), scope).model_dump()["num_heads"] == 3
+    assert family.resolve(family.Config(), scope).model_dump()["num_heads"] == 3
 
 
 def test_the_linear_probe_sees_the_backbones_own_output() -> None:

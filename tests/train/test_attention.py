@@ -13,7 +13,7 @@ from icecore.train.adapters.adapter import Adapter, Scope
 from icecore.train.modules.folded import project
 from icecore.train.selection.attention import attention, stored_attention
 from icecore.train.sweep.forward import forward
-from icecore.train.tokens.batch import Seen, make_seen
+from icecore.train.tokens.batch import TokenBatch, make_batch
 
 from .conftest import FROZEN, MakeStore
 
@@ -29,14 +29,14 @@ CASES = [
 ]
 
 
-def start(name: str, config: dict[str, object]) -> tuple[Adapter, Seen]:
+def start(name: str, config: dict[str, object]) -> tuple[Adapter, TokenBatch]:
     family, scope = get_adapter(name), Scope((2,), {2: SPEC}, 5, FROZEN)
-    stack = family.start(family.Config.model_validate(config), scope, [0, 1])
+    stack = family.build(family.Config.model_validate(config), scope, [0, 1])
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 5
     tokens = torch.randn(7, 10, 24, generator=torch.Generator().manual_seed(1))
-    return stack, make_seen({2: tokens}, scope.specs, 1e-6, frozenset({"attention", "tokens"}))
+    return stack, make_batch({2: tokens}, scope.specs, 1e-6, frozenset({"attention", "tokens"}))
 
 
 @pytest.mark.parametrize(("name", "config"), CASES)

@@ -10,7 +10,7 @@ from icecore.store import LayerSpec
 from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.attentive import Attentive, AttentiveConfig
 from icecore.train.modules.noise import Noise
-from icecore.train.tokens.batch import Seen
+from icecore.train.tokens.batch import TokenBatch
 
 from .conftest import FROZEN
 
@@ -21,16 +21,16 @@ SPEC = LayerSpec(num_tokens=7, width=WIDTH, num_prefix=1, grid=(2, 3))
 def start(num_classes: int = 5, **options: Any) -> Attentive:
     config = AttentiveConfig(num_heads=3, **options)
     scope = Scope(LAYERS[-config.num_layers :], dict.fromkeys(LAYERS[-config.num_layers :], SPEC), num_classes, FROZEN)
-    stack = Attentive.start(config, scope, [1, 2])
+    stack = Attentive.build(config, scope, [1, 2])
     assert isinstance(stack, Attentive)
     for parameter in stack.parameters():
         parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 5
     return stack
 
 
-def see() -> Seen:
+def see() -> TokenBatch:
     generator = torch.Generator().manual_seed(1)
-    return Seen(tokens={layer: torch.randn(6, 7, WIDTH, generator=generator) * 2 + 1 for layer in LAYERS})
+    return TokenBatch(tokens={layer: torch.randn(6, 7, WIDTH, generator=generator) * 2 + 1 for layer in LAYERS})
 
 
 def split(values: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,7 @@ def test_vjepa_is_its_formula(num_queries: int, norm: str, depth: int) -> None:
 def test_a_vjepa_probe_that_an_earlier_version_recorded_is_projected_as_it_was() -> None:
     config = Attentive.recorded({"form": "vjepa", "norm": "own", "num_layers": 1, "num_queries": 1, "num_heads": 3})
     scope, seen = Scope((4,), {4: SPEC}, 5, FROZEN), see()
-    stack = Attentive.start(config, scope, [1, 2])
+    stack = Attentive.build(config, scope, [1, 2])
     for parameter in stack.parameters():
         parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 5
     mine, found = {name: tensor[1].detach() for name, tensor in stack.tensors().items()}, stack(seen)[1]
@@ -145,22 +145,22 @@ def test_the_number_of_parameters() -> None:
     assert start(form="vjepa", depth=4).num_parameters == plain + 3 * (12 * WIDTH**2 + 13 * WIDTH)
     wide = LayerSpec(num_tokens=7, width=192, num_prefix=1, grid=(2, 3))
     config = AttentiveConfig(form="vjepa", num_heads=3)
-    assert Attentive.start(config, Scope((4,), {4: wide}, 5, FROZEN), [1]).num_parameters == 408_773
+    assert Attentive.build(config, Scope((4,), {4: wide}, 5, FROZEN), [1]).num_parameters == 408_773
 
 
 def test_blocks_are_of_vjepa_alone() -> None:
     scope = Scope((4,), {4: SPEC}, 5, FROZEN)
     for config in (AttentiveConfig(num_heads=3, depth=4), AttentiveConfig(num_heads=3, projected=True)):
-        reason = Attentive.refuse(config, scope)
+        reason = Attentive.incompatibility(config, scope)
         assert reason is not None
         assert reason.startswith("form aim has no blocks and no output projection")
 
 
 def test_every_run_of_neighbours_is_probed() -> None:
     config = AttentiveConfig(num_layers=3)
-    assert Attentive.spans(config, (0, 1, 2, 5, 6)) == [(0, 1, 2), (1, 2, 5), (2, 5, 6)]
+    assert Attentive.layer_groups(config, (0, 1, 2, 5, 6)) == [(0, 1, 2), (1, 2, 5), (2, 5, 6)]
     scope = Scope((0, 1), dict.fromkeys((0, 1), SPEC), 5, FROZEN)
-    assert Attentive.spans(config, (0, 1)) == [(0, 1)]
-    reason = Attentive.refuse(config.model_copy(update={"num_heads": 3}), scope)
+    assert Attentive.layer_groups(config, (0, 1)) == [(0, 1)]
+    reason = Attentive.incompatibility(config.model_copy(update={"num_heads": 3}), scope)
     assert reason is not None
     assert reason.startswith("it reads 3 layers together, and the sweep has [0, 1]; choose more --layers")

@@ -8,7 +8,7 @@ import torch
 from icecore.store import open_store
 from icecore.store.codecs import CODECS
 from icecore.train import Run, TrainSettings, train
-from icecore.train.tokens.feed import KeptFeed, StoreFeed
+from icecore.train.tokens.feed import EncodedFeed, StoreFeed
 
 from .conftest import MakeStore, predictions_of
 
@@ -29,7 +29,7 @@ def test_streamed_and_kept_rows_arrive_as_the_cpu_reads_them(make_store: MakeSto
     feed = StoreFeed(store, store.rows("train"), (0, 1), frozenset({"tokens"}), 1e-6, CUDA)
     places = torch.randperm(feed.num_rows)
     expected = store.layer(1).rows(store.rows("train")[places.numpy()])
-    for source in (feed, KeptFeed(feed)):
+    for source in (feed, EncodedFeed(feed)):
         found = torch.cat([seen.tokens[1].clone() for seen in source.batches(places.split(48))])
         assert torch.equal(found.cpu(), expected)
 

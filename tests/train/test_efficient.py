@@ -10,7 +10,7 @@ from icecore.store import LayerSpec
 from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.efficient import Efficient, EfficientConfig
 from icecore.train.modules.noise import Noise
-from icecore.train.tokens.batch import Seen
+from icecore.train.tokens.batch import TokenBatch
 
 from .conftest import FROZEN
 
@@ -21,14 +21,14 @@ SCOPE = Scope((2,), {2: SPEC}, 5, FROZEN)
 
 def start(**options: Any) -> Efficient:
     config = EfficientConfig(**options)
-    stack = Efficient.start(config, SCOPE, [1, 2])
+    stack = Efficient.build(config, SCOPE, [1, 2])
     assert isinstance(stack, Efficient)
     stack.query.data *= 20 if config.scaled else 5
     return stack
 
 
-def see() -> Seen:
-    return Seen(tokens={2: torch.randn(6, 7, WIDTH, generator=torch.Generator().manual_seed(1))})
+def see() -> TokenBatch:
+    return TokenBatch(tokens={2: torch.randn(6, 7, WIDTH, generator=torch.Generator().manual_seed(1))})
 
 
 @pytest.mark.parametrize(("num_slices", "divisor"), [(1, 1), (3, 1), (12, 1), (3, 2), (6, 2)])
@@ -53,7 +53,7 @@ def test_it_is_its_formula(num_slices: int, divisor: int, published: bool) -> No
 @pytest.mark.parametrize("norm", [True, False])
 def test_patches_are_all_that_is_seen_where_that_is_asked(norm: bool) -> None:
     stack, seen = start(num_slices=3, tokens="patches", norm=norm), see()
-    patches = Seen(tokens={2: seen.tokens[2][:, 1:]})
+    patches = TokenBatch(tokens={2: seen.tokens[2][:, 1:]})
     everything = Efficient(EfficientConfig(num_slices=3, norm=norm), SCOPE, stack.tensors())
     torch.testing.assert_close(stack(seen), everything(patches))
     assert not torch.allclose(stack(seen), everything(seen))
@@ -65,6 +65,6 @@ def test_the_number_of_parameters() -> None:
 
 
 def test_slices_must_be_equal() -> None:
-    reason = Efficient.refuse(EfficientConfig(num_slices=5), SCOPE)
+    reason = Efficient.incompatibility(EfficientConfig(num_slices=5), SCOPE)
     assert reason is not None
     assert reason.startswith("5 slices of the width 12 / divisor 1: expected equal ones")

@@ -11,7 +11,7 @@ from icecore.store import LayerReader, UsageError, open_store
 from icecore.train import Run, SelectSettings, TrainSettings, load_bundle, select, train
 from icecore.train.adapters.open_inca import PER_CLASS, OpenInCA
 from icecore.train.targets.one_class import OneClass
-from icecore.train.targets.target import Emphasis
+from icecore.train.targets.target import LossWeights
 
 from .conftest import FAST, MakeStore, predictions_of
 
@@ -126,7 +126,7 @@ def test_new_classes_learn_by_the_loss_that_the_recipe_says(
     heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     original = OneClass.losses
 
-    def spy(self: OneClass, outputs: torch.Tensor, labels: torch.Tensor, emphasis: Emphasis) -> torch.Tensor:
+    def spy(self: OneClass, outputs: torch.Tensor, labels: torch.Tensor, emphasis: LossWeights) -> torch.Tensor:
         found = original(self, outputs, labels, emphasis)
         heard.append((outputs.detach(), labels, found.detach()))
         return found

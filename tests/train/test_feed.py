@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from icecore.store import IncompleteError, LayerReader, open_store
 from icecore.train.tokens.batch import Reads
-from icecore.train.tokens.feed import Feed, HeldFeed, KeptFeed, StoreFeed
+from icecore.train.tokens.feed import DecodedFeed, EncodedFeed, Feed, StoreFeed
 from icecore.train.tokens.order import Order, Pool, even_batches, largest_batch, make_order, make_pool
 from icecore.train.tokens.window import Plan, Window, plan, steps_of
 
@@ -113,7 +113,7 @@ def test_batches_are_alike_in_size_and_near_to_what_was_asked(num_rows: int, bat
 def feeds(url: str, num_views: int = 1) -> list[Feed]:
     store = open_store(url)
     feed = StoreFeed(store, store.rows("train"), (0, 1), READS, 1e-6, torch.device("cpu"), num_views=num_views)
-    return [feed, HeldFeed(feed), KeptFeed(feed)]
+    return [feed, DecodedFeed(feed), EncodedFeed(feed)]
 
 
 @pytest.mark.parametrize("num_rows", [131, 1400])

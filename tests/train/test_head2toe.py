@@ -14,25 +14,25 @@ from icecore.train.adapters.head2toe import Head2Toe, Head2ToeConfig
 from icecore.train.modules.group_lasso import keep_top, lasso
 from icecore.train.sweep.forward import forward
 from icecore.train.sweep.predict import restore
-from icecore.train.tokens.batch import Seen
+from icecore.train.tokens.batch import TokenBatch
 
 from .conftest import FAST, FROZEN, LAYERS, SPEC, WIDTH, MakeStore
 
 SCOPE = Scope(LAYERS, dict.fromkeys(LAYERS, SPEC), 5, FROZEN)
 
 
-def see(num_rows: int = 6) -> Seen:
+def see(num_rows: int = 6) -> TokenBatch:
     generator = torch.Generator().manual_seed(3)
-    return Seen(tokens={k: torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=generator) for k in LAYERS})
+    return TokenBatch(tokens={k: torch.randn(num_rows, SPEC.num_tokens, WIDTH, generator=generator) for k in LAYERS})
 
 
 def start(config: Head2ToeConfig, seeds: list[int], scope: Scope = SCOPE) -> Head2Toe:
-    stack = Head2Toe.start(config, scope, seeds)
+    stack = Head2Toe.build(config, scope, seeds)
     assert isinstance(stack, Head2Toe)
     return stack
 
 
-def direct(seen: Seen, weight: Tensor, bias: Tensor, kept: Tensor, window: int) -> Tensor:
+def direct(seen: TokenBatch, weight: Tensor, bias: Tensor, kept: Tensor, window: int) -> Tensor:
     """The formula for one adapter: every layer's features written out, masked and scaled."""
     pooled = [avg_pool1d(one.mT, window).mT.flatten(1) for _, one in sorted(seen.tokens.items())]
     masks = kept.split([one.shape[1] for one in pooled])
@@ -59,7 +59,7 @@ def test_windows_are_as_large_as_found_and_what_fills_none_is_left_out() -> None
     tokens = torch.randn(4, 197, 192, generator=torch.Generator().manual_seed(1), requires_grad=True)
     pooled = torch.stack([tokens[:, :73].mean(1), tokens[:, 73:146].mean(1)], 1).flatten(1)  # int(197 / (512 / 192))
     expected = normalize(pooled, dim=1) @ stack.weight[0].T + stack.bias[0]
-    found = stack(Seen(tokens={3: tokens}))[0]
+    found = stack(TokenBatch(tokens={3: tokens}))[0]
     torch.testing.assert_close(found, expected)
     grad, reference = (torch.autograd.grad(one[:, 0].sum(), tokens)[0] for one in (found, expected))
     torch.testing.assert_close(grad, reference)
@@ -71,11 +71,11 @@ def test_what_an_earlier_version_recorded_pools_as_it_did() -> None:
     config = Head2Toe.recorded({"num_features": 512, "keep": 0.1, "lasso": 1e-4})
     assert config != Head2ToeConfig(num_features=512)
     assert Head2Toe.recorded(Head2ToeConfig(num_features=512).model_dump()) == Head2ToeConfig(num_features=512)
-    stack = Head2Toe.start(config, Scope((3,), {3: spec}, 5, FROZEN), [1])
+    stack = Head2Toe.build(config, Scope((3,), {3: spec}, 5, FROZEN), [1])
     tokens = torch.randn(4, 197, 192, generator=torch.Generator().manual_seed(1))
     pooled = torch.stack([tokens[:, :98].mean(1), tokens[:, 98:196].mean(1)], 1).flatten(1)
     expected = normalize(pooled, dim=1) @ stack.get_parameter("weight")[0].T
-    torch.testing.assert_close(stack(Seen(tokens={3: tokens}))[0], expected)
+    torch.testing.assert_close(stack(TokenBatch(tokens={3: tokens}))[0], expected)
 
 
 def test_the_choice_is_of_the_largest_norms_over_classes_and_a_new_head_begins() -> None:
@@ -126,7 +126,7 @@ def test_layers_of_different_shape_are_read_together() -> None:
     wide = LayerSpec(num_tokens=3, width=2 * WIDTH, num_prefix=0, grid=None)
     scope = Scope((0, 1), {0: SPEC, 1: wide}, 5, FROZEN)
     stack = start(Head2ToeConfig(num_features=4 * WIDTH), [1], scope)
-    seen = Seen(tokens={0: torch.randn(2, SPEC.num_tokens, WIDTH), 1: torch.randn(2, 3, 2 * WIDTH)})
+    seen = TokenBatch(tokens={0: torch.randn(2, SPEC.num_tokens, WIDTH), 1: torch.randn(2, 3, 2 * WIDTH)})
     assert forward([stack], seen)[0].shape == (1, 2, 5)
     assert stack.kept_by_layer() == {0: torch.ones(1), 1: torch.ones(1)}
 

@@ -33,7 +33,7 @@ def assert_same(run: Path, wanted: dict[str, Tensor], labels: Tensor, target: Ta
         values = values.to(torch.promote_types(values.dtype, torch.float32))
         blocks = torch.cat([tables.clone() for _, _, tables in found.tables.blocks()], 1)
         assert torch.equal(blocks, values)
-        assert torch.equal(found.evidence, target.evidence(values, labels))
+        assert torch.equal(found.loss_terms, target.loss_terms(values, labels))
         scores = target.scores(target.verdicts(values, labels), labels)
         assert torch.equal(target.scores(found.verdicts, labels), scores)
 

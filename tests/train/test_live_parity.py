@@ -16,7 +16,7 @@ from icecore.train.runs.candidate import Candidate, Recipe
 from icecore.train.sweep.group import Group
 from icecore.train.sweep.halving import Halving
 from icecore.train.targets import get_target
-from icecore.train.tokens.batch import Reads, Seen, make_seen
+from icecore.train.tokens.batch import Reads, TokenBatch, make_batch
 from icecore.train.tokens.feed import Data, Feed, StoreFeed
 from icecore.train.tokens.order import Batches, Order, Pool
 
@@ -56,10 +56,10 @@ class LiveFeed:
     def num_rows(self) -> int:
         return len(self.images)
 
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
         for batch in batches[first:]:
             tokens = {layer: one for layer, one in self.model(self.images[batch]).items() if layer in self.layers}
-            yield make_seen(tokens, dict.fromkeys(self.layers, self.model.spec), 1e-6, self.reads)
+            yield make_batch(tokens, dict.fromkeys(self.layers, self.model.spec), 1e-6, self.reads)
 
 
 def write_store(model: LiveViT, images: Tensor, url: str) -> None:
@@ -103,8 +103,8 @@ def test_fifty_steps_from_the_store_are_fifty_steps_with_the_backbone(
     write_store(model, images, url)
     store, family = open_store(url), get_adapter(name)
     config = family.Config.model_validate(options)
-    layers = family.spans(config, store.layers)[-1]
-    config = family.settle(config, model.scope(layers))
+    layers = family.layer_groups(config, store.layers)[-1]
+    config = family.resolve(config, model.scope(layers))
     recipe = Recipe(lr=lr, weight_decay=0.01, epochs=NUM_EPOCHS, batch_size=BATCH_SIZE)
     candidate = Candidate(adapter=name, layers=layers, config=config.model_dump(mode="json"), recipe=recipe)
     stored = StoreFeed(store, np.arange(NUM_ROWS), layers, family.reads, 1e-6, torch.device("cpu"))

@@ -10,7 +10,7 @@ from icecore.store import LayerSpec
 from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.linear import Linear, LinearConfig
 from icecore.train.adapters.losa import LoSA, LoSAConfig
-from icecore.train.tokens.batch import Seen, make_seen
+from icecore.train.tokens.batch import TokenBatch, make_batch
 
 from .conftest import FROZEN, WIDTH
 
@@ -22,14 +22,14 @@ def scope_of(layers: tuple[int, ...], spec: LayerSpec = SPEC) -> Scope:
     return Scope(layers, dict.fromkeys(layers, spec), 5, FROZEN)
 
 
-def see(num_rows: int = 4) -> Seen:
+def see(num_rows: int = 4) -> TokenBatch:
     generator = torch.Generator().manual_seed(1)
     tokens = {layer: torch.randn(num_rows, 12, WIDTH, generator=generator) for layer in LAYERS}
-    return make_seen(tokens, dict.fromkeys(LAYERS, SPEC), 1e-6, frozenset({"tokens", "features"}))
+    return make_batch(tokens, dict.fromkeys(LAYERS, SPEC), 1e-6, frozenset({"tokens", "features"}))
 
 
 def start(config: LoSAConfig, seeds: list[int]) -> LoSA:
-    stack = LoSA.start(config, scope_of(LAYERS), seeds)
+    stack = LoSA.build(config, scope_of(LAYERS), seeds)
     assert isinstance(stack, LoSA)
     return stack
 
@@ -44,7 +44,7 @@ def away(adapter: LoSA) -> LoSA:
 @pytest.mark.parametrize("frames", [1, 3])
 def test_it_begins_as_the_linear_probe_on_the_last_layer(pooling: Any, frames: int) -> None:
     losa = start(LoSAConfig(side_pooling=pooling, frames=frames, gate=True), [1, 2])
-    probe = Linear.start(LinearConfig(pooling=pooling, norm="final"), scope_of((3,)), [1, 2])
+    probe = Linear.build(LinearConfig(pooling=pooling, norm="final"), scope_of((3,)), [1, 2])
     seen = see()
     if frames == 1:
         with torch.no_grad():
@@ -91,9 +91,9 @@ def test_the_number_of_parameters(frames: int, gate: bool) -> None:
 
 
 def test_every_counts_from_the_last_block() -> None:
-    assert LoSA.spans(LoSAConfig(), (0, 1, 2, 3, 4)) == [(1, 2, 3, 4)]
-    assert LoSA.spans(LoSAConfig(every=3), tuple(range(13))) == [(3, 6, 9, 12)]
-    assert LoSA.spans(LoSAConfig(), (0,)) == [(0,)]
+    assert LoSA.layer_groups(LoSAConfig(), (0, 1, 2, 3, 4)) == [(1, 2, 3, 4)]
+    assert LoSA.layer_groups(LoSAConfig(every=3), tuple(range(13))) == [(3, 6, 9, 12)]
+    assert LoSA.layer_groups(LoSAConfig(), (0,)) == [(0,)]
 
 
 def test_a_clip_of_which_time_does_nothing_is_its_frames() -> None:
@@ -105,7 +105,7 @@ def test_a_clip_of_which_time_does_nothing_is_its_frames() -> None:
     tensors = {name: tensor for name, tensor in whole.tensors().items() if not name.startswith("frame")}
     plain = LoSA(LoSAConfig(rank=3), scope_of(LAYERS, frame), tensors)
     seen = see()
-    frames = Seen(tokens={layer: values.reshape(12, 4, WIDTH) for layer, values in seen.tokens.items()})
+    frames = TokenBatch(tokens={layer: values.reshape(12, 4, WIDTH) for layer, values in seen.tokens.items()})
     torch.testing.assert_close(whole(seen), plain(frames).unflatten(1, (4, 3)).mean(2))
 
 
@@ -128,6 +128,6 @@ def test_time_sees_the_other_frames_and_one_frame_has_no_time() -> None:
 )
 def test_what_the_store_lacks_is_said(config: LoSAConfig, spec: LayerSpec, message: str) -> None:
     scope = scope_of(LAYERS, spec)
-    assert LoSA.refuse(config, scope) is not None
+    assert LoSA.incompatibility(config, scope) is not None
     with pytest.raises(ValueError, match=message):
-        raise ValueError(LoSA.refuse(config, scope))
+        raise ValueError(LoSA.incompatibility(config, scope))

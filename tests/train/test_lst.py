@@ -9,7 +9,7 @@ from torch.nn.functional import gelu, layer_norm
 from icecore.store import LayerSpec
 from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.lst import LST, LSTConfig
-from icecore.train.tokens.batch import Seen
+from icecore.train.tokens.batch import TokenBatch
 
 from .conftest import FROZEN
 
@@ -20,16 +20,16 @@ WITH_EMBEDDINGS = Scope((0, *LAYERS), dict.fromkeys((0, *LAYERS), SPEC), 5, FROZ
 
 
 def start(scope: Scope = SCOPE, **options: Any) -> LST:
-    stack = LST.start(LSTConfig(reduction=2, **options), scope, [1, 2])
+    stack = LST.build(LSTConfig(reduction=2, **options), scope, [1, 2])
     assert isinstance(stack, LST)
     for parameter in stack.parameters():
         parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 10
     return stack
 
 
-def see() -> Seen:
+def see() -> TokenBatch:
     generator = torch.Generator().manual_seed(1)
-    return Seen(normalised={layer: torch.randn(4, 7, WIDTH, generator=generator) for layer in (0, *LAYERS)})
+    return TokenBatch(normalised={layer: torch.randn(4, 7, WIDTH, generator=generator) for layer in (0, *LAYERS)})
 
 
 @pytest.mark.parametrize("block", ["attention", "mlp"])
@@ -62,11 +62,11 @@ def test_it_is_its_formula(block: str, pooling: str, scope: Scope) -> None:
 
 
 def test_the_gates_begin_half_open() -> None:
-    stack = LST.start(LSTConfig(reduction=2), SCOPE, [1])
+    stack = LST.build(LSTConfig(reduction=2), SCOPE, [1])
     assert torch.equal(stack.get_parameter("gate"), torch.zeros(1, 3))
-    assert LST.spans(LSTConfig(every=2), (0, 1, 2, 3)) == [(0, 1, 3)]
-    assert LST.spans(LSTConfig(), (1, 2, 3)) == [(1, 2, 3)]
-    assert LST.spans(LSTConfig(), (0,)) == [(0,)]
+    assert LST.layer_groups(LSTConfig(every=2), (0, 1, 2, 3)) == [(0, 1, 3)]
+    assert LST.layer_groups(LSTConfig(), (1, 2, 3)) == [(1, 2, 3)]
+    assert LST.layer_groups(LSTConfig(), (0,)) == [(0,)]
 
 
 def test_the_number_of_parameters() -> None:
@@ -78,4 +78,4 @@ def test_the_number_of_parameters() -> None:
 
 
 def test_the_reduction_divides_the_width() -> None:
-    assert LST.refuse(LSTConfig(reduction=5), SCOPE) == "reduction 5: expected a divisor of the width 12"
+    assert LST.incompatibility(LSTConfig(reduction=5), SCOPE) == "reduction 5: expected a divisor of the width 12"

@@ -7,7 +7,7 @@ from torch.nn.functional import gelu, layer_norm
 from icecore.store import LayerSpec
 from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.mist import MIST, MISTConfig
-from icecore.train.tokens.batch import Seen
+from icecore.train.tokens.batch import TokenBatch
 
 from .conftest import FROZEN
 
@@ -16,7 +16,7 @@ SPEC = LayerSpec(num_tokens=7, width=WIDTH, num_prefix=1, grid=(2, 3))
 
 
 def start(config: MISTConfig, layers: tuple[int, ...] = LAYERS) -> MIST:
-    stack = MIST.start(config, Scope(layers, dict.fromkeys(layers, SPEC), 5, FROZEN), [1, 2])
+    stack = MIST.build(config, Scope(layers, dict.fromkeys(layers, SPEC), 5, FROZEN), [1, 2])
     assert isinstance(stack, MIST)
     return stack
 
@@ -27,9 +27,9 @@ def away(stack: MIST) -> MIST:
     return stack
 
 
-def see() -> Seen:
+def see() -> TokenBatch:
     generator = torch.Generator().manual_seed(1)
-    return Seen(tokens={layer: torch.randn(4, 7, WIDTH, generator=generator) for layer in LAYERS})
+    return TokenBatch(tokens={layer: torch.randn(4, 7, WIDTH, generator=generator) for layer in LAYERS})
 
 
 def ln(values: torch.Tensor) -> torch.Tensor:
@@ -55,9 +55,9 @@ def test_the_sum_as_one_layer_says_the_same() -> None:
     stack, seen = away(start(MISTConfig(rank=3))), see()
     summed = MIST(stack.config, Scope((0,), {0: SPEC}, 5, FROZEN), stack.tensors())
     total = torch.stack(list(seen.tokens.values())).sum(0)
-    torch.testing.assert_close(summed(Seen(tokens={0: total})), stack(seen))
-    assert MIST.spans(stack.config, (0, 1, 2, 3)) == [(1, 2, 3)]
-    assert MIST.spans(stack.config, (0,)) == [(0,)]
+    torch.testing.assert_close(summed(TokenBatch(tokens={0: total})), stack(seen))
+    assert MIST.layer_groups(stack.config, (0, 1, 2, 3)) == [(1, 2, 3)]
+    assert MIST.layer_groups(stack.config, (0,)) == [(0,)]
 
 
 def test_it_begins_as_a_linear_probe_on_the_sum() -> None:

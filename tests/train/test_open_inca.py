@@ -8,7 +8,7 @@ from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.open_inca import PER_CLASS, OpenInCA, OpenInCAConfig
 from icecore.train.modules.noise import Noise
 from icecore.train.sweep.forward import forward
-from icecore.train.tokens.batch import Seen, make_seen
+from icecore.train.tokens.batch import TokenBatch, make_batch
 
 from .conftest import FROZEN
 
@@ -20,7 +20,7 @@ def scope_of(num_classes: int, width: int = 24) -> Scope:
 
 def start(num_classes: int, num_adapters: int = 1, width: int = 24, num_heads: int = 3) -> OpenInCA:
     seeds = list(range(num_adapters))
-    stack = OpenInCA.start(OpenInCAConfig(num_heads=num_heads), scope_of(num_classes, width), seeds)
+    stack = OpenInCA.build(OpenInCAConfig(num_heads=num_heads), scope_of(num_classes, width), seeds)
     assert isinstance(stack, OpenInCA)
     for parameter in stack.parameters():
         parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 10
@@ -33,13 +33,13 @@ def with_classes(stack: OpenInCA, classes: list[int]) -> OpenInCA:
     return OpenInCA(stack.config, scope_of(len(classes), stack.scope.spec.width), tensors)
 
 
-def see(width: int = 24, num_rows: int = 9) -> Seen:
+def see(width: int = 24, num_rows: int = 9) -> TokenBatch:
     tokens = torch.randn(num_rows, 37, width, generator=torch.Generator().manual_seed(1))
-    return make_seen({2: tokens}, scope_of(1, width).specs, 1e-6, frozenset({"attention"}))
+    return make_batch({2: tokens}, scope_of(1, width).specs, 1e-6, frozenset({"attention"}))
 
 
 @torch.no_grad()
-def logits(stack: OpenInCA, seen: Seen) -> torch.Tensor:
+def logits(stack: OpenInCA, seen: TokenBatch) -> torch.Tensor:
     return forward([stack], seen)[0]
 
 
@@ -74,5 +74,5 @@ def test_a_class_is_two_vectors_and_a_number() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    reason = OpenInCA.refuse(OpenInCAConfig(num_heads=5), scope_of(3))
+    reason = OpenInCA.incompatibility(OpenInCAConfig(num_heads=5), scope_of(3))
     assert reason == "5 heads: expected a divisor of the width 24; choose --heads"

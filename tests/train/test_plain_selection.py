@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from icecore.train import SelectSettings
-from icecore.train.runs.validation_predictions import Kept
+from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.measure import Answers, Measure
-from icecore.train.selection.out_of_bag import honest
+from icecore.train.selection.out_of_bag import out_of_bag_estimate
 from icecore.train.selection.selectors import SELECTORS, bagged
 from icecore.train.selection.selectors.bagged import LEAST
 from icecore.train.selection.selectors.lasso import NUM_STEPS, PENALTIES
@@ -115,11 +115,11 @@ def lasso(plain: Plain) -> Weights:
 def stacking(plain: Plain) -> Weights:
     free = torch.zeros(len(plain.predictions), dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([free], max_iter=100, line_search_fn="strong_wolfe")
-    evidence = plain.target.evidence(plain.predictions, plain.labels)
+    loss_terms = plain.target.loss_terms(plain.predictions, plain.labels)
 
     def loss() -> Tensor:
         solver.zero_grad()
-        value = plain.target.row_losses(torch.einsum("a,arv->rv", free.softmax(0), evidence)).mean()
+        value = plain.target.row_losses(torch.einsum("a,arv->rv", free.softmax(0), loss_terms)).mean()
         value.backward()
         return value
 
@@ -147,7 +147,9 @@ def few_bags(monkeypatch: pytest.MonkeyPatch) -> None:
 CASES = [("class", False), ("class", True), ("multilabel", False), ("regression", True)]
 
 
-def small(target: str, grouped: bool, num_adapters: int = 12, num_rows: int = 37) -> tuple[Kept, Plain]:
+def small(
+    target: str, grouped: bool, num_adapters: int = 12, num_rows: int = 37
+) -> tuple[ValidationPredictions, Plain]:
     """Adapters that know something; the last is the third again, so that ties are met."""
     generator = torch.Generator().manual_seed(1)
     truth = torch.randint(NUM_CLASSES, (num_rows,), generator=generator)
@@ -208,7 +210,7 @@ def test_the_honest_estimate_is_that_of_every_choice_by_itself(target: str, grou
     kept, plain = small(target, grouped)
     ids = [one.adapter_id for one in kept.candidates]
     choose = lambda draws: [dict(zip(ids, best(plain.at(one)).tolist(), strict=True)) for one in draws]  # noqa: E731
-    found = honest(kept, SETTINGS, choose, 1.0)
+    found = out_of_bag_estimate(kept, SETTINGS, choose, 1.0)
     scores, losses = list[float](), list[float]()
     for drawn in bootstraps(kept.blocks, 50, SETTINGS.seed):
         unseen = plain.at(out_of_bag(drawn, len(kept.rows)))

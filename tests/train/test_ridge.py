@@ -28,7 +28,7 @@ SCOPE = Scope((1,), {1: SPEC}, 3, FROZEN)
 
 
 def solved(values: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor | None = None) -> tuple[Ridge, float]:
-    probe = Ridge.start(LinearConfig(norm="none"), SCOPE, [0])
+    probe = Ridge.build(LinearConfig(norm="none"), SCOPE, [0])
     assert isinstance(probe, Ridge)
     groups = torch.arange(len(values)) if groups is None else groups
     return probe, probe.solve(values, labels, groups, get_target("class"))

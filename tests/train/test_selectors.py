@@ -11,10 +11,10 @@ from icecore.store import UsageError, open_store
 from icecore.train import SelectSettings
 from icecore.train.runs.candidate import Candidate, Recipe
 from icecore.train.runs.validation_file import Predictions
-from icecore.train.runs.validation_predictions import Kept
+from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.choice import choose, eligible
 from icecore.train.selection.cost import Costs
-from icecore.train.selection.out_of_bag import honest
+from icecore.train.selection.out_of_bag import out_of_bag_estimate
 from icecore.train.selection.selectors import SELECTORS
 from icecore.train.splits.resample import bootstraps, folds, out_of_bag
 from icecore.train.targets import TARGETS
@@ -34,7 +34,7 @@ def kept_of(
     target: Target | None = None,
     layers: Sequence[int] | None = None,
     groups: Tensor | None = None,
-) -> Kept:
+) -> ValidationPredictions:
     """Keep some predictions, of adapters that differ by their seed."""
     layers = layers or [place % 3 for place in range(len(predictions))]
     candidates = tuple(
@@ -46,20 +46,22 @@ def kept_of(
     tables = {one.adapter_id: table for one, table in zip(candidates, predictions, strict=True)}
     found = Predictions.held(tables, rows, labels, target)
     sizes = tuple(10 for _ in candidates)
-    return Kept(candidates, sizes, rows, labels, target, found.tables, found.evidence, found.verdicts, groups)
+    return ValidationPredictions(
+        candidates, sizes, rows, labels, target, found.tables, found.loss_terms, found.verdicts, groups
+    )
 
 
-def choice(name: str, kept: Kept, settings: SelectSettings = SETTINGS) -> dict[str, float]:
+def choice(name: str, kept: ValidationPredictions, settings: SelectSettings = SETTINGS) -> dict[str, float]:
     """What a selector chooses from all rows."""
     weights = SELECTORS[name](kept, [kept.every_row], settings)[0].tolist()
     return {one.adapter_id: share for one, share in zip(kept.candidates, weights, strict=True) if share > 0}
 
 
-def mixed(kept: Kept, weights: dict[str, float]) -> Tensor:
+def mixed(kept: ValidationPredictions, weights: dict[str, float]) -> Tensor:
     return torch.einsum("a,arc->rc", torch.tensor(shares(kept, weights)), predictions_of(kept))
 
 
-def noisy(num_adapters: int = 8, num_rows: int = 60, strength: float = 1.0, seed: int = 0) -> Kept:
+def noisy(num_adapters: int = 8, num_rows: int = 60, strength: float = 1.0, seed: int = 0) -> ValidationPredictions:
     """Adapters that all know something, each with errors of its own."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(NUM_CLASSES, (num_rows,), generator=generator)
@@ -67,7 +69,7 @@ def noisy(num_adapters: int = 8, num_rows: int = 60, strength: float = 1.0, seed
     return kept_of(logits.softmax(-1), labels)
 
 
-def of_target(name: str) -> Kept:
+def of_target(name: str) -> ValidationPredictions:
     """Adapters of one kind of label, with errors of their own."""
     generator = torch.Generator().manual_seed(0)
     if name == "class":
@@ -79,7 +81,7 @@ def of_target(name: str) -> Kept:
     return kept_of(guesses if name == "regression" else torch.sigmoid(guesses), labels, TARGETS[name]())
 
 
-def complementary() -> Kept:
+def complementary() -> ValidationPredictions:
     """Two adapters that each know half of the rows and say nothing of the others, among ten that know nothing."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(NUM_CLASSES, (80,), generator=generator)
@@ -91,11 +93,11 @@ def complementary() -> Kept:
     return kept_of(torch.cat([torch.stack(halves), noise]), labels)
 
 
-def shares(kept: Kept, weights: dict[str, float]) -> list[float]:
+def shares(kept: ValidationPredictions, weights: dict[str, float]) -> list[float]:
     return [weights.get(one.adapter_id, 0.0) for one in kept.candidates]
 
 
-def loss_of(kept: Kept, weights: dict[str, float]) -> float:
+def loss_of(kept: ValidationPredictions, weights: dict[str, float]) -> float:
     return kept.target.score(mixed(kept, weights), kept.labels).loss
 
 
@@ -244,7 +246,7 @@ def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str, make_st
     kept = noisy(num_adapters=40, num_rows=90, strength=0.0)
     settings = SETTINGS.model_copy(update={"selector": name})
     naive = kept.target.score(mixed(kept, choice(name, kept)), kept.labels).score
-    found = honest(kept, settings, lambda draws: choose(kept, draws, settings, costs), naive)
+    found = out_of_bag_estimate(kept, settings, lambda draws: choose(kept, draws, settings, costs), naive)
     assert found is not None
     assert naive > 0.4
     assert abs(found.score - 1 / NUM_CLASSES) < 0.06
@@ -254,4 +256,4 @@ def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str, make_st
 def test_without_rows_to_spare_nothing_is_estimated() -> None:
     kept = noisy(num_rows=5)
     alone = kept_of(predictions_of(kept), kept.labels, groups=torch.zeros(5, dtype=torch.int64))
-    assert honest(alone, SETTINGS, lambda draws: [choice("best", alone) for _ in draws], 1.0) is None
+    assert out_of_bag_estimate(alone, SETTINGS, lambda draws: [choice("best", alone) for _ in draws], 1.0) is None

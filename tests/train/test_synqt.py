@@ -14,7 +14,7 @@ from icecore.train.modules.folded import attend, folding_pays
 from icecore.train.modules.frozen_block import FrozenBlock
 from icecore.train.modules.noise import Noise
 from icecore.train.sweep.forward import forward
-from icecore.train.tokens.batch import Seen, make_seen
+from icecore.train.tokens.batch import TokenBatch, make_batch
 
 from .conftest import FROZEN
 from .live_vit import NUM_BLOCKS, NUM_CLASSES, WIDTH, LiveViT, images_of
@@ -22,13 +22,13 @@ from .live_vit import NUM_BLOCKS, NUM_CLASSES, WIDTH, LiveViT, images_of
 NUM_ROWS = 4
 
 
-def see(model: LiveViT, images: Tensor) -> Seen:
-    return make_seen(model(images), dict.fromkeys(model.layers, model.spec), 1e-6, SynQT.reads)
+def see(model: LiveViT, images: Tensor) -> TokenBatch:
+    return make_batch(model(images), dict.fromkeys(model.layers, model.spec), 1e-6, SynQT.reads)
 
 
 def start(config: SynQTConfig, scope: Scope, seeds: list[int]) -> SynQT:
     """Return a stack in which no parameter has the value that it starts with."""
-    stack = SynQT.start(config, scope, seeds)
+    stack = SynQT.build(config, scope, seeds)
     assert isinstance(stack, SynQT)
     for parameter in stack.parameters():
         parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 5
@@ -126,12 +126,12 @@ def test_the_head_sees_three_vectors_a_block_and_the_last_summary() -> None:
     block = WIDTH + 2 + norms + 2 * wide + 4 * narrow
     head = wide + 2 * 2 * WIDTH + 3 * NUM_BLOCKS * (WIDTH + 1) + NUM_CLASSES * (WIDTH + 1)
     one_query = SynQTConfig(num_queries=1)
-    assert SynQT.start(one_query, LiveViT().scope(), [0]).num_parameters == NUM_BLOCKS * block + 1 + head
+    assert SynQT.build(one_query, LiveViT().scope(), [0]).num_parameters == NUM_BLOCKS * block + 1 + head
 
 
 def test_it_begins_with_the_backbones_final_norm() -> None:
     model = LiveViT()
-    stack = SynQT.start(SynQTConfig(), model.scope(), [0])
+    stack = SynQT.build(SynQTConfig(), model.scope(), [0])
     torch.testing.assert_close(stack.get_parameter("final_norm_gamma")[0].detach(), model.vit.norm.weight)
 
 

@@ -18,7 +18,7 @@ from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, 
 from icecore.train.splits.resample import interval
 from icecore.train.sweep.predict import predict
 from icecore.train.targets import TARGETS, fitted, get_target
-from icecore.train.targets.target import Emphasis, emphasis_of
+from icecore.train.targets.target import LossWeights, loss_weights_of
 
 from .conftest import FAST, MakeStore, predictions_of
 
@@ -27,23 +27,23 @@ OUTPUTS = torch.randn(3, 40, 5, generator=GENERATOR)
 CLASSES = torch.randint(5, (40,), generator=GENERATOR)
 FLAGS = (torch.rand(40, 5, generator=GENERATOR) < 0.3).float()
 NUMBERS = torch.randn(40, 5, generator=GENERATOR) * 50 + 7
-PLAIN = Emphasis()
+PLAIN = LossWeights()
 CPU = torch.device("cpu")
 
 
 def test_every_adapter_has_its_own_smoothing_and_weights() -> None:
     target = get_target("class")
     weights = target.balance(CLASSES, 5)
-    emphasis = emphasis_of([0.0, 0.1, 0.4], [False, True, True], weights, CPU)
+    emphasis = loss_weights_of([0.0, 0.1, 0.4], [False, True, True], weights, CPU)
     losses = target.losses(OUTPUTS, CLASSES, emphasis)
-    unsmoothed = target.losses(OUTPUTS, CLASSES, emphasis_of([0.0, 0.0, 0.0], [True, True, True], weights, CPU))
+    unsmoothed = target.losses(OUTPUTS, CLASSES, loss_weights_of([0.0, 0.0, 0.0], [True, True, True], weights, CPU))
     for index, balanced in enumerate([False, True, True]):
         expected = nn.functional.cross_entropy(OUTPUTS[index], CLASSES, weights if balanced else None)
         if index == 0:
             torch.testing.assert_close(losses[index], expected)
         else:
             torch.testing.assert_close(unsmoothed[index], expected)
-    smooth = target.losses(OUTPUTS, CLASSES, emphasis_of([0.1, 0.1, 0.4], [False] * 3, None, CPU))
+    smooth = target.losses(OUTPUTS, CLASSES, loss_weights_of([0.1, 0.1, 0.4], [False] * 3, None, CPU))
     for index, share in enumerate([0.1, 0.1, 0.4]):
         expected = nn.functional.cross_entropy(OUTPUTS[index], CLASSES, label_smoothing=share)
         torch.testing.assert_close(smooth[index], expected)
@@ -59,7 +59,7 @@ def test_losses_and_figures_of_many_labels() -> None:
     target = get_target("multilabel")
     weights = target.balance(FLAGS, 5)
     expected = nn.functional.binary_cross_entropy_with_logits(OUTPUTS[1], FLAGS, pos_weight=weights)
-    emphasis = emphasis_of([0.0, 0.0, 0.0], [False, True, False], weights, CPU)
+    emphasis = loss_weights_of([0.0, 0.0, 0.0], [False, True, False], weights, CPU)
     torch.testing.assert_close(target.losses(OUTPUTS, FLAGS, emphasis)[1], expected)
     table = target.predictions(OUTPUTS)[0]
     each = [average_precision_score(FLAGS[:, k], table[:, k]) for k in range(5)]
@@ -206,7 +206,9 @@ def test_probabilities_are_kept_as_they_were_measured(make_store: MakeStore, tmp
         told = last[one.adapter_id]
         assert score == told["validation_score"]
         assert loss == pytest.approx(told["validation_loss"], rel=1e-5)
-    assert not torch.equal(kept.evidence, kept.evidence.half().float())  # float16 would have rounded what is weighed
+    assert not torch.equal(
+        kept.loss_terms, kept.loss_terms.half().float()
+    )  # float16 would have rounded what is weighed
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -266,9 +268,9 @@ def test_unknown_labels_count_in_no_loss_and_in_no_figure() -> None:
     balance = target.balance(labels, 5)
     torch.testing.assert_close(balance[0], (1 - FLAGS[:, 0].mean()) / FLAGS[:, 0].mean())
     assert bool(balance.isfinite().all())
-    aims = target.aims(labels, 5)
-    assert torch.equal(aims[known], FLAGS[known])
-    torch.testing.assert_close(aims.mean(0)[:3], labels.nanmean(0)[:3])
+    regression_targets = target.regression_targets(labels, 5)
+    assert torch.equal(regression_targets[known], FLAGS[known])
+    torch.testing.assert_close(regression_targets.mean(0)[:3], labels.nanmean(0)[:3])
     assert target.known(labels).all()
     assert not target.known(torch.full((1, 5), torch.nan)).any()
 

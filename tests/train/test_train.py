@@ -14,7 +14,7 @@ from icecore.store import IcecoreError, IncompleteError, LayerReader, UsageError
 from icecore.train import Progress, Run, TrainSettings, open_run, train
 from icecore.train.sweep.group import Group
 from icecore.train.targets.one_class import OneClass
-from icecore.train.targets.target import Emphasis
+from icecore.train.targets.target import LossWeights
 
 from .conftest import FAST, MakeStore, predictions_of
 
@@ -106,7 +106,7 @@ def test_no_batch_is_a_remainder(
     url, sizes = make_store(2500, num_views=num_views), list[int]()
     measured = OneClass.losses
 
-    def losses(self: OneClass, outputs: Tensor, labels: Tensor, emphasis: Emphasis) -> Tensor:
+    def losses(self: OneClass, outputs: Tensor, labels: Tensor, emphasis: LossWeights) -> Tensor:
         sizes.append(len(labels))
         return measured(self, outputs, labels, emphasis)
 

@@ -16,8 +16,8 @@ from icecore.train.modules.noise import Noise
 from icecore.train.runs.candidate import Candidate, Recipe
 from icecore.train.sweep.forward import forward
 from icecore.train.sweep.stack import start as begin
-from icecore.train.targets.target import Emphasis
-from icecore.train.tokens.batch import Seen, make_seen
+from icecore.train.targets.target import LossWeights
+from icecore.train.tokens.batch import TokenBatch, make_batch
 
 from .conftest import FAST, FROZEN, REBUILD, SPEC, MakeStore
 from .live_vit import NUM_BLOCKS, NUM_CLASSES, NUM_HEADS, WIDTH, LiveViT, images_of
@@ -26,13 +26,13 @@ NUM_ROWS = 4
 
 
 def start(config: VQTConfig, scope: Scope, seeds: list[int]) -> VQT:
-    stack = VQT.start(config, scope, seeds)
+    stack = VQT.build(config, scope, seeds)
     assert isinstance(stack, VQT)
     return stack
 
 
-def see(model: LiveViT, images: Tensor) -> Seen:
-    return make_seen(model(images), dict.fromkeys(model.layers, model.spec), 1e-6, VQT.reads)
+def see(model: LiveViT, images: Tensor) -> TokenBatch:
+    return make_batch(model(images), dict.fromkeys(model.layers, model.spec), 1e-6, VQT.reads)
 
 
 def direct(model: LiveViT, images: Tensor, query: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def test_later_phases_have_half_the_rate_and_drop_out_of_the_frozen_queries() ->
     candidate = Candidate(adapter="vqt", layers=(0, 1, 2, 3), config=config.model_dump(), recipe=recipe)
     model = LiveViT()
     adapter = start(config, model.scope(), [1, 1])
-    stack = begin([candidate, candidate], adapter, Emphasis())
+    stack = begin([candidate, candidate], adapter, LossWeights())
     assert VQT.phase_rates(VQTConfig()) == (1.0,)
     most = [max(stack._rate(candidate, step, 10) for step in range(k * 30, k * 30 + 30)) for k in range(3)]
     assert most == pytest.approx([0.1, 0.05, 0.05])
@@ -218,7 +218,7 @@ def qk_normed() -> FrozenBackbone:
     ],
 )
 def test_what_vqt_cannot_do_without_is_refused(scope: Scope, reason: str) -> None:
-    refusal = VQT.refuse(VQTConfig(), scope)
+    refusal = VQT.incompatibility(VQTConfig(), scope)
     assert refusal is not None
     assert re.search(reason, refusal), refusal
 

@@ -20,7 +20,7 @@ from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store
 from ..modules.frozen_block import FrozenBlock
 from ..modules.noise import Noise
 from ..targets.target import Labels, Target
-from ..tokens.batch import Reads, Seen
+from ..tokens.batch import Reads, TokenBatch
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Scope:
         return eps
 
 
-class Looks(NamedTuple):
+class AttentionInputs(NamedTuple):
     """Queries folded to the `tokens` that they look at, `num_heads` for each; tokens are the last of the layer."""
 
     tokens: Float[Tensor, "row token width"]
@@ -72,7 +72,7 @@ class Adapter(nn.Module):
     reads: ClassVar[frozenset[Reads]]
     untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
     closed_form: ClassVar[bool] = False  # solved from all rows at once, in one epoch, and trained by no gradient
-    adds_up: ClassVar[bool] = False  # of its layers it needs the sum alone
+    reads_layer_sum: ClassVar[bool] = False  # of its layers it needs the sum alone
     before: ClassVar[Mapping[str, JsonValue]] = {}  # fields that earlier versions did not record, and what they did
     noise: Noise | None = None  # of the training step that is under way; None outside of training
 
@@ -88,17 +88,17 @@ class Adapter(nn.Module):
                 self.register_parameter(name, nn.Parameter(copy))
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Return what a grid has where nobody asks for more, given the shape of the deepest layer."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.01, 0.3)}
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Say which layers are read together; one layer each, unless a family needs several aligned."""
         return [(layer,) for layer in layers]
 
     @classmethod
-    def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
+    def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
         """Return prefixes of the frozen tensors that it needs at some layers, in training and in a bundle."""
         return ()
 
@@ -118,24 +118,24 @@ class Adapter(nn.Module):
         return cls.Config.model_validate({**cls.before, **config})
 
     @classmethod
-    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+    def resolve(cls, config: Frozen, scope: Scope) -> Frozen:
         """Replace what was left open in a configuration by what it means here."""
         return config
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Say why this cannot be trained here, and what to do; None if it can. Called before anything is read."""
         return None
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw the initial parameters of one adapter, without the `adapter` axis."""
         raise NotImplementedError
 
     @classmethod
-    def start(cls, config: Frozen, scope: Scope, seeds: Sequence[int]) -> "Adapter":
+    def build(cls, config: Frozen, scope: Scope, seeds: Sequence[int]) -> "Adapter":
         """Make a stack with one adapter a seed."""
-        drawn = [cls.draw(config, scope, torch.Generator().manual_seed(seed)) for seed in seeds]
+        drawn = [cls.init_parameters(config, scope, torch.Generator().manual_seed(seed)) for seed in seeds]
         return cls(config, scope, {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -160,7 +160,7 @@ class Adapter(nn.Module):
         """Return the folded queries for each layer's normalised tokens; a family that does not attend has none."""
         return {}
 
-    def looks(self, seen: Seen) -> Looks | None:
+    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs | None:
         """Return what its own queries look at, and how; None for a family that has no such queries."""
         return None
 
@@ -175,7 +175,7 @@ class Adapter(nn.Module):
         """Return what is added to each adapter's loss in training; None adds nothing."""
         return None
 
-    def regressors(self, seen: Seen) -> Float[Tensor, "row feature"]:
+    def regressors(self, seen: TokenBatch) -> Float[Tensor, "row feature"]:
         """Return what a family in closed form needs of a batch."""
         raise NotImplementedError
 
@@ -198,7 +198,7 @@ class Adapter(nn.Module):
         """Drop out, in training only: the recipe's share, or `rate`."""
         return values if self.noise is None else self.noise.drop(values, rate)
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Return the outputs of every adapter for a batch; `seen.pooled` answers `queries`."""
         raise NotImplementedError
 
@@ -209,6 +209,6 @@ def make_scope(store: Store, layers: tuple[int, ...], family: type[Adapter]) -> 
         layers=layers,
         specs={layer: store.spec.layers[layer] for layer in layers},
         num_outputs=len(store.classes),
-        backbone=store.frozen_parts(family.uses(layers)),
+        backbone=store.frozen_parts(family.frozen_prefixes(layers)),
         tokens=store.identity.tokens,
     )

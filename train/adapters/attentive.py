@@ -46,9 +46,9 @@ from ..modules.initial import classifier, uniform
 from ..modules.norms import EPS, moments, norm
 from ..modules.token_blocks import EPS as VJEPA_EPS
 from ..modules.token_blocks import affine, by_head, draw_blocks, linear, normed, through
-from ..tokens.batch import Seen
-from .adapter import Looks, Scope
-from .layers_and_heads import HeadsConfig, WithHeads, unfit, windows
+from ..tokens.batch import TokenBatch
+from .adapter import AttentionInputs, Scope
+from .layers_and_heads import HeadsConfig, WithHeads, incompatible_layers, windows
 
 SPREAD = 0.02  # of vjepa's matrices
 
@@ -78,26 +78,26 @@ class Attentive(WithHeads):
     weight: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Take layer norms, and decay as InCA does."""
         return {"lr": (3e-3, 1e-2), "weight_decay": (0.3, 3.0), "norm": ("layer",)}
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read every run of neighbouring layers."""
         assert isinstance(config, AttentiveConfig)
         return windows(layers, config.num_layers)
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse too few layers, layers that differ, no patches, heads that do not divide, and what aim has not."""
         assert isinstance(config, AttentiveConfig)
         if config.form == "aim" and (config.depth > 1 or config.projected):
             return "form aim has no blocks and no output projection; leave out depth and projected, or choose vjepa"
-        return super().refuse(config, scope) or unfit(scope, config.num_layers)
+        return super().incompatibility(config, scope) or incompatible_layers(scope, config.num_layers)
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one probe, as the module's docstring says."""
         assert isinstance(config, AttentiveConfig)
         width = scope.spec.width
@@ -108,7 +108,7 @@ class Attentive(WithHeads):
         drawn |= classifier(generator, scope.num_outputs, width)
         return {name: tensor for name, tensor in drawn.items() if config.form != "aim" or name != "bias"}
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Attend, average over the queries, classify."""
         gathered = self._gathered(seen)
         if self.config.form == "vjepa":
@@ -118,14 +118,14 @@ class Attentive(WithHeads):
         outputs = project(self.drop(gathered.mean(2)), self.weight)
         return outputs if self.config.form == "aim" else outputs + self.get_parameter("bias")[:, None]
 
-    def looks(self, seen: Seen) -> Looks | None:
+    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs | None:
         """Return the mean of the layers and the queries, folded with the scale of the norm; None of deeper probes."""
         if self.config.depth > 1:
             return None
         tokens, queries, to = self._asked(seen)
-        return Looks(tokens, fold(queries, to.key_weight, to.num_heads, to.gamma), to.num_heads)
+        return AttentionInputs(tokens, fold(queries, to.key_weight, to.num_heads, to.gamma), to.num_heads)
 
-    def _gathered(self, seen: Seen) -> Float[Tensor, "adapter row query width"]:
+    def _gathered(self, seen: TokenBatch) -> Float[Tensor, "adapter row query width"]:
         """Return what the queries gather of the tokens, or of what the blocks make of them."""
         if self.config.depth == 1:
             return cross_attend(*self._asked(seen)).float()
@@ -136,7 +136,7 @@ class Attentive(WithHeads):
         values = by_head(linear(self.get_parameter, "value", values), *shape)
         return attend_keys(keys, values, linear(self.get_parameter, "query", self.query), self.num_heads).float()
 
-    def _mean(self, seen: Seen) -> Float[Tensor, "row token width"]:
+    def _mean(self, seen: TokenBatch) -> Float[Tensor, "row token width"]:
         tokens = [seen.tokens[layer] for layer in self.scope.layers]
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
 
@@ -145,7 +145,7 @@ class Attentive(WithHeads):
         return EPS if self.config.projected else VJEPA_EPS
 
     def _asked(
-        self, seen: Seen
+        self, seen: TokenBatch
     ) -> tuple[Float[Tensor, "row token width"], Float[Tensor, "adapter query width"], Projections]:
         """Return the tokens that are looked at, who looks, and how, the norm's scale and shift among the latter."""
         mean, own, queries = self._mean(seen), (self.key_weight, self.value_weight), self.query

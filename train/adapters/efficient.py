@@ -33,9 +33,9 @@ from icecore.store import Frozen, LayerSpec
 from ..modules.folded import attend, project
 from ..modules.initial import classifier, uniform
 from ..modules.norms import EPS, moments, norm
-from ..tokens.batch import Seen
-from .adapter import Adapter, Looks, Scope
-from .layers_and_heads import unfit
+from ..tokens.batch import TokenBatch
+from .adapter import Adapter, AttentionInputs, Scope
+from .layers_and_heads import incompatible_layers
 
 
 class EfficientConfig(Frozen):
@@ -61,12 +61,12 @@ class Efficient(Adapter):
     bias: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Let attention become sharp soon, with long steps, and decay more than most."""
         return {"lr": (1e-2, 3e-2), "weight_decay": (1.0, 3.0), "norm": (True,), "scaled": (False,)}
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse slices that do not divide the channels, and tokens without patches."""
         assert isinstance(config, EfficientConfig)
         width = scope.spec.width
@@ -75,10 +75,10 @@ class Efficient(Adapter):
                 f"{config.num_slices} slices of the width {width} / divisor {config.divisor}: expected equal ones; "
                 "choose num_slices and divisor among its divisors"
             )
-        return unfit(scope)
+        return incompatible_layers(scope)
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one probe, as the module's docstring says."""
         assert isinstance(config, EfficientConfig)
         width = scope.spec.width
@@ -91,23 +91,23 @@ class Efficient(Adapter):
             **classifier(generator, scope.num_outputs, inner),
         }
 
-    def looks(self, seen: Seen) -> Looks:
+    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs:
         """Return the tokens and the queries, each of one head."""
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
         tokens, width = seen.tokens[self.scope.layers[0]][:, first:], self.query.shape[-1]
         query = self.query / math.sqrt(width) if self.config.scaled else self.query
-        return Looks(norm(tokens) if self.config.norm else tokens, query, 1)
+        return AttentionInputs(norm(tokens) if self.config.norm else tokens, query, 1)
 
-    def _gathered(self, seen: Seen) -> Float[Tensor, "adapter row inner"]:
+    def _gathered(self, seen: TokenBatch) -> Float[Tensor, "adapter row inner"]:
         """Pool whole tokens with every query, then project each slice of the values from what its query pooled."""
-        tokens, queries, _ = self.looks(seen)
+        tokens, queries, _ = self.attention_inputs(seen)
         num_adapters, num_slices, width = queries.shape
         pooled = attend(tokens, queries.flatten(0, 1))  # row, adapter x slice, width
         weights = self.value_weight.view(num_adapters * num_slices, -1, width)
         values = project(pooled.transpose(0, 1), weights)  # adapter x slice, row, inner / slice
         return values.unflatten(0, (num_adapters, num_slices)).transpose(1, 2).flatten(2).float()
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Gather, normalise over the rows, classify."""
         values = self._gathered(seen)
         running = self.get_buffer("running_mean"), self.get_buffer("running_variance")

@@ -26,7 +26,7 @@ from icecore.store import Frozen, LayerSpec
 
 from ..modules.group_lasso import keep_top, lasso
 from ..modules.initial import classifier
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
 
 TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stays zero
@@ -58,12 +58,12 @@ class Head2Toe(Adapter):
     choosing: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Return its own rates."""
         return {"lr": (1e-2,), "weight_decay": (0.0,), "keep": (0.02, 0.1, 0.5)}
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers together."""
         return [layers]
 
@@ -73,7 +73,7 @@ class Head2Toe(Adapter):
         return (0.5, 0.5)
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one head over all dimensions, all of them kept."""
         assert isinstance(config, Head2ToeConfig)
         num_features = sum(_sizes(config, scope))
@@ -97,11 +97,11 @@ class Head2Toe(Adapter):
         """Return the group lasso of those that still choose."""
         return self.choosing * lasso(self.weight) * self.config.lasso
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Add up what each layer says: its features are shared, and their length under each mask is a factor."""
         return self.bias[:, None] + sum(self._says(seen))
 
-    def _says(self, seen: Seen) -> Iterator[Float[Tensor, "adapter row classes"]]:
+    def _says(self, seen: TokenBatch) -> Iterator[Float[Tensor, "adapter row classes"]]:
         sizes = _sizes(self.config, self.scope)
         parts = (self.weight.split(sizes, -1), self.kept.split(sizes, -1))
         for layer, weight, kept in zip(self.scope.layers, *parts, strict=True):

@@ -22,9 +22,9 @@ from icecore.store import Frozen, LayerSpec
 
 from ..modules.folded import attend, fold, project, project_values
 from ..modules.initial import classifier, xavier
-from ..tokens.batch import Seen
-from .adapter import Looks, Scope
-from .layers_and_heads import HeadsConfig, WithHeads, unfit
+from ..tokens.batch import TokenBatch
+from .adapter import AttentionInputs, Scope
+from .layers_and_heads import HeadsConfig, WithHeads, incompatible_layers
 
 
 class InCAConfig(HeadsConfig):
@@ -55,18 +55,20 @@ class InCA(WithHeads):
     bias: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Decay more than most: 150,000 numbers learn few images by heart (docs/results/accuracy.md)."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse heads that do not divide the width, and tokens without patches where only those are looked at."""
         assert isinstance(config, InCAConfig)
-        return super().refuse(config, scope) or unfit(scope, needs_patches=config.tokens == "patches")
+        return super().incompatibility(config, scope) or incompatible_layers(
+            scope, needs_patches=config.tokens == "patches"
+        )
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
         assert isinstance(config, InCAConfig)
         width = scope.spec.width
@@ -95,18 +97,18 @@ class InCA(WithHeads):
         projected = project(self.query, self.query_weight) + self.query_bias[:, None]
         return fold(projected, self.key_weight, self.num_heads, self._gamma)
 
-    def looks(self, seen: Seen) -> Looks:
+    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs:
         """Return the normalised tokens, or the patches alone, and the folded queries."""
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
-        return Looks(seen.normalised[self.scope.layers[0]][:, first:], self._folded(), self.num_heads)
+        return AttentionInputs(seen.normalised[self.scope.layers[0]][:, first:], self._folded(), self.num_heads)
 
-    def _pooled(self, seen: Seen) -> Float[Tensor, "adapter row folded width"]:
+    def _pooled(self, seen: TokenBatch) -> Float[Tensor, "adapter row folded width"]:
         if self.config.tokens == "all":
             return seen.pooled[self.scope.layers[0]]
-        patches, folded, _ = self.looks(seen)
+        patches, folded, _ = self.attention_inputs(seen)
         return attend(patches, folded.flatten(0, 1)).unflatten(1, folded.shape[:2]).transpose(0, 1)
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Project what the queries pooled, normalise, average over queries, classify."""
         pooled = self._pooled(seen)
         heads = (self.num_heads, self._gamma, self._beta)

@@ -24,13 +24,13 @@ class WithHeads(Adapter):
     """A stack with one attention over tokens of the layer's width."""
 
     @classmethod
-    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+    def resolve(cls, config: Frozen, scope: Scope) -> Frozen:
         """Fill in the number of heads."""
         assert isinstance(config, HeadsConfig)
         return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse heads that do not divide the width."""
         assert isinstance(config, HeadsConfig)
         if not config.num_heads or config.num_heads < 1 or scope.spec.width % config.num_heads:
@@ -61,7 +61,7 @@ def ladder(layers: Layers, every: int = 1) -> list[Layers]:
     return [blocks[::-1][:: max(1, every)][::-1]]
 
 
-def unfit(scope: Scope, num_layers: int = 1, needs_patches: bool = True) -> str | None:
+def incompatible_layers(scope: Scope, num_layers: int = 1, needs_patches: bool = True) -> str | None:
     """Say why some layers cannot be read together, token by token; None if they can."""
     if len(scope.layers) < num_layers:
         return (

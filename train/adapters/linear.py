@@ -21,9 +21,9 @@ from icecore.store import Frozen, LayerSpec
 
 from ..modules.folded import project
 from ..modules.initial import classifier
-from ..tokens.batch import POOLINGS, Seen
+from ..tokens.batch import POOLINGS, TokenBatch
 from .adapter import Adapter, Scope
-from .layers_and_heads import unfit, windows
+from .layers_and_heads import incompatible_layers, windows
 
 
 class LinearConfig(Frozen):
@@ -50,34 +50,34 @@ class Linear(Adapter):
     bias: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Look at CLS and at the mean of the patches, where there are such."""
         pooling = ("cls",) * (spec.num_prefix > 0) + ("mean",) * (spec.num_tokens > spec.num_prefix)
-        return {**super().axes(spec), "pooling": pooling}
+        return {**super().default_grid(spec), "pooling": pooling}
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read every run of neighbouring layers."""
         assert isinstance(config, LinearConfig)
         return windows(layers, config.num_layers)
 
     @classmethod
-    def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
+    def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
         """Use the final norm."""
         return ("norm.",)
 
     @classmethod
-    def settle(cls, config: Frozen, scope: Scope) -> Frozen:
+    def resolve(cls, config: Frozen, scope: Scope) -> Frozen:
         """Fill in the norm."""
         assert isinstance(config, LinearConfig)
         fits = "norm.weight" in scope.frozen and len(scope.frozen["norm.weight"]) == scope.spec.width
         return config.model_copy(update={"norm": config.norm or ("final" if fits else "none")})
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse a CLS or patches that the layer does not have, and a final norm that the store does not have."""
         assert isinstance(config, LinearConfig)
-        if reason := unfit(scope, config.num_layers, needs_patches=False):
+        if reason := incompatible_layers(scope, config.num_layers, needs_patches=False):
             return reason
         if "cls" in config.poolings and scope.spec.num_prefix == 0:
             return "pooling 'cls' needs a CLS token, and the store has none; use --pooling mean"
@@ -91,13 +91,13 @@ class Linear(Adapter):
         return None
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw weights from N(0, 0.01^2), biases zero."""
         assert isinstance(config, LinearConfig)
         num_features = scope.spec.width * len(config.poolings)
         return classifier(generator, scope.num_outputs, num_features)
 
-    def _features(self, seen: Seen) -> Float[Tensor, "row feature"]:
+    def _features(self, seen: TokenBatch) -> Float[Tensor, "row feature"]:
         suffix = "_normalised" if self.config.norm == "final" else ""
         layers = (*self.scope.layers, self.scope.layers[-1])  # the deepest once more, where its mean joins
         parts = [
@@ -110,7 +110,7 @@ class Linear(Adapter):
             features = features * gamma + beta
         return features.flatten(1)
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """One product of the shared features with every adapter's weights."""
         features = self._features(seen)
         if self.noise is not None and self.noise.drops:

@@ -26,9 +26,9 @@ from icecore.store import Frozen
 from ..modules.folded import project
 from ..modules.initial import classifier, uniform
 from ..modules.norms import EPS, norm
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
-from .layers_and_heads import SidePooling, ladder, pooled_tokens, refuse_pooling, unfit
+from .layers_and_heads import SidePooling, incompatible_layers, ladder, pooled_tokens, refuse_pooling
 
 
 class LoSAConfig(Frozen):
@@ -54,21 +54,21 @@ class LoSA(Adapter):
     bias: Tensor
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all tapped layers together."""
         assert isinstance(config, LoSAConfig)
         return ladder(layers, config.every)
 
     @classmethod
-    def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
+    def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
         """Use the final norm."""
         return ("norm.",)
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse layers that differ, tokens without patches or CLS, frames that do not divide, and no final norm."""
         assert isinstance(config, LoSAConfig)
-        if reason := unfit(scope):
+        if reason := incompatible_layers(scope):
             return reason
         if scope.spec.num_tokens % config.frames:
             return f"frames {config.frames}: expected a divisor of the {scope.spec.num_tokens} tokens of a row"
@@ -83,7 +83,7 @@ class LoSA(Adapter):
         return None
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one side network, as the module's docstring says."""
         assert isinstance(config, LoSAConfig)
         num_taps, rank, frames = len(scope.layers), config.rank, config.frames
@@ -148,7 +148,7 @@ class LoSA(Adapter):
         gamma, beta = (self.scope.frozen[f"norm.{name}"].to(values) for name in ("weight", "bias"))
         return layer_norm(values, gamma.shape, gamma, beta, self.scope.eps).mean((2, 3))
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Refine tap after tap, then norm, pool and classify."""
         z = refinement = None
         for tap, layer in enumerate(self.scope.layers):

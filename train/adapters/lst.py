@@ -24,9 +24,9 @@ from icecore.store import Frozen
 from ..modules.folded import project
 from ..modules.initial import classifier, uniform
 from ..modules.norms import norm
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
-from .layers_and_heads import SidePooling, default_heads, ladder, pooled_tokens, refuse_pooling, unfit
+from .layers_and_heads import SidePooling, default_heads, incompatible_layers, ladder, pooled_tokens, refuse_pooling
 
 TEMPERATURE = 0.1  # of the gates
 EXPANSION = 4
@@ -52,24 +52,24 @@ class LST(Adapter):
     bias: Tensor
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers that have a rung together, the embeddings among them."""
         assert isinstance(config, LSTConfig)
         (blocks,) = ladder(layers, config.every)
         return [(0, *blocks) if layers[0] == 0 and blocks != (0,) else blocks]
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse layers that differ, tokens without patches or CLS, and a reduction that does not divide the width."""
         assert isinstance(config, LSTConfig)
         if scope.spec.width % config.reduction:
             return f"reduction {config.reduction}: expected a divisor of the width {scope.spec.width}"
         if reason := refuse_pooling(config.side_pooling, scope):
             return reason
-        return unfit(scope)
+        return incompatible_layers(scope)
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one side network, as the module's docstring says."""
         assert isinstance(config, LSTConfig)
         num_blocks, width = len(_blocks(scope)), scope.spec.width // config.reduction
@@ -105,7 +105,7 @@ class LST(Adapter):
         gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return self._linear("out", rung, gathered.unflatten(0, u.shape[:2]))
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Climb rung by rung, then norm, pool and classify."""
         blocks = _blocks(self.scope)
         first = len(self.scope.layers) - len(blocks)  # whether the embeddings have a rung

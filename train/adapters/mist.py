@@ -23,9 +23,9 @@ from icecore.store import Frozen
 from ..modules.folded import project
 from ..modules.initial import classifier, uniform
 from ..modules.norms import norm
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
-from .layers_and_heads import SidePooling, ladder, pooled_tokens, refuse_pooling, unfit
+from .layers_and_heads import SidePooling, incompatible_layers, ladder, pooled_tokens, refuse_pooling
 
 
 class MISTConfig(Frozen):
@@ -42,25 +42,25 @@ class MIST(Adapter):
     Config = MISTConfig
     config: MISTConfig
     reads = frozenset({"tokens"})
-    adds_up = True
+    reads_layer_sum = True
     weight: Tensor
     bias: Tensor
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers together."""
         return ladder(layers)
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse layers that differ, and tokens without patches or CLS."""
         assert isinstance(config, MISTConfig)
         if reason := refuse_pooling(config.side_pooling, scope):
             return reason
-        return unfit(scope)
+        return incompatible_layers(scope)
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one network, as the module's docstring says."""
         assert isinstance(config, MISTConfig)
         width, rank, depth = scope.spec.width, config.rank, config.depth
@@ -83,7 +83,7 @@ class MIST(Adapter):
             inner = gelu(inner)
         return project(inner, self.get_parameter(f"{name}_up")[:, block]).view(z.shape)
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Sum, refine, norm, pool and classify."""
         total = torch.stack([seen.tokens[layer] for layer in self.scope.layers]).sum(0)
         z = norm(total).expand(self.num_adapters, *total.shape)

@@ -29,8 +29,8 @@ from icecore.store import Frozen, LayerSpec
 from ..modules.cross_attention import Projections, attend_keys, attend_projected, folds, project_tokens
 from ..modules.folded import fold, project, project_values
 from ..modules.initial import classifier, xavier
-from ..tokens.batch import Seen
-from .adapter import Looks, Scope
+from ..tokens.batch import TokenBatch
+from .adapter import AttentionInputs, Scope
 from .layers_and_heads import HeadsConfig, WithHeads
 
 TILE = 16  # classes computed at a time outside of training
@@ -63,12 +63,12 @@ class OpenInCA(WithHeads):
     bias: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Decay as InCA does."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
         width = scope.spec.width
         drawn = {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
@@ -92,12 +92,12 @@ class OpenInCA(WithHeads):
             return {}
         return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self.num_heads)}
 
-    def looks(self, seen: Seen) -> Looks:
+    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs:
         """Return the normalised tokens and every class's query, folded."""
         folded = fold(self._projected(self.query), self.key_weight, self.num_heads)
-        return Looks(seen.normalised[self.scope.layers[0]], folded, self.num_heads)
+        return AttentionInputs(seen.normalised[self.scope.layers[0]], folded, self.num_heads)
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Return every class's logit, of its own query alone."""
         layer = self.scope.layers[0]
         if self._folds:

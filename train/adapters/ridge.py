@@ -18,8 +18,8 @@ from torch import Tensor
 from icecore.store import LayerSpec
 
 from ..modules.least_squares import LeastSquares, Standard
-from ..targets.target import Emphasis, Labels, Target
-from ..tokens.batch import Seen
+from ..targets.target import Labels, LossWeights, Target
+from ..tokens.batch import TokenBatch
 from .linear import Linear
 
 STEEPEST = 30.0  # scale where no row is wrong when left out, and no scale is enough
@@ -32,11 +32,11 @@ class Ridge(Linear):
     closed_form = True
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Look at what the linear probe looks at."""
-        return {"pooling": super().axes(spec)["pooling"]}
+        return {"pooling": super().default_grid(spec)["pooling"]}
 
-    def regressors(self, seen: Seen) -> Float[Tensor, "row feature"]:
+    def regressors(self, seen: TokenBatch) -> Float[Tensor, "row feature"]:
         """Return the pooled features."""
         return self._features(seen)
 
@@ -51,14 +51,17 @@ class Ridge(Linear):
         """Solve; return the loss on rows left out."""
         if not regressors.isfinite().all():
             return math.nan
-        values, aims = regressors.double(), target.aims(labels, self.scope.num_outputs).double()
+        values, regression_targets = (
+            regressors.double(),
+            target.regression_targets(labels, self.scope.num_outputs).double(),
+        )
         standard = Standard.of(values)
         columns = standard(values)
         left, singular, _ = torch.linalg.svd(columns, full_matrices=False)
-        squares = LeastSquares(left, singular, aims, groups)
+        squares = LeastSquares(left, singular, regression_targets, groups)
         scale, shift, loss = _calibrated(squares.held_out(squares.penalty), labels, target)
         weight = standard.unfolded(squares.weights(columns, squares.penalty))
-        bias = aims.mean(0) - standard.centre @ weight
+        bias = regression_targets.mean(0) - standard.centre @ weight
         self.weight[0] = scale * weight.T
         self.bias[0] = scale * bias + shift
         return loss
@@ -74,7 +77,7 @@ def _calibrated(outputs: Float[Tensor, "row output"], labels: Labels, target: Ta
 
     def loss() -> Tensor:
         solver.zero_grad()
-        value = target.losses((scale() * outputs + free[1])[None], labels, Emphasis())[0]
+        value = target.losses((scale() * outputs + free[1])[None], labels, LossWeights())[0]
         value.backward()
         return value
 

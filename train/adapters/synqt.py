@@ -35,7 +35,7 @@ from icecore.store import Frozen, LayerSpec
 from ..modules.folded import attend, folding_pays, project
 from ..modules.frozen_block import FrozenBlock
 from ..modules.initial import uniform
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 from .adapter import Scope
 from .through_blocks import ThroughBlocks
 
@@ -77,12 +77,12 @@ class SynQT(ThroughBlocks):
     bias: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Return its own rates."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.01,)}
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
         assert isinstance(config, SynQTConfig)
         width, num_blocks = scope.spec.width, len(scope.layers) - 1
@@ -104,7 +104,7 @@ class SynQT(ThroughBlocks):
         }
         return drawn | _linear("", (), scope.num_outputs, width, generator)
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Make queries and let them look, block after block; weigh what was found, and classify."""
         found = list(self.found(seen))  # of each block: s, h, g
         last = found[-1][0]
@@ -118,7 +118,7 @@ class SynQT(ThroughBlocks):
         normed = self._normed("final_norm", mean[:, :, None])[:, :, 0]
         return project(self.drop(normed), self.weight) + self.bias[:, None]
 
-    def found(self, seen: Seen) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def found(self, seen: TokenBatch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield what the queries of each block are when they leave it, and what attention and MLP added, averaged."""
         summary: Tensor | None = None
         for place, (layer, block) in enumerate(zip(self.inputs, self.blocks, strict=True)):

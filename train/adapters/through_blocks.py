@@ -15,17 +15,17 @@ class ThroughBlocks(Adapter):
     """A stack that looks at the inputs of all frozen blocks below the deepest layer."""
 
     @classmethod
-    def spans(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers together."""
         return [layers]
 
     @classmethod
-    def uses(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
+    def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
         """Use the blocks between the layers, and the final norm."""
         return ("norm.", *(f"blocks.{layer}." for layer in layers[:-1]))
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse layers with gaps, tokens that are not all, a backbone whose blocks or final norm are not there."""
         if SUM in scope.layers:
             return "it looks at the input of every block, not at their sum; extract again with --layers all"

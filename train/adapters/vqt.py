@@ -32,7 +32,7 @@ from icecore.store import Frozen, LayerSpec
 
 from ..modules.folded import project
 from ..modules.group_lasso import keep_top, lasso
-from ..tokens.batch import POOLINGS, Seen
+from ..tokens.batch import POOLINGS, TokenBatch
 from .adapter import Scope
 from .through_blocks import ThroughBlocks
 
@@ -63,7 +63,7 @@ class VQT(ThroughBlocks):
     kept: Tensor
 
     @classmethod
-    def axes(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
+    def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Return its own rates."""
         return {"lr": (0.025, 0.1), "weight_decay": (0.0,)}
 
@@ -80,15 +80,15 @@ class VQT(ThroughBlocks):
         return (1.0, 0.5, 0.5) if config.keep < 1 else (1.0,)
 
     @classmethod
-    def refuse(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
         """Refuse blocks that normalise every key too: their attention does not fold."""
-        refusal = super().refuse(config, scope)
+        refusal = super().incompatibility(config, scope)
         if refusal is None and not scope.blocks[0].can_fold:
             return "the backbone's attention normalises every key, so queries cannot be folded; choose synqt"
         return refusal
 
     @classmethod
-    def draw(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
         assert isinstance(config, VQTConfig)
         width, num_blocks = scope.spec.width, len(scope.layers) - 1
@@ -131,7 +131,7 @@ class VQT(ThroughBlocks):
         self._asked = self.drop(query, QUERY_DROPOUT).unbind(1)
         return {k: block.fold(query) for k, block, query in zip(self.inputs, self.blocks, self._asked, strict=True)}
 
-    def forward(self, seen: Seen) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Take what the queries pooled through the rest of their blocks, and classify all of it."""
         segments = [self._final(seen).expand(self.num_adapters, -1, -1)]
         for layer, block, query in zip(self.inputs, self.blocks, self._asked, strict=True):
@@ -142,7 +142,7 @@ class VQT(ThroughBlocks):
             features = features * self.kept[:, None]
         return project(self.drop(features), self.weight) + self.bias[:, None]
 
-    def _final(self, seen: Seen) -> Float[Tensor, "row width"]:
+    def _final(self, seen: TokenBatch) -> Float[Tensor, "row width"]:
         """Return the backbone's own output."""
         pooling = "cls_normalised" if self.scope.spec.num_prefix else "mean_normalised"
         features = seen.features[max(self.scope.layers)][:, POOLINGS.index(pooling)]

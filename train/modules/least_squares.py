@@ -20,35 +20,37 @@ PENALTIES = tuple(10 ** (power / 2) for power in range(-8, 7))
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """The regression of `aims` on rows of which the left singular vectors and the singular values are given."""
+    """The regression of `regression_targets` on rows given by left singular vectors and singular values."""
 
     left: Float[Tensor, "row rank"]
     singular: Float[Tensor, " rank"]
-    aims: Float[Tensor, "row output"]
+    regression_targets: Float[Tensor, "row output"]
     groups: Int64[Tensor, " row"]
 
     @cached_property
     def _centred(self) -> Float[Tensor, "row output"]:
-        return self.aims - self.aims.mean(0)
+        return self.regression_targets - self.regression_targets.mean(0)
 
     @cached_property
     def penalty(self) -> float:
         """The penalty of least leave-one-group-out squared error."""
-        return min(PENALTIES, key=lambda penalty: float((self.held_out(penalty) - self.aims).square().sum()))
+        return min(
+            PENALTIES, key=lambda penalty: float((self.held_out(penalty) - self.regression_targets).square().sum())
+        )
 
     def held_out(self, penalty: float) -> Float[Tensor, "row output"]:
         """Return what each row is predicted to be by the regression on all other groups."""
         shrunk = self.left * (self.singular.square() / self._grown(penalty))  # row, rank
         residuals = self._centred - shrunk @ (self.left.T @ self._centred)
-        found = torch.empty_like(self.aims)
+        found = torch.empty_like(self.regression_targets)
         for rows in _of_one_size(self.groups):
-            hat = shrunk[rows] @ self.left[rows].mT + 1 / len(self.aims)  # group, row, row
+            hat = shrunk[rows] @ self.left[rows].mT + 1 / len(self.regression_targets)  # group, row, row
             identity = torch.eye(rows.shape[1], dtype=hat.dtype)
-            found[rows] = self.aims[rows] - torch.linalg.solve(identity - hat, residuals[rows])
+            found[rows] = self.regression_targets[rows] - torch.linalg.solve(identity - hat, residuals[rows])
         return found
 
     def weights(self, values: Float[Tensor, "row feature"], penalty: float) -> Float[Tensor, "feature output"]:
-        """Return the weights on the centred regressors themselves, from all rows; the bias is the mean of the aims."""
+        """Return the weights on the centred regressors themselves, from all rows; the bias is the targets' mean."""
         return values.T @ ((self.left / self._grown(penalty)) @ (self.left.T @ self._centred))
 
     def _grown(self, penalty: float) -> Float[Tensor, " rank"]:

@@ -26,7 +26,7 @@ from .sealed_folder import Document, checksum, load_document, seal
 from .tensor_file import TensorFile
 from .validation_file import FILE as KEPT
 from .validation_file import OLD_FILE, read_predictions
-from .validation_predictions import Kept
+from .validation_predictions import ValidationPredictions
 
 DOCUMENT, ADAPTERS = "run.json", "adapters.safetensors"
 REMEDY = "run the icecore train command of this run again: what is trained is kept in its ledger"
@@ -128,19 +128,19 @@ class Run:
         """What it was trained towards, as fitted to its train rows."""
         return fitted(self.facts["target"])
 
-    def kept(self) -> Kept:
+    def kept(self) -> ValidationPredictions:
         """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
         self._require_kept()
         found = read_predictions(str(self.document.folder), self.target)
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
-        return Kept(
+        return ValidationPredictions(
             candidates=tuple(self.candidates[adapter_id] for adapter_id in found.tables.names),
             num_parameters=tuple(parameters[adapter_id] for adapter_id in found.tables.names),
             rows=found.rows,
             labels=found.labels,
             target=self.target,
             tables=found.tables,
-            evidence=found.evidence,
+            loss_terms=found.loss_terms,
             verdicts=found.verdicts,
         )
 

@@ -2,8 +2,8 @@
 
 `rows` and `labels`, then `predictions/ADAPTER_ID` of every adapter, in the order of the sweep and in the type that the
 ledger keeps; numbers are in deviations from the mean of the train rows, which run.json records under `target`. Where
-the target is brief, `evidence` and `verdicts` of all adapters follow, so that a choice reads predictions for the scores
-of mixtures alone. One adapter at a time is in memory while the file is written.
+the target is brief, `evidence` (the loss terms) and `verdicts` of all adapters follow, so that a choice reads
+predictions for the scores of mixtures alone. One adapter at a time is in memory while the file is written.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Predictions:
     rows: Int64[Tensor, " row"]
     labels: Labels
     tables: Tables
-    evidence: Float[Tensor, "adapter row value"]
+    loss_terms: Float[Tensor, "adapter row value"]
     verdicts: Shaped[Tensor, "adapter row verdict"]
 
     @classmethod
@@ -49,7 +49,7 @@ class Predictions:
         stacked = torch.stack(list(tables.values())) if tables else torch.empty(0, len(rows), 1)
         values = stacked.to(wide(stacked.dtype))
         verdicts = target.verdicts(values, labels) if target.is_brief else stacked
-        return cls(rows, labels, Tables.held(list(tables), stacked), target.evidence(values, labels), verdicts)
+        return cls(rows, labels, Tables.held(list(tables), stacked), target.loss_terms(values, labels), verdicts)
 
 
 def write_predictions(
@@ -73,7 +73,7 @@ def write_predictions(
         writer.write(f"{PREFIX}{key}", table)
         if target.is_brief:
             values = table.to(wide(table.dtype))[None]
-            brief["evidence"].append(target.evidence(values, labels))
+            brief["evidence"].append(target.loss_terms(values, labels))
             brief["verdicts"].append(target.verdicts(values, labels))
     for name, parts in brief.items():
         for part in parts:
@@ -102,14 +102,14 @@ def read_predictions(run: str, target: Target) -> Predictions:
     rows, labels = file.read("rows"), file.read("labels")
     if "evidence" not in file.specs:
         return _held(run, {name: file.read(f"{PREFIX}{name}") for name in names}, rows, labels, target)
-    spec, evidence = file.specs[f"{PREFIX}{names[0]}"], file.read("evidence")
+    spec, loss_terms = file.specs[f"{PREFIX}{names[0]}"], file.read("evidence")
 
     def read(into: Tensor, name: str, start: int) -> None:
         file.read_into(into, f"{PREFIX}{name}", start)
 
     num_rows, num_outputs = spec.shape
     tables = Tables(tuple(names), num_rows, num_outputs, spec.dtype, read)
-    return Predictions(rows, labels, tables, evidence, file.read("verdicts"))
+    return Predictions(rows, labels, tables, loss_terms, file.read("verdicts"))
 
 
 def _held(

@@ -21,10 +21,10 @@ Weights = Float64[Tensor, "draw adapter"]  # not negative; those of a draw sum t
 
 
 @dataclass(frozen=True)
-class Kept:
+class ValidationPredictions:
     """Predictions of every finished adapter for the same rows; rows of one group are no independent witnesses.
 
-    `evidence` is what the loss of a mixture depends on, the mixture of this; `verdicts` are what the score depends on.
+    `loss_terms` of a mixture are the mixture of the adapters' `loss_terms`; `verdicts` decide the score.
     """
 
     candidates: tuple[Candidate, ...]
@@ -33,7 +33,7 @@ class Kept:
     labels: Labels
     target: Target
     tables: Tables
-    evidence: Float[Tensor, "adapter row value"]
+    loss_terms: Float[Tensor, "adapter row value"]
     verdicts: Shaped[Tensor, "adapter row verdict"]
     groups: Int64[Tensor, " row"] | None = None
 
@@ -50,21 +50,21 @@ class Kept:
     @cached_property
     def row_losses(self) -> Float64[Tensor, "adapter row"]:
         """The loss of every adapter at every row."""
-        return self.target.row_losses(self.evidence.double())
+        return self.target.row_losses(self.loss_terms.double())
 
     @cached_property
     def scores(self) -> Float64[Tensor, " adapter"]:
         """The score of every adapter over all rows."""
         return self.target.scores(self.verdicts, self.labels)
 
-    def among(self, places: Sequence[int]) -> "Kept":
+    def among(self, places: Sequence[int]) -> "ValidationPredictions":
         """Return what was kept of some adapters, by place, in that order."""
         return replace(
             self,
             candidates=tuple(self.candidates[place] for place in places),
             num_parameters=tuple(self.num_parameters[place] for place in places),
             tables=self.tables.among(places),
-            evidence=self.evidence[list(places)],
+            loss_terms=self.loss_terms[list(places)],
             verdicts=self.verdicts[list(places)],
         )
 
@@ -75,8 +75,8 @@ class Kept:
 
     def losses_of(self, weights: Weights) -> Float64[Tensor, "draw row"]:
         """Return the loss of some mixtures at every row."""
-        flat = weights.to(self.evidence) @ self.evidence.flatten(1)
-        return self.target.row_losses(flat.double().unflatten(1, self.evidence.shape[1:]))
+        flat = weights.to(self.loss_terms) @ self.loss_terms.flatten(1)
+        return self.target.row_losses(flat.double().unflatten(1, self.loss_terms.shape[1:]))
 
     def verdicts_of(self, weights: Weights, places: Sequence[Places]) -> list[Shaped[Tensor, "_place verdict"]]:
         """Return what the score of each mixture at its own rows, which ascend, depends on; read once for all."""

@@ -1,6 +1,6 @@
 """Where an adapter's queries look: the attention weights that its forward uses and does not keep.
 
-For people to see. Knows no family: each says what its queries look at (`Adapter.looks`).
+For people to see. Knows no family: each says what its queries look at (`Adapter.attention_inputs`).
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from icecore.store import Store
 from ..adapters.adapter import Adapter
 from ..runs.candidate import Candidate
 from ..sweep.predict import restore
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 from ..tokens.feed import StoreFeed
 
 
 @torch.no_grad()
-def attention(adapter: Adapter, seen: Seen) -> Float[Tensor, "adapter row query head token"] | None:
+def attention(adapter: Adapter, seen: TokenBatch) -> Float[Tensor, "adapter row query head token"] | None:
     """Return the weight of every token, zero where a query does not look, one in sum; None without such queries."""
-    looks = adapter.looks(seen)
+    looks = adapter.attention_inputs(seen)
     if looks is None:
         return None
     logits = torch.einsum("afw,rtw->arft", looks.folded.float(), looks.tokens.float())

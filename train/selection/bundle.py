@@ -28,7 +28,7 @@ from ..runs.sealed_folder import Document, load_document, seal
 from ..sweep.forward import predictions
 from ..targets import fitted
 from ..targets.target import Target
-from ..tokens.batch import Reads, make_seen
+from ..tokens.batch import Reads, make_batch
 from .selection import Selected, Selection
 
 FILES = DOCUMENT, ADAPTERS, CARD = "bundle.json", "adapters.safetensors", "README.md"
@@ -110,7 +110,7 @@ class Bundle:
             mine = [one for one in zip(self.stacks, self.votes, strict=True) if one[0].scope.layers == layers]
             stacks = [stack for stack, _ in mine]
             reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
-            seen = make_seen({k: tokens[k].float() for k in layers}, self.facts.specs, stacks[0].scope.eps, reads)
+            seen = make_batch({k: tokens[k].float() for k in layers}, self.facts.specs, stacks[0].scope.eps, reads)
             for table, (_, vote) in zip(predictions(stacks, seen, self.target), mine, strict=True):
                 found += [one * weight for one, weight in zip(table, vote, strict=True)]
         return self.target.in_data_unit(torch.stack(found).sum(0))

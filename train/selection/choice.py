@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from icecore.store import UsageError
 
-from ..runs.validation_predictions import Kept, Places
+from ..runs.validation_predictions import Places, ValidationPredictions
 from ..settings import SelectSettings
 from .cost import Costs
 from .selectors import get_selector
 
 
-def eligible(kept: Kept, settings: SelectSettings, costs: Costs) -> Kept:
+def eligible(kept: ValidationPredictions, settings: SelectSettings, costs: Costs) -> ValidationPredictions:
     """Return the adapters within the limits, shallow and small before deep and large, whatever order they came in."""
     deepest = _deepest(kept, settings, costs)
     ranks = [(one.layer, size, one.adapter_id) for one, size in zip(kept.candidates, kept.num_parameters, strict=True)]
@@ -23,7 +23,9 @@ def eligible(kept: Kept, settings: SelectSettings, costs: Costs) -> Kept:
     return kept.among(within)
 
 
-def choose(kept: Kept, draws: Sequence[Places], settings: SelectSettings, costs: Costs) -> list[dict[str, float]]:
+def choose(
+    kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings, costs: Costs
+) -> list[dict[str, float]]:
     """Return what is chosen from each draw of rows: positive weights that sum to one, by adapter_id.
 
     Over the cost allowed, the deepest layer chosen is given up.
@@ -37,7 +39,7 @@ def choose(kept: Kept, draws: Sequence[Places], settings: SelectSettings, costs:
 
 
 def _afforded(
-    kept: Kept, drawn: Places, weights: dict[str, float], settings: SelectSettings, costs: Costs
+    kept: ValidationPredictions, drawn: Places, weights: dict[str, float], settings: SelectSettings, costs: Costs
 ) -> dict[str, float]:
     members = [one for one in kept.candidates if one.adapter_id in weights]
     if costs.share(members) <= (settings.max_cost or 0):
@@ -49,7 +51,7 @@ def _afforded(
     return choose(kept.among(shallower), [drawn], settings, costs)[0]
 
 
-def _deepest(kept: Kept, settings: SelectSettings, costs: Costs) -> int | None:
+def _deepest(kept: ValidationPredictions, settings: SelectSettings, costs: Costs) -> int | None:
     if settings.max_cost is None:
         return settings.max_layer
     within = [one.layer for one in kept.candidates if costs.share([one]) <= settings.max_cost]

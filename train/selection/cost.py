@@ -17,7 +17,7 @@ from ..adapters import get_adapter
 from ..adapters.adapter import make_scope
 from ..runs.candidate import Candidate, Recipe
 from ..sweep.forward import forward
-from ..tokens.batch import make_seen
+from ..tokens.batch import make_batch
 
 PLAIN = Recipe(lr=0, weight_decay=0, epochs=1, batch_size=1)
 
@@ -77,11 +77,11 @@ class Costs:
         candidate = Candidate.model_validate_json(facts)
         family = get_adapter(candidate.adapter)
         scope = make_scope(self._store, candidate.layers, family)
-        adapter = family.start(family.recorded(candidate.config), scope, [0])
+        adapter = family.build(family.recorded(candidate.config), scope, [0])
         shapes = {layer: (1, spec.num_tokens, spec.width) for layer, spec in scope.specs.items()}
         tokens = {layer: torch.zeros(shape) for layer, shape in shapes.items()}
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            forward([adapter], make_seen(tokens, scope.specs, scope.eps, adapter.reads))
+            forward([adapter], make_batch(tokens, scope.specs, scope.eps, adapter.reads))
         return counter.get_total_flops() // 2
 
     @cached_property

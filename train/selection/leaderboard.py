@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..runs.validation_predictions import Kept
+from ..runs.validation_predictions import ValidationPredictions
 from .cost import Costs
 from .measure import Answers, Measure
 from .selection import Figures, TableRow
@@ -11,7 +11,7 @@ from .test_split import TestPredictions
 NUM_RESAMPLES = 200  # of an interval in the table, which has dozens
 
 
-def best_of_each(kept: Kept) -> list[str]:
+def best_of_each(kept: ValidationPredictions) -> list[str]:
     """Return the best by validation of every family and span of layers, in order of layers."""
     best: dict[tuple[str, tuple[int, ...]], tuple[float, float, str]] = {}
     figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
@@ -22,7 +22,9 @@ def best_of_each(kept: Kept) -> list[str]:
     return [best[key][2] for key in sorted(best, key=lambda key: (key[0], key[1]))]
 
 
-def standing(kept: Kept, adapter_id: str, test: TestPredictions, measure: Measure, costs: Costs) -> TableRow:
+def standing(
+    kept: ValidationPredictions, adapter_id: str, test: TestPredictions, measure: Measure, costs: Costs
+) -> TableRow:
     """Return how one adapter did."""
     place = next(index for index, one in enumerate(kept.candidates) if one.adapter_id == adapter_id)
     rough = replace(measure, settings=measure.settings.model_copy(update={"num_resamples": NUM_RESAMPLES}))

@@ -55,5 +55,5 @@ class Measure:
 
 def answers_of(target: Target, tables: Float[Tensor, "adapter row output"], labels: Labels) -> list[Answers]:
     """Return what some tables of predictions say of rows that all have a label."""
-    verdicts, losses = target.verdicts(tables, labels), target.row_losses(target.evidence(tables, labels).double())
+    verdicts, losses = target.verdicts(tables, labels), target.row_losses(target.loss_terms(tables, labels).double())
     return [Answers(*one) for one in zip(verdicts, losses, strict=True)]

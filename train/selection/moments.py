@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..runs.validation_predictions import Kept
+from ..runs.validation_predictions import ValidationPredictions
 
 NUM_SUMS = 128  # of outputs: so many are exact, more are added up
 BATCH_ROWS = 64
@@ -47,7 +47,7 @@ class Moments:
 
 
 def moments(
-    kept: Kept, counts: Int64[Tensor, "draw row"], parts: Sequence[Bool[Tensor, " row"]]
+    kept: ValidationPredictions, counts: Int64[Tensor, "draw row"], parts: Sequence[Bool[Tensor, " row"]]
 ) -> list[list[Moments]]:
     """Return the moments of each part of the rows for every draw, from one walk through the predictions."""
     found = [_Accumulator(len(counts)) for _ in parts]
@@ -58,7 +58,7 @@ def moments(
     return [list(of_draw) for of_draw in zip(*(part.result() for part in found), strict=True)]
 
 
-def _regressors(kept: Kept) -> Iterator[tuple[int, int, Float[Tensor, "regressor row output"]]]:
+def _regressors(kept: ValidationPredictions) -> Iterator[tuple[int, int, Float[Tensor, "regressor row output"]]]:
     """Yield predictions and truth, a block of rows at a time."""
     truth, num_outputs = kept.labels, kept.tables.num_outputs
     if truth.is_floating_point():  # where a label is not known, the mean of its output, which tells nothing

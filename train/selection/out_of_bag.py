@@ -9,17 +9,20 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..runs.validation_predictions import Kept, Places
+from ..runs.validation_predictions import Places, ValidationPredictions
 from ..settings import SelectSettings
 from ..splits.resample import bootstraps, out_of_bag
-from .selection import Honest
+from .selection import OutOfBagEstimate
 
 NUM_CHOICES = 50
 
 
-def honest(
-    kept: Kept, settings: SelectSettings, choose: Callable[[Sequence[Places]], Sequence[dict[str, float]]], naive: float
-) -> Honest | None:
+def out_of_bag_estimate(
+    kept: ValidationPredictions,
+    settings: SelectSettings,
+    choose: Callable[[Sequence[Places]], Sequence[dict[str, float]]],
+    naive: float,
+) -> OutOfBagEstimate | None:
     """Return the mean over choices, each from a draw of rows, and how far the middle of them spread.
 
     None where every draw has all rows.
@@ -39,4 +42,4 @@ def honest(
     low, high = torch.quantile(known, torch.tensor([tail, 1 - tail], dtype=known.dtype)).tolist()
     score = float(known.mean())
     loss = sum(losses) / len(losses)
-    return Honest(score=score, loss=loss, low=low, high=high, num_choices=len(known), optimism=naive - score)
+    return OutOfBagEstimate(score=score, loss=loss, low=low, high=high, num_choices=len(known), optimism=naive - score)

@@ -16,7 +16,7 @@ from ..runs.candidate import Candidate
 from ..runs.inputs import rows_sha256
 from ..runs.origin import require_known_classes, store_of
 from ..runs.run import Run, open_run
-from ..runs.validation_predictions import Kept
+from ..runs.validation_predictions import ValidationPredictions
 from ..settings import SelectSettings
 from ..splits.split import groups_of
 from ..targets.target import Target
@@ -26,7 +26,7 @@ from .chosen import SETS, write_chosen
 from .cost import Cost, Costs
 from .leaderboard import best_of_each, standing
 from .measure import Answers, Measure
-from .out_of_bag import honest
+from .out_of_bag import out_of_bag_estimate
 from .selection import Figures, Selected, Selection
 from .test_split import TestPredictions, TestSplit, count_read
 
@@ -52,7 +52,7 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
     measure = Measure(kept.target, settings)
     weights = choose(kept, [kept.every_row], settings, costs)[0]
     validation = _validation(kept, weights, measure)
-    estimate = honest(kept, settings, lambda draws: choose(kept, draws, settings, costs), validation.score)
+    estimate = out_of_bag_estimate(kept, settings, lambda draws: choose(kept, draws, settings, costs), validation.score)
     winners = best_of_each(everything)
     asked = [one for one in everything.candidates if one.adapter_id in weights or one.adapter_id in winners]
     tensors = opened.tensors({one.adapter_id for one in asked})
@@ -95,19 +95,19 @@ def _require_unchanged(run: Run) -> None:
         raise IcecoreError(f"{run.path}: was trained further while select chose; run icecore select {run.path} again")
 
 
-def _validation(kept: Kept, chosen: Mapping[str, float], measure: Measure) -> Figures:
+def _validation(kept: ValidationPredictions, chosen: Mapping[str, float], measure: Measure) -> Figures:
     weights = kept.weights([chosen])
     answers = Answers(kept.verdicts_of(weights, [kept.every_row])[0], kept.losses_of(weights)[0])
     return measure.figures(answers, kept.labels, kept.groups)
 
 
-def _kept(run: Run, store: Store) -> Kept:
+def _kept(run: Run, store: Store) -> ValidationPredictions:
     run.require_finished()
     kept = run.kept()
     return replace(kept, groups=groups_of(store, kept.rows.numpy()))
 
 
-def _selected(kept: Kept, weights: Mapping[str, float]) -> tuple[Selected, ...]:
+def _selected(kept: ValidationPredictions, weights: Mapping[str, float]) -> tuple[Selected, ...]:
     by_id = {one.adapter_id: one for one in kept.candidates}
     ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     return tuple(_as_selected(by_id[adapter_id], weight) for adapter_id, weight in ordered)
@@ -124,7 +124,7 @@ def _as_selected(one: Candidate, weight: float) -> Selected:
     )
 
 
-def _cost(kept: Kept, weights: Mapping[str, float], costs: Costs) -> Cost:
+def _cost(kept: ValidationPredictions, weights: Mapping[str, float], costs: Costs) -> Cost:
     sizes = zip(kept.candidates, kept.num_parameters, strict=True)
     num_parameters = sum(size for one, size in sizes if one.adapter_id in weights)
     return costs.of([one for one in kept.candidates if one.adapter_id in weights], num_parameters)

@@ -23,7 +23,7 @@ class Figures(Frozen):
     num_groups: int | None
 
 
-class Honest(Frozen):
+class OutOfBagEstimate(Frozen):
     """The choice made again `num_choices` times, measured where it had not looked; `low` and `high` hold its spread.
 
     `optimism` is by how much the validation score of the choice is better than `score`.
@@ -83,7 +83,7 @@ class Selection(Frozen):
     loss_name: str
     selected: tuple[Selected, ...]
     validation: Figures
-    honest: Honest | None
+    honest: OutOfBagEstimate | None
     test: Figures | None
     test_optimism: float | None
     winner: TableRow

@@ -20,12 +20,12 @@ from ..settings import TrainSettings
 from .parts import parted
 from .preparation import works_of
 from .progress import Meter
-from .task import Task, Work, pending, run_task
+from .task import SplitContext, Task, pending, run_task
 
 CONNECT_SECONDS = 10
 
 
-def train_on_workers(store: str, out: str, works: list[Work], tasks: list[Task], meter: Meter) -> None:
+def train_on_workers(store: str, out: str, works: list[SplitContext], tasks: list[Task], meter: Meter) -> None:
     """Train every task on some worker; returns when all are in the ledger."""
     settings = works[0].settings
     settled = {"extend": settings.extend and _everywhere(settings.extend), "compute_dtype": works[0].compute_dtype}

@@ -31,7 +31,7 @@ from ..tokens.relabelled import Relabelled
 from .grid import RECIPE_AXES, parse_layers, sweep
 from .group import Data, Group
 from .stack import Stack, start
-from .task import Work
+from .task import SplitContext
 
 SPREAD = 0.1  # of new classes, against that of the old
 
@@ -123,7 +123,7 @@ def base_of(run: str) -> Base:
     return Base(old, old.candidates[best], old.tensors()[best])
 
 
-def extension_work(url: str, settings: TrainSettings, base: Base) -> Work:
+def extension_work(url: str, settings: TrainSettings, base: Base) -> SplitContext:
     """Settle the rows, those of new classes alone, and the machine; UsageError if there is no new class."""
     source = _named(url, base.run)
     source.require_complete()
@@ -137,7 +137,7 @@ def extension_work(url: str, settings: TrainSettings, base: Base) -> Work:
         inputs_of(source, np.concatenate([train, validation])),
     )
     dtype, group = resolve_compute_dtype(settings.compute_dtype, device), partial(Extension, base.tensors)
-    return Work(source, settings, inputs, split, target, device, dtype, 1, settings.memory_bytes, group)
+    return SplitContext(source, settings, inputs, split, target, device, dtype, 1, settings.memory_bytes, group)
 
 
 def extension(source: Store, settings: TrainSettings, base: Base) -> list[Candidate]:

@@ -13,10 +13,10 @@ from torch import Tensor
 from ..adapters.adapter import Adapter
 from ..modules.folded import attend
 from ..targets.target import Target
-from ..tokens.batch import Seen
+from ..tokens.batch import TokenBatch
 
 
-def forward(stacks: Sequence[Adapter], seen: Seen) -> list[Float[Tensor, "adapter row classes"]]:
+def forward(stacks: Sequence[Adapter], seen: TokenBatch) -> list[Float[Tensor, "adapter row classes"]]:
     """Return the outputs of every stack for a batch."""
     asked = [stack.queries() for stack in stacks]
     pooled: list[dict[int, Tensor]] = [{} for _ in stacks]
@@ -38,6 +38,8 @@ def _gather(
 
 
 @torch.no_grad()
-def predictions(stacks: Sequence[Adapter], seen: Seen, target: Target) -> list[Float[Tensor, "adapter row classes"]]:
+def predictions(
+    stacks: Sequence[Adapter], seen: TokenBatch, target: Target
+) -> list[Float[Tensor, "adapter row classes"]]:
     """Return what is kept of the outputs of every stack for a batch."""
     return [target.predictions(outputs) for outputs in forward(stacks, seen)]

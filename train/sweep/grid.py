@@ -70,7 +70,9 @@ def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSett
     }
     recipe = {axis: (value,) for axis, value in SOLVED.items()} if family.closed_form else recipe
     asked = {axis: values for axis, values in shared.items() if axis in family.Config.model_fields} | recipe
-    axes = {**Adapter.axes(spec), **family.axes(spec)} | {axis: values for axis, values in asked.items() if values}
+    axes = {**Adapter.default_grid(spec), **family.default_grid(spec)} | {
+        axis: values for axis, values in asked.items() if values
+    }
     own = settings.options.get(name, {})
     if family.closed_form and (moot := sorted(set(own) & set(RECIPE_AXES))):
         raise UsageError(f"options {moot} of adapter {name!r}: it is solved in closed form, which has no such")
@@ -90,8 +92,8 @@ def _candidates(
     family = get_adapter(name)
     config, recipe = _validated(family, name, values, settings)
     for span in _spans(family, config, layers):
-        settled = family.settle(config, scopes(span))
-        refusal = family.refuse(settled, scopes(span))
+        settled = family.resolve(config, scopes(span))
+        refusal = family.incompatibility(settled, scopes(span))
         if refusal:
             raise UsageError(f"adapter {name!r} at layer {layer_name(max(span))}: {refusal}")
         for seed in range(1 if family.closed_form else settings.seeds):
@@ -102,9 +104,9 @@ def _candidates(
 def _spans(family: type[Adapter], config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Let a family part the layers; their sum is for those that add up, and for all where there is nothing else."""
     single = tuple(layer for layer in layers if layer != SUM)
-    if len(single) < len(layers) and (family.adds_up or not single):
+    if len(single) < len(layers) and (family.reads_layer_sum or not single):
         return [(SUM,)]
-    return family.spans(config, single)
+    return family.layer_groups(config, single)
 
 
 def _validated(

@@ -17,8 +17,8 @@ from ..adapters.adapter import Adapter, Scope
 from ..modules.device import with_float64
 from ..runs.candidate import Candidate, alike
 from ..runs.result import DIVERGED, OK, EpochResult
-from ..targets.target import Emphasis, Scores, Target, emphasis_of
-from ..tokens.batch import Seen
+from ..targets.target import LossWeights, Scores, Target, loss_weights_of
+from ..tokens.batch import TokenBatch
 from ..tokens.feed import BLOCK_ROWS, Data
 from ..tokens.order import Order, even_batches
 from .closed_form import solve
@@ -62,13 +62,13 @@ class Group:
         family = get_adapter(candidates[0].adapter)
         config = family.recorded(candidates[0].config)
         seeds = [candidate.init_seed for candidate in candidates]
-        return family.start(config, self._scopes(candidates[0]), seeds).to(self._train.labels.device)
+        return family.build(config, self._scopes(candidates[0]), seeds).to(self._train.labels.device)
 
-    def _emphasis(self, candidates: list[Candidate], num_outputs: int) -> Emphasis:
+    def _emphasis(self, candidates: list[Candidate], num_outputs: int) -> LossWeights:
         recipes, labels = [candidate.recipe for candidate in candidates], self._train.labels
         balanced = [recipe.class_weights == "balanced" for recipe in recipes]
         weights = self._target.balance(labels, num_outputs) if any(balanced) else None
-        return emphasis_of([recipe.label_smoothing for recipe in recipes], balanced, weights, labels.device)
+        return loss_weights_of([recipe.label_smoothing for recipe in recipes], balanced, weights, labels.device)
 
     def begin_epoch(self, epoch: int) -> None:
         """Stand before the first batch of an epoch, counted from 1."""
@@ -134,7 +134,9 @@ class Group:
             after_batch()
         return [total / num_rows for total in self.totals]
 
-    def _step(self, seen: Seen, labels: Tensor, step: int, steps_per_epoch: int) -> list[Float[Tensor, " _adapter"]]:
+    def _step(
+        self, seen: TokenBatch, labels: Tensor, step: int, steps_per_epoch: int
+    ) -> list[Float[Tensor, " _adapter"]]:
         for stack in self.stacks:
             stack.adapter.noise = stack.noise(step)
         outputs = forward([stack.adapter for stack in self.stacks], seen)

@@ -16,20 +16,20 @@ from ..runs.candidate import Candidate
 from ..tokens.feed import StoreFeed
 from ..tokens.memory import least_bytes
 from .halving import Contest, contest_of
-from .task import Task, Work, feeds_of
+from .task import SplitContext, Task, feeds_of
 
 COPIES = 8  # of every number, in float32
 PREDICTIONS = 3  # of every validation row and output: measured, joined and kept
 
 
-def parted(work: Work, tasks: Sequence[Task]) -> list[Task]:
+def parted(work: SplitContext, tasks: Sequence[Task]) -> list[Task]:
     """Part tasks into such as fit; who has begun together goes on together."""
     parts = [part for task in tasks for part in ([task] if task.checkpoint else _parts(work, task))]
     sizes = [sum(adapter_bytes(work, one) for one in part.candidates) for part in parts]
     return [replace(part, num_bytes=size) for part, size in zip(parts, sizes, strict=True)]
 
 
-def units(work: Work, task: Task) -> list[tuple[tuple[Candidate, ...], int]]:
+def units(work: SplitContext, task: Task) -> list[tuple[tuple[Candidate, ...], int]]:
     """Return the smallest parts of a task, each with the bytes that it takes in training."""
     contests: dict[Contest | str, list[Candidate]] = {}
     for one in task.candidates:
@@ -38,7 +38,7 @@ def units(work: Work, task: Task) -> list[tuple[tuple[Candidate, ...], int]]:
     return [(tuple(those), sum(adapter_bytes(work, one) for one in those)) for those in contests.values()]
 
 
-def adapter_bytes(work: Work, candidate: Candidate) -> int:
+def adapter_bytes(work: SplitContext, candidate: Candidate) -> int:
     """Return what one adapter takes in training."""
     if work.device.type != "cpu":
         return 0
@@ -46,13 +46,13 @@ def adapter_bytes(work: Work, candidate: Candidate) -> int:
     if key not in work.sizes:
         family = get_adapter(candidate.adapter)
         config = family.recorded(candidate.config)
-        drawn = family.draw(config, make_scope(work.store, candidate.layers, family), torch.Generator())
+        drawn = family.init_parameters(config, make_scope(work.store, candidate.layers, family), torch.Generator())
         work.sizes[key] = sum(tensor.numel() for tensor in drawn.values())
     num_predictions = len(work.split.validation) * len(work.store.classes)
     return 4 * (COPIES * work.sizes[key] + PREDICTIONS * num_predictions)
 
 
-def _parts(work: Work, task: Task) -> list[Task]:
+def _parts(work: SplitContext, task: Task) -> list[Task]:
     feeds: tuple[StoreFeed, StoreFeed] = feeds_of(work, task)
     most = min(work.memory_bytes // 2, work.memory_bytes - least_bytes(*feeds, task.batch_size))
     parts: list[list[Candidate]] = []

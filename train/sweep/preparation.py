@@ -22,10 +22,10 @@ from .extend import Base, base_of, extension, extension_work, of_extension
 from .grid import sweep
 from .ineffective_options import require_effect
 from .parts import units
-from .task import Task, Work, feeds_of, tasks_of
+from .task import SplitContext, Task, feeds_of, tasks_of
 
 
-def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[Work]]:
+def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[SplitContext]]:
     """Settle what a sweep trains and how, on each of its splits; IcecoreError for what cannot be trained."""
     if (settings.extend is None) != (settings.classes == "all"):
         raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
@@ -44,12 +44,12 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
     return candidates, [replace(work, num_workers=workers, memory_bytes=share) for work in works]
 
 
-def _needs(work: Work, task: Task) -> tuple[int, int]:
+def _needs(work: SplitContext, task: Task) -> tuple[int, int]:
     """Return the least that a task takes: its rows as they stream, and as few of its adapters as may train alone."""
     return least_bytes(*feeds_of(work, task), task.batch_size), max(size for _, size in units(work, task))
 
 
-def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> list[Work]:
+def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> list[SplitContext]:
     """Return what is trained on, split by split, whoever is trained: all of it, with the machine to itself."""
     if settings.extend is not None:
         return [extension_work(store, settings, base or base_of(settings.extend))]
@@ -58,11 +58,11 @@ def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> l
     splits, device = _splits(source, settings), resolve_device(settings.device)
     dtype = resolve_compute_dtype(settings.compute_dtype, device)
     inputs = inputs_of(source, np.concatenate([rows for one in splits for rows in (one.train, one.validation)]))
-    works: list[Work] = []
+    works: list[SplitContext] = []
     for split in splits:
         target = get_target(source.spec.target)
         fitted = target.fitted(target.labels(source, split.train))
-        works.append(Work(source, settings, inputs, split, fitted, device, dtype, 1, settings.memory_bytes))
+        works.append(SplitContext(source, settings, inputs, split, fitted, device, dtype, 1, settings.memory_bytes))
     return works
 
 

@@ -24,13 +24,13 @@ from ..runs.validation_file import FILE, write_predictions
 from ..settings import TrainSettings
 from ..splits.split import Split, count_classes
 from ..targets.target import Target
-from .task import Work
+from .task import SplitContext
 
 
 def record(
     out: str,
     settings: TrainSettings,
-    works: Sequence[Work],
+    works: Sequence[SplitContext],
     candidates: Sequence[Candidate],
     outcomes: Sequence[Sequence[Outcome]],
     growth: Sequence[str],
@@ -80,7 +80,7 @@ def _in_unit_of(whole: Target, fold: Target, outcomes: Sequence[Outcome]) -> lis
     return [replace(one, predictions=told(one)) for one in outcomes]
 
 
-def _facts(work: Work, split: Split, num_folds: int, results: list[EpochResult]) -> dict[str, Any]:
+def _facts(work: SplitContext, split: Split, num_folds: int, results: list[EpochResult]) -> dict[str, Any]:
     identity = work.store.identity
     return {
         "inputs": work.inputs.model_dump(mode="json"),
@@ -117,7 +117,7 @@ def _fewest(store: Store, split: Split) -> int | None:
 
 
 def _cost(
-    works: Sequence[Work], outcomes: Sequence[Sequence[Outcome]], results: Sequence[EpochResult]
+    works: Sequence[SplitContext], outcomes: Sequence[Sequence[Outcome]], results: Sequence[EpochResult]
 ) -> dict[str, Any]:
     """Seconds are of the clock, threads side by side; bytes are what the rows read of each layer take on disk."""
     work, everything = works[0], [outcome for mine in outcomes for outcome in mine]
@@ -136,7 +136,7 @@ def _cost(
     }
 
 
-def _values_read(work: Work, outcome: Outcome) -> int:
+def _values_read(work: SplitContext, outcome: Outcome) -> int:
     """Return how many numbers of tokens a group reads: all rows to train by, and validation again for what is kept."""
     specs, num_rows = work.store.spec.layers, len(work.split.train) + 2 * len(work.split.validation)
     layers = outcome.results[0].candidate.layers if outcome.results else ()

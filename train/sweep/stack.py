@@ -14,7 +14,7 @@ from torch import Tensor
 from ..adapters.adapter import Adapter
 from ..modules.noise import Noise
 from ..runs.candidate import Candidate
-from ..targets.target import Emphasis
+from ..targets.target import LossWeights
 from .optimizer import StackedAdamW, phase_starts, rate
 
 
@@ -25,7 +25,7 @@ class Stack:
     candidates: tuple[Candidate, ...]
     adapter: Adapter
     optimizer: StackedAdamW
-    emphasis: Emphasis
+    emphasis: LossWeights
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -83,7 +83,7 @@ def tensors_of(stack: Adapter, index: int) -> dict[str, Tensor]:
     return {name: tensor[index].detach().cpu().clone() for name, tensor in stack.tensors().items()}
 
 
-def start(candidates: Sequence[Candidate], adapter: Adapter, emphasis: Emphasis) -> Stack:
+def start(candidates: Sequence[Candidate], adapter: Adapter, emphasis: LossWeights) -> Stack:
     """Begin the training of a fresh stack."""
     recipes = [candidate.recipe for candidate in candidates]
     optimizer = StackedAdamW(

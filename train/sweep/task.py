@@ -33,7 +33,7 @@ from .predict import predict
 
 
 @dataclass(frozen=True)
-class Work:
+class SplitContext:
     """The rows, the machine and the limits."""
 
     store: Store
@@ -115,7 +115,7 @@ def pending(candidates: list[Candidate], known: Sequence[Outcome], ledger: Ledge
     return tasks_of(left, ledger.checkpoints(left), split)
 
 
-def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
+def feeds_of(work: SplitContext, task: Task) -> tuple[StoreFeed, StoreFeed]:
     """Return how a task's train and validation rows are read; validation sees the first view alone."""
     reads = frozenset[Reads]().union(*(get_adapter(candidate.adapter).reads for candidate in task.candidates))
     eps = next(iter(_scopes(work, task).values())).eps
@@ -133,7 +133,7 @@ def feeds_of(work: Work, task: Task) -> tuple[StoreFeed, StoreFeed]:
 
 
 def run_task(
-    work: Work,
+    work: SplitContext,
     task: Task,
     ledger: Ledger,
     progress: Callable[[Sequence[EpochResult]], None],
@@ -167,14 +167,14 @@ def run_task(
     return ledger.finish(task.candidates, outcome)
 
 
-def _data(work: Work, task: Task) -> tuple[Data, Data]:
+def _data(work: SplitContext, task: Task) -> tuple[Data, Data]:
     feeds = feeds_of(work, task)
     train, validation = hold(*feeds, task.batch_size, work.memory_bytes - task.num_bytes)
     labels = [on_device(work.target.truth(work.store, feed.rows), work.device) for feed in feeds]
     return Data(train, labels[0], groups_of(work.store, work.split.train)), Data(validation, labels[1])
 
 
-def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
+def _group(work: SplitContext, task: Task, data: tuple[Data, Data]) -> Group:
     """Return the group where it stands."""
     scopes = _scopes(work, task)
     is_contest = work.settings.halving and task.split == 0
@@ -185,6 +185,6 @@ def _group(work: Work, task: Task, data: tuple[Data, Data]) -> Group:
     return group
 
 
-def _scopes(work: Work, task: Task) -> dict[str, Scope]:
+def _scopes(work: SplitContext, task: Task) -> dict[str, Scope]:
     names = {candidate.adapter for candidate in task.candidates}
     return {name: make_scope(work.store, task.layers, get_adapter(name)) for name in sorted(names)}

@@ -8,7 +8,7 @@ from icecore.store import choose
 from .multilabel import Multilabel
 from .one_class import OneClass
 from .regression import Regression
-from .target import Emphasis, Target
+from .target import LossWeights, Target
 
 TARGETS: dict[str, type[Target]] = {
     "class": OneClass,
@@ -27,4 +27,4 @@ def fitted(facts: Mapping[str, Any]) -> Target:
     return TARGETS[facts["name"]].model_validate({key: value for key, value in facts.items() if key != "name"})
 
 
-__all__ = ["Emphasis", "TARGETS", "Target", "fitted", "get_target"]
+__all__ = ["LossWeights", "TARGETS", "Target", "fitted", "get_target"]

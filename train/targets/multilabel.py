@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from icecore.store import Store
 
 from .metrics import average_precision, calibration_error
-from .target import Emphasis, Labels, Outputs, Rows, Scores, Target
+from .target import Labels, LossWeights, Outputs, Rows, Scores, Target
 
 FLOOR = 2.0**-24  # of a probability: float32 knows none between this distance and one
 NAMES = ("mean_average_precision", "exact", "nll", "ece")
@@ -44,7 +44,7 @@ class Multilabel(Target):
         positive = labels.nanmean(0).nan_to_num(0).clamp(1 / max(1, len(labels)), 1)
         return ((1 - positive) / positive).float()
 
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean binary cross-entropy over all known labels; weights are those of the positive rows."""
         known = ~labels.isnan()
         wanted = labels.to(outputs).nan_to_num(0).expand_as(outputs)
@@ -55,7 +55,7 @@ class Multilabel(Target):
         each = binary_cross_entropy_with_logits(outputs, wanted, reduction="none", pos_weight=positive)
         return (each * known).sum((1, 2)) / known.sum().clamp_min(1)
 
-    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+    def regression_targets(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
         """Return the labels; where one is unknown, the mean of its class, which tells least squares nothing."""
         return torch.where(labels.isnan(), labels.nanmean(0).nan_to_num(0), labels).float()
 
@@ -68,18 +68,18 @@ class Multilabel(Target):
         there, known = (labels > 0).any(0), ~labels.isnan()
         ranked = predictions.where(known, -torch.inf)  # after all known rows, so that no precision counts them
         precision = average_precision(ranked[:, there], labels[:, there] > 0)
-        losses = self.row_losses(self.evidence(predictions[None], labels).double())
+        losses = self.row_losses(self.loss_terms(predictions[None], labels).double())
         return Scores(float(precision.mean()), float(losses.mean()))
 
-    def evidence(
+    def loss_terms(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Float[Tensor, "adapter row value"]:
         """Return the probability of what is said of every class; NaN where nothing is."""
         return torch.where(labels.isnan(), torch.nan, torch.where(labels > 0, predictions, 1 - predictions))
 
-    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+    def row_losses(self, loss_terms: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
         """Return the mean negative log likelihood of the classes that are known of a row."""
-        return -torch.log(evidence.clamp_min(FLOOR)).nanmean(-1)
+        return -torch.log(loss_terms.clamp_min(FLOOR)).nanmean(-1)
 
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return ranking, the share of rows with every known class right, and calibration."""

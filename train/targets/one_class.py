@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, log_softmax, one_hot
 from icecore.store import Store
 
 from .metrics import average_precision, calibration_error
-from .target import Emphasis, Labels, Outputs, Rows, Scores, Target
+from .target import Labels, LossWeights, Outputs, Rows, Scores, Target
 
 FLOOR = 1e-12  # of a probability, so that one sure mistake does not make a loss infinite
 NAMES = ("top1", "top5", "mean_per_class", "mean_average_precision", "nll", "ece")
@@ -41,7 +41,7 @@ class OneClass(Target):
         counts = torch.bincount(labels, minlength=num_outputs).float()
         return len(labels) / (num_outputs * counts.clamp_min(1))
 
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean cross-entropy; weighted, the mean is over the rows' weights."""
         num_adapters, num_rows, _ = outputs.shape
         if emphasis.smoothing is None:
@@ -56,7 +56,7 @@ class OneClass(Target):
         weights = emphasis.weights[:, labels]
         return (each * weights).sum(1) / weights.sum(1)
 
-    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+    def regression_targets(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
         """Return one-hot classes."""
         return one_hot(labels, num_outputs).float()
 
@@ -67,7 +67,7 @@ class OneClass(Target):
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
         """Return the share of rows whose most probable class is the label, and the mean negative log likelihood."""
         score = self.scores(self.verdicts(predictions[None], labels), labels)
-        return Scores(float(score), float(self.row_losses(self.evidence(predictions[None], labels).double()).mean()))
+        return Scores(float(score), float(self.row_losses(self.loss_terms(predictions[None], labels).double()).mean()))
 
     def verdicts(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
@@ -79,15 +79,15 @@ class OneClass(Target):
         """Return the share of rows that are right."""
         return verdicts[..., 0].double().mean(1)
 
-    def evidence(
+    def loss_terms(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Float[Tensor, "adapter row value"]:
         """Return the probability of the label."""
         return predictions.gather(2, labels.expand(len(predictions), -1)[..., None])
 
-    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+    def row_losses(self, loss_terms: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
         """Return the negative log likelihood."""
-        return -torch.log(evidence[..., 0].clamp_min(FLOOR))
+        return -torch.log(loss_terms[..., 0].clamp_min(FLOOR))
 
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return accuracy, ranking and calibration; all are shares or nats."""

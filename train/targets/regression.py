@@ -13,7 +13,7 @@ from torch import Tensor
 
 from icecore.store import Store, UsageError
 
-from .target import Emphasis, Labels, Outputs, Rows, Scores, Target
+from .target import Labels, LossWeights, Outputs, Rows, Scores, Target
 
 NUM_STRATA = 10  # of the first output, equally full
 FARTHEST = 1e100  # deviations from the mean: farther is no farther, and nearer than one over it is there
@@ -79,13 +79,13 @@ class Regression(Target):
         """Refuse: there are no classes to balance."""
         raise UsageError("class weights 'balanced': the target is regression, which has no classes; use none")
 
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean squared error over rows and outputs, in units of variance."""
         if emphasis.smoothing is not None:
             raise UsageError("label smoothing: the target is regression, which has no classes; use 0")
         return (outputs - labels.to(outputs)).square().mean((1, 2))
 
-    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+    def regression_targets(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
         """Return the labels."""
         return labels
 
@@ -101,15 +101,15 @@ class Regression(Target):
         r2 = torch.where(varies, 1 - error.sum(0) / deviation.square().sum(0).where(varies, 1), 0.0)
         return Scores(float(r2.mean()), float(error.mean()))
 
-    def evidence(
+    def loss_terms(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Float[Tensor, "adapter row value"]:
         """Return the errors."""
         return predictions - labels
 
-    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+    def row_losses(self, loss_terms: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
         """Return the mean squared error of the outputs."""
-        return evidence.square().mean(-1)
+        return loss_terms.square().mean(-1)
 
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
         """Return the variance explained, and errors: in units of variance, and in the data set's unit."""

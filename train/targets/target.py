@@ -29,15 +29,15 @@ class Scores(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Emphasis:
+class LossWeights:
     """What each adapter's loss makes more or less of; None where all of a stack take the labels as they are."""
 
     smoothing: Float[Tensor, " adapter"] | None = None
     weights: Float[Tensor, "adapter outputs"] | None = None
 
-    def subset(self, keep: Sequence[int]) -> "Emphasis":
+    def subset(self, keep: Sequence[int]) -> "LossWeights":
         """Return that of some of the adapters."""
-        return Emphasis(*[None if one is None else one[list(keep)] for one in (self.smoothing, self.weights)])
+        return LossWeights(*[None if one is None else one[list(keep)] for one in (self.smoothing, self.weights)])
 
 
 class Target(Frozen):
@@ -45,7 +45,9 @@ class Target(Frozen):
 
     score_name: ClassVar[str]
     loss_name: ClassVar[str]
-    is_brief: ClassVar[bool] = False  # whether evidence and verdicts are a number a row each, however many the outputs
+    is_brief: ClassVar[bool] = (
+        False  # whether loss_terms and verdicts are a number a row each, however many the outputs
+    )
 
     def fitted(self, labels: Labels) -> "Target":
         """Return the target that knows what it needs of the labels to train on."""
@@ -80,11 +82,11 @@ class Target(Frozen):
         """Return the weight of every output under which each counts the same; UsageError where that means nothing."""
 
     @abstractmethod
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: Emphasis) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean loss of each adapter."""
 
     @abstractmethod
-    def aims(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
+    def regression_targets(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:
         """Return the numbers that least squares regresses on."""
 
     @abstractmethod
@@ -96,13 +98,13 @@ class Target(Frozen):
         """Measure predictions against labels that are known."""
 
     @abstractmethod
-    def evidence(
+    def loss_terms(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Float[Tensor, "adapter row value"]:
-        """Return all that the loss of known rows depends on; a weighted mean of predictions has that of evidence."""
+        """Return all that the loss of known rows depends on; a weighted mean of predictions has that of loss_terms."""
 
     @abstractmethod
-    def row_losses(self, evidence: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
+    def row_losses(self, loss_terms: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
         """Return the loss of each row; the mean over rows is the loss of `score`."""
 
     def verdicts(
@@ -118,16 +120,16 @@ class Target(Frozen):
     def losses_with(
         self,
         total: Float[Tensor, "row value"],
-        evidence: Float[Tensor, "adapter row value"],
+        loss_terms: Float[Tensor, "adapter row value"],
         num_added: int,
         counts: Float[Tensor, " row"],
     ) -> Float[Tensor, " adapter"]:
-        """Return the mean loss that each adapter makes of the sum of some evidence: of the mean, its own included.
+        """Return the mean loss that each adapter makes of the sum of some loss_terms: of the mean, its own included.
 
-        A row counts as often as `counts` says; adapters of equal evidence have equal losses, to the last bit.
+        A row counts as often as `counts` says; adapters of equal loss_terms have equal losses, to the last bit.
         """
         some = max(1, CACHED // max(1, total.numel()))
-        sums = [(self.row_losses((total + one) / num_added) * counts).sum(1) for one in evidence.split(some)]
+        sums = [(self.row_losses((total + one) / num_added) * counts).sum(1) for one in loss_terms.split(some)]
         return torch.cat(sums).double() / counts.sum()
 
     @abstractmethod
@@ -140,15 +142,15 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def emphasis_of(
+def loss_weights_of(
     smoothing: Sequence[float],
     balanced: Sequence[bool],
     weights: Float[Tensor, " outputs"] | None,
     device: torch.device,
-) -> Emphasis:
+) -> LossWeights:
     """Return what the adapters of a stack ask for, where any does; `weights` are those of the balanced ones."""
     smooth = torch.tensor(list(smoothing), device=device) if any(smoothing) else None
     if weights is None or not any(balanced):
-        return Emphasis(smooth)
+        return LossWeights(smooth)
     even = torch.ones_like(weights)
-    return Emphasis(smooth, torch.stack([weights if one else even for one in balanced]).to(device))
+    return LossWeights(smooth, torch.stack([weights if one else even for one in balanced]).to(device))

@@ -17,7 +17,7 @@ POOLINGS = ("cls", "mean", "cls_normalised", "mean_normalised")
 
 
 @dataclass(frozen=True)
-class Seen:
+class TokenBatch:
     """A batch, by layer; empty where nobody asked.
 
     `features` are pooled vectors in the order of POOLINGS, `normalised` the tokens normalised without affine,
@@ -47,15 +47,15 @@ def pool(
     return torch.stack(pooled, 1).float()
 
 
-def make_seen(
+def make_batch(
     tokens: dict[int, Float[Tensor, "row token width"]],
     specs: dict[int, LayerSpec],
     eps: float,
     reads: frozenset[Reads],
-) -> Seen:
+) -> TokenBatch:
     """Make of some layers' tokens what the families that read them declared (`Adapter.reads`), in float32."""
     normalised = {layer: normalise(values, eps) for layer, values in tokens.items()}
-    return Seen(
+    return TokenBatch(
         features={k: pool(tokens[k], normalised[k], specs[k]) for k in tokens} if "features" in reads else {},
         tokens=tokens if "tokens" in reads else {},
         normalised=normalised if "attention" in reads else {},

@@ -18,7 +18,7 @@ from torch import Tensor
 from icecore.store import LayerReader, Store
 
 from ..targets.target import Labels
-from .batch import POOLINGS, Reads, Seen, make_seen
+from .batch import POOLINGS, Reads, TokenBatch, make_batch
 from .order import Batches, Pool, largest_batch, make_pool, walk_pool
 from .transfer import Parts, moved
 from .window import Window, plan, read_ahead, steps_of
@@ -37,7 +37,7 @@ class Feed(Protocol):
         """How many rows there are."""
         ...
 
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
         """Walk through batches of places, from batch number `first` on: what adapters see of them."""
         ...
 
@@ -79,7 +79,7 @@ class StoreFeed:
     def _row_bytes(self) -> int:
         return self.window(1).num_bytes
 
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
         """Read rows chunk by chunk, a step ahead, and hand them out in batches."""
         return map(self.seen, moved(self.stored(batches, first), self.device))
 
@@ -101,15 +101,15 @@ class StoreFeed:
             for mine in np.split(slots, np.cumsum([len(batch) for batch in step])[:-1]):
                 yield window.gather(mine, into)
 
-    def batch(self, places: Int64[Tensor, " row"]) -> Seen:
+    def batch(self, places: Int64[Tensor, " row"]) -> TokenBatch:
         """Read some rows."""
         stored = self.read(places.cpu().numpy(), self.window(len(places)), np.arange(len(places)))
         return self.seen(next(moved([stored], self.device)))
 
-    def seen(self, stored: Parts) -> Seen:
+    def seen(self, stored: Parts) -> TokenBatch:
         """Make of stored tokens what adapters see."""
         tokens = {k: self._readers[k].decode(parts) for k, parts in stored.items()}
-        return _cast(make_seen(tokens, self.store.spec.layers, self.eps, self.reads), self.dtype)
+        return _cast(make_batch(tokens, self.store.spec.layers, self.eps, self.reads), self.dtype)
 
     def window(self, num_rows: int) -> Window:
         """Return room for some rows as they are stored."""
@@ -157,7 +157,7 @@ class StoreFeed:
         return self._row_bytes * (min(self.num_rows, self._pool(size).room_rows + size - 1) + size)
 
 
-class HeldFeed:
+class DecodedFeed:
     """Rows held ready on the device."""
 
     def __init__(self, feed: StoreFeed) -> None:
@@ -170,17 +170,17 @@ class HeldFeed:
                     held[layer][start : start + len(values)] = values
             start += size
 
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
         """Gather batch after batch."""
         return map(self.batch, batches[first:])
 
-    def batch(self, places: Int64[Tensor, " row"]) -> Seen:
+    def batch(self, places: Int64[Tensor, " row"]) -> TokenBatch:
         """Gather some rows."""
         gathered = [{layer: _take(held, places) for layer, held in table.items()} for table in _tables(self._seen)]
-        return Seen(*gathered)
+        return TokenBatch(*gathered)
 
 
-class KeptFeed:
+class EncodedFeed:
     """Rows kept in memory as they are stored: a half or a quarter of the bytes, made ready for every batch anew."""
 
     def __init__(self, feed: StoreFeed) -> None:
@@ -189,7 +189,7 @@ class KeptFeed:
         places = np.arange(feed.num_places)
         self._window = feed.read(places, feed.window(feed.num_places), places)
 
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[Seen]:
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
         """Gather batch after batch."""
         into = self._feed.window(max(map(len, batches), default=1))
         stored = (self._window.gather(batch, into) for batch in _as_arrays(batches)[first:])
@@ -219,18 +219,18 @@ def _shares(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.nda
     return np.split(order, borders[1:]) if len(rows) else []
 
 
-def _tables(seen: Seen) -> tuple[Mapping[int, Tensor], ...]:
+def _tables(seen: TokenBatch) -> tuple[Mapping[int, Tensor], ...]:
     return seen.features, seen.tokens, seen.normalised
 
 
-def _cast(seen: Seen, dtype: torch.dtype) -> Seen:
+def _cast(seen: TokenBatch, dtype: torch.dtype) -> TokenBatch:
     tokens, normalised = ({k: v.to(dtype) for k, v in table.items()} for table in (seen.tokens, seen.normalised))
-    return Seen(seen.features, tokens, normalised)
+    return TokenBatch(seen.features, tokens, normalised)
 
 
-def _empty(feed: StoreFeed) -> Seen:
+def _empty(feed: StoreFeed) -> TokenBatch:
     first = _tables(feed.batch(torch.arange(min(1, feed.num_rows))))
-    return Seen(*[{k: _room(v, feed.num_places) for k, v in table.items()} for table in first])
+    return TokenBatch(*[{k: _room(v, feed.num_places) for k, v in table.items()} for table in first])
 
 
 def _room(like: Tensor, num_rows: int) -> Tensor:

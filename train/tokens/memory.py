@@ -10,18 +10,18 @@ import torch
 
 from icecore.store import UsageError
 
-from .feed import BLOCK_ROWS, Feed, HeldFeed, KeptFeed, StoreFeed
+from .feed import BLOCK_ROWS, DecodedFeed, EncodedFeed, Feed, StoreFeed
 
 
 def hold(train: StoreFeed, validation: StoreFeed, batch_size: int, memory_bytes: int) -> tuple[Feed, Feed]:
     """Return the fastest form of both that fits. No form changes a result: the order is the same, and so are values."""
     ahead = least_bytes(train, validation, batch_size)
     if train.num_bytes() + validation.num_bytes() <= _resident_bytes(train.device, memory_bytes - ahead):
-        return HeldFeed(train), HeldFeed(validation)
+        return DecodedFeed(train), DecodedFeed(validation)
     if train.stored_bytes() + validation.stored_bytes() <= memory_bytes:
-        return KeptFeed(train), KeptFeed(validation)
+        return EncodedFeed(train), EncodedFeed(validation)
     if ahead + validation.stored_bytes() <= memory_bytes:
-        return train, KeptFeed(validation)
+        return train, EncodedFeed(validation)
     return train, validation
 
 

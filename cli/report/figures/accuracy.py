@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..findings import Findings, Standing
+from ..findings import Findings, LeaderboardRow
 from .svg import Drawing, drawing, style_of
 
 
@@ -53,7 +53,7 @@ def _draw_family(axes: Axes, findings: Findings, family: str) -> None:
         axes.plot(layers, [100 * one.validation for one in best], color=style["color"], **thin)
 
 
-def _draw_across(axes: Axes, ends: tuple[int, int], one: Standing, style: dict[str, Any]) -> None:
+def _draw_across(axes: Axes, ends: tuple[int, int], one: LeaderboardRow, style: dict[str, Any]) -> None:
     """Draw a family that reads all its layers together."""
     axes.plot(ends, [100 * one.shown] * 2, **style)
     if one.interval:

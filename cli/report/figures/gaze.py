@@ -67,7 +67,7 @@ def _looking(findings: Findings) -> Trained | None:
 def _has_queries(family: str) -> bool:
     from icecore.train.adapters import Adapter
 
-    return get_adapter(family).looks is not Adapter.looks
+    return get_adapter(family).attention_inputs is not Adapter.attention_inputs
 
 
 def _typical(findings: Findings) -> list[Tested]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from icecore.store import choose
 
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 from .average import average
 from .bagged import bagged
@@ -17,7 +17,7 @@ from .lasso import lasso
 from .stacking import stacking
 
 # A choice for each of several draws of rows: what it takes once for all draws, such as reading, it does once.
-Selector = Callable[[Kept, Sequence[Places], SelectSettings], Weights]
+Selector = Callable[[ValidationPredictions, Sequence[Places], SelectSettings], Weights]
 
 SELECTORS: dict[str, Selector] = {
     "best": best,

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 from ...splits.resample import folds
 
 NUM_FOLDS = 5
 
 
-def average(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+def average(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return equal weights."""
     weights = torch.zeros(len(draws), len(kept.candidates), dtype=torch.float64)
     for mine, drawn in zip(weights, draws, strict=True):
@@ -27,15 +27,15 @@ def average(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> We
     return weights
 
 
-def _first(kept: Kept, drawn: Places, settings: SelectSettings) -> Places:
+def _first(kept: ValidationPredictions, drawn: Places, settings: SelectSettings) -> Places:
     most, losses = min(settings.top, len(kept.candidates)), kept.row_losses[:, drawn]
     found = torch.zeros(most, dtype=torch.float64)
     for held in folds(kept.blocks[drawn], NUM_FOLDS, settings.seed):
         order = losses[:, ~held if not held.all() else held].mean(1).argsort(stable=True)
-        means = _running_means(kept.evidence[order[:most, None], drawn[held]])
+        means = _running_means(kept.loss_terms[order[:most, None], drawn[held]])
         found += kept.target.row_losses(means).double().sum(1)
     return losses.mean(1).argsort(stable=True)[: int(found.argmin()) + 1]
 
 
-def _running_means(evidence: Float[Tensor, "adapter row value"]) -> Float[Tensor, "adapter row value"]:
-    return evidence.cumsum(0) / torch.arange(1, len(evidence) + 1)[:, None, None]
+def _running_means(loss_terms: Float[Tensor, "adapter row value"]) -> Float[Tensor, "adapter row value"]:
+    return loss_terms.cumsum(0) / torch.arange(1, len(loss_terms) + 1)[:, None, None]

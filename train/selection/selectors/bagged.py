@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 from ...splits.resample import bootstraps
 from .greedy import forward_selection
@@ -25,14 +25,14 @@ MOST_ROWS = 2_000  # that a bag draws
 LEAST = 0.002
 
 
-def bagged(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+def bagged(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the mean weights of all selections, less those that are next to nothing."""
     weights = torch.stack([_mean_of_bags(kept, drawn, settings.seed) for drawn in draws])
     weights = torch.where(weights < LEAST, 0.0, weights)
     return weights / weights.sum(1, keepdim=True)
 
 
-def _mean_of_bags(kept: Kept, drawn: Places, seed: int) -> Float64[Tensor, " adapter"]:
+def _mean_of_bags(kept: ValidationPredictions, drawn: Places, seed: int) -> Float64[Tensor, " adapter"]:
     weights = torch.zeros(len(kept.candidates), dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     num_drawn = max(math.ceil(SHARE * len(weights)), min(FEWEST, len(weights)))

@@ -12,24 +12,24 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 
 
-def best(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+def best(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the winner, alone."""
     pick = _first_within_one_error if settings.one_standard_error else _highest
     places = torch.tensor([pick(kept, drawn) for drawn in draws])
     return one_hot(places, len(kept.candidates)).double()
 
 
-def _highest(kept: Kept, drawn: Places) -> int:
+def _highest(kept: ValidationPredictions, drawn: Places) -> int:
     scores = kept.target.scores(kept.verdicts[:, drawn], kept.labels[drawn])
     tied = (scores == scores.max()).nonzero()[:, 0]
     return int(tied[kept.row_losses[tied][:, drawn].mean(1).argmin()])
 
 
-def _first_within_one_error(kept: Kept, drawn: Places) -> int:
+def _first_within_one_error(kept: ValidationPredictions, drawn: Places) -> int:
     losses = kept.row_losses[:, drawn]
     worse = losses - losses[losses.mean(1).argmin()]
     return int((worse.mean(1) <= _standard_error(worse, kept.blocks[drawn])).nonzero()[0])

@@ -10,36 +10,38 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 from ...targets.target import Target
 
 NUM_STEPS = 30
 
 
-def greedy(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+def greedy(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return how often each was added, as a share."""
     everyone = torch.arange(len(kept.candidates))
     return torch.stack([forward_selection(kept, everyone, drawn, NUM_STEPS) for drawn in draws])
 
 
-def forward_selection(kept: Kept, some: Places, drawn: Places, num_steps: int) -> Float64[Tensor, " some"]:
+def forward_selection(
+    kept: ValidationPredictions, some: Places, drawn: Places, num_steps: int
+) -> Float64[Tensor, " some"]:
     """Return the weights of some adapters at the lowest loss of the path; of equal adapters the first is added."""
     rows, counts = drawn.unique(return_counts=True)
-    path, losses = _path(kept.evidence[some[:, None], rows], counts.to(kept.evidence), kept.target, num_steps)
+    path, losses = _path(kept.loss_terms[some[:, None], rows], counts.to(kept.loss_terms), kept.target, num_steps)
     best = min(range(num_steps), key=lambda step: losses[step]) + 1
     return torch.bincount(torch.tensor(path[:best]), minlength=len(some)).double() / best
 
 
 def _path(
-    evidence: Float[Tensor, "adapter row value"], counts: Float[Tensor, " row"], target: Target, num_steps: int
+    loss_terms: Float[Tensor, "adapter row value"], counts: Float[Tensor, " row"], target: Target, num_steps: int
 ) -> tuple[list[int], list[float]]:
     """Return who was added at each step, and the loss that was reached."""
-    total, path, lowest = torch.zeros_like(evidence[0]), list[int](), list[float]()
+    total, path, lowest = torch.zeros_like(loss_terms[0]), list[int](), list[float]()
     for step in range(1, num_steps + 1):
-        losses = target.losses_with(total, evidence, step, counts)
+        losses = target.losses_with(total, loss_terms, step, counts)
         added = int(losses.argmin())
-        total = total + evidence[added]
+        total = total + loss_terms[added]
         path.append(added)
         lowest.append(float(losses[added]))
     return path, lowest

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 from ...splits.resample import folds
 from ..moments import Moments, moments
@@ -27,7 +27,7 @@ SLACK = 1e-6  # of the steepest slope at zero: what falls by no more is not miss
 PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # of the penalty under which every weight is zero
 
 
-def lasso(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+def lasso(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the relevances at the penalty of lowest cross-fitted loss; a row is in the same fold of every draw."""
     parts = folds(kept.blocks, NUM_FOLDS, settings.seed)
     counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws])
@@ -36,7 +36,10 @@ def lasso(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weig
 
 
 def _chosen(
-    kept: Kept, parts: Sequence[Bool[Tensor, " row"]], counts: Int64[Tensor, " row"], of_parts: Sequence[Moments]
+    kept: ValidationPredictions,
+    parts: Sequence[Bool[Tensor, " row"]],
+    counts: Int64[Tensor, " row"],
+    of_parts: Sequence[Moments],
 ) -> Float64[Tensor, " adapter"]:
     """Choose from one draw, which has each row so many times: the penalty by its folds, the relevances by all of it."""
     whole = Moments.total(of_parts)
@@ -48,17 +51,17 @@ def _chosen(
 
 
 def _losses(
-    kept: Kept, path: Float64[Tensor, "penalty adapter"], counts: Int64[Tensor, " row"]
+    kept: ValidationPredictions, path: Float64[Tensor, "penalty adapter"], counts: Int64[Tensor, " row"]
 ) -> Float64[Tensor, " penalty"]:
     """Return the summed loss of the mixtures at each penalty, over rows that count."""
     rows = counts.nonzero()[:, 0]
-    evidence = kept.evidence[:, rows].double()
-    mixtures = (path @ evidence.flatten(1)).unflatten(1, evidence.shape[1:])
+    loss_terms = kept.loss_terms[:, rows].double()
+    mixtures = (path @ loss_terms.flatten(1)).unflatten(1, loss_terms.shape[1:])
     return kept.target.row_losses(mixtures) @ counts[rows].double()
 
 
 def _relevances(
-    kept: Kept, known: Sequence[Moments], counts: Sequence[Int64[Tensor, " row"]]
+    kept: ValidationPredictions, known: Sequence[Moments], counts: Sequence[Int64[Tensor, " row"]]
 ) -> Float64[Tensor, "problem penalty adapter"]:
     """Return what is relevant at each penalty, summing to one; all of it the best adapter's where nothing is."""
     grams, towards = (torch.stack(parts).double() for parts in zip(*(one.centred() for one in known), strict=True))

@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 from ...modules.lbfgs import minimise
-from ...runs.validation_predictions import Kept, Places, Weights
+from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
 
 NUM_STEPS = 200
 LEAST = 1e-3
 
 
-def stacking(kept: Kept, draws: Sequence[Places], settings: SelectSettings) -> Weights:
+def stacking(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the weights that are not next to nothing."""
     weights = lowest_losses(kept, draws)
     weights = torch.where(weights < LEAST, 0.0, weights)
     return weights / weights.sum(1, keepdim=True)
 
 
-def lowest_losses(kept: Kept, draws: Sequence[Places]) -> Weights:
+def lowest_losses(kept: ValidationPredictions, draws: Sequence[Places]) -> Weights:
     """Return the convex weights of lowest loss on each draw, from equal ones on."""
-    shape, unknown = kept.evidence.shape[1:], kept.evidence[0].isnan()  # what is not known has no slope
-    evidence = kept.evidence.double().nan_to_num(0).flatten(1)
+    shape, unknown = kept.loss_terms.shape[1:], kept.loss_terms[0].isnan()  # what is not known has no slope
+    loss_terms = kept.loss_terms.double().nan_to_num(0).flatten(1)
     counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws]).double()
     counts /= counts.sum(1, keepdim=True)
 
@@ -37,9 +37,9 @@ def lowest_losses(kept: Kept, draws: Sequence[Places]) -> Weights:
         """Return the loss on every draw, and its gradient, where weights are a softmax."""
         with torch.enable_grad():
             free = free.detach().requires_grad_()
-            mixtures = (free.softmax(1) @ evidence).unflatten(1, shape)
+            mixtures = (free.softmax(1) @ loss_terms).unflatten(1, shape)
             losses = (kept.target.row_losses(torch.where(unknown, torch.nan, mixtures)) * counts).sum(1)
             (gradient,) = torch.autograd.grad(losses.sum(), free)
         return losses.detach(), gradient
 
-    return minimise(evaluate, torch.zeros(len(draws), len(evidence), dtype=torch.float64), NUM_STEPS).softmax(1)
+    return minimise(evaluate, torch.zeros(len(draws), len(loss_terms), dtype=torch.float64), NUM_STEPS).softmax(1)
