@@ -53,15 +53,22 @@ def plain(folder: Path) -> float:
 
 def feed_of(store: Store) -> StoreFeed:
     """Return how training reads the layer."""
-    reads, device = frozenset[Reads]({"attention"}), torch.device("cpu")
-    return StoreFeed(store, store.rows("train"), (0,), reads, 1e-6, device, torch.bfloat16)
+    return StoreFeed(
+        store=store,
+        rows=store.rows("train"),
+        layers=(0,),
+        reads=frozenset[Reads]({"normalised"}),
+        eps=1e-6,
+        device=torch.device("cpu"),
+        dtype=torch.bfloat16,
+    )
 
 
 def shuffled(feed: StoreFeed, epoch: int) -> float:
     """Return the seconds that an epoch of stored rows takes."""
-    places = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(epoch)
+    sample_indices = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(epoch)
     begin, count = time.perf_counter(), 0
-    for batch in feed.stored(even_batches(places, BATCH)):
+    for batch in feed.encoded_batches(even_batches(sample_indices, BATCH)):
         count += batch.num_rows
     seconds = time.perf_counter() - begin
     if count != feed.num_rows:
@@ -72,8 +79,8 @@ def shuffled(feed: StoreFeed, epoch: int) -> float:
 def ready(feed: StoreFeed) -> float:
     """Return the seconds that an epoch takes with the rows made ready for an adapter."""
     begin = time.perf_counter()
-    places = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(1)
-    for _ in feed.batches(even_batches(places, BATCH)):
+    sample_indices = make_order(feed.store, feed.layers, feed.rows, BATCH, seed=0).epoch(1)
+    for _ in feed.batches(even_batches(sample_indices, BATCH)):
         pass
     return time.perf_counter() - begin
 

@@ -15,7 +15,7 @@ from ..files.location import Location
 from ..format.shard import ShardDecoder, ShardFormat
 from ..format.spec import LayerSpec
 
-LEAST_PIECE_BYTES = 4096  # of a row that is read straight to its place
+LEAST_PIECE_BYTES = 4096  # of a row that is read straight to its destination
 
 
 class LayerReader:
@@ -65,28 +65,27 @@ class LayerReader:
 
     def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
         """Return the stored arrays of some rows, as the codec keeps them."""
-        wanted, where = np.unique(self._resolve(rows), return_inverse=True)
-        found = self.empty(len(where))
-        if len(wanted) == len(where):
-            places = np.empty_like(where)
-            places[where] = np.arange(len(where))
-            self.read_into(found, places, wanted, view)
-            return found
-        once = self.empty(len(wanted))
-        self.read_into(once, np.arange(len(wanted)), wanted, view)
-        return {name: values[where] for name, values in once.items()}
+        unique_rows, inverse = np.unique(self._resolve(rows), return_inverse=True)
+        if len(unique_rows) == len(inverse):
+            arrays, buffer_indices = self.empty(len(inverse)), np.empty_like(inverse)
+            buffer_indices[inverse] = np.arange(len(inverse))
+            self.read_into(arrays, buffer_indices, unique_rows, view)
+            return arrays
+        arrays = self.empty(len(unique_rows))
+        self.read_into(arrays, np.arange(len(unique_rows)), unique_rows, view)
+        return {name: values[inverse] for name, values in arrays.items()}
 
     def read_into(
         self,
         into: Mapping[str, np.ndarray],
-        places: Int64[np.ndarray, " row"],
+        buffer_indices: Int64[np.ndarray, " row"],
         rows: Int64[np.ndarray, " row"],
         view: int = 0,
     ) -> None:
-        """Read ascending rows, each to its own place in arrays made by `empty`; every chunk is read once."""
+        """Read ascending rows, each to its buffer index in arrays made by `empty`; every chunk is read once."""
         self._coverage.require(rows, self._layer, view)
         for name in self._formats:
-            self._read_part(name, into[name], places, rows, view)
+            self._read_part(name, into[name], buffer_indices, rows, view)
 
     def _resolve(self, rows: slice | np.ndarray) -> np.ndarray:
         if isinstance(rows, slice):
@@ -96,42 +95,45 @@ class LayerReader:
             raise UsageError(f"row {outside[0]}: the store has rows 0 to {self._root.num_rows - 1}")
         return rows
 
-    def _read_part(self, part: str, into: np.ndarray, places: np.ndarray, rows: np.ndarray, view: int) -> None:
+    def _read_part(self, part: str, into: np.ndarray, buffer_indices: np.ndarray, rows: np.ndarray, view: int) -> None:
         shard_format = self._formats[part]
         chunks, starts = np.unique(rows // shard_format.chunk_rows, return_index=True)
         stops = [*starts[1:], len(rows)]
         for shard, first, start, stop in _runs(chunks, shard_format):
             name = shard_name(self._layer, part, view, shard, len(shard_format.part.shape))
             digest = self._coverage.digest(shard, self._layer, view, part)
-            some = range(start, stop)
-            wanted = [
-                (rows[starts[k] : stops[k]] % shard_format.chunk_rows, places[starts[k] : stops[k]]) for k in some
-            ]
+            spans = [slice(starts[k], stops[k]) for k in range(start, stop)]
+            wanted = [(rows[span] % shard_format.chunk_rows, buffer_indices[span]) for span in spans]
             decoder = ShardDecoder(self._location, name, shard_format, digest)
             if shard_format.part.row_bytes < LEAST_PIECE_BYTES:
                 _read_staged(decoder, first, shard_format, into, wanted)
             else:
-                decoder.read(first, [_pieces(shard_format, into, *each) for each in wanted])
+                decoder.read(first, [_pieces(shard_format, into, *of_chunk) for of_chunk in wanted])
 
 
-def _pieces(shard_format: ShardFormat, into: np.ndarray, within: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
-    """Return where each stretch of a chunk goes: rows to their places, neighbours together, the rest to nowhere."""
+def _pieces(
+    shard_format: ShardFormat, into: np.ndarray, within: np.ndarray, buffer_indices: np.ndarray
+) -> list[np.ndarray]:
+    """Return the memory that each run of a chunk's bytes goes to: wanted rows to `into`, all others to a scratch array.
+
+    `within` holds the rows' ascending indices in the chunk. Rows that are neighbours in both go together.
+    """
     size, room = shard_format.part.row_bytes, into.reshape(-1).view(np.uint8)
-    nowhere = np.empty((shard_format.chunk_rows - len(within)) * size, np.uint8)
-    breaks = np.flatnonzero((np.diff(within) != 1) | (np.diff(places) != 1)) + 1
+    scratch = np.empty((shard_format.chunk_rows - len(within)) * size, np.uint8)
+    breaks = np.flatnonzero((np.diff(within) != 1) | (np.diff(buffer_indices) != 1)) + 1
     starts = np.append(0, breaks)
     lengths = np.append(starts[1:], len(within)) - starts
     firsts = within[starts]
     gaps = firsts - np.append(0, (firsts + lengths)[:-1])
     pieces: list[np.ndarray] = []
-    for gap, place, length in zip(
-        (gaps * size).tolist(), (places[starts] * size).tolist(), (lengths * size).tolist(), strict=True
+    for gap, offset, length in zip(
+        (gaps * size).tolist(), (buffer_indices[starts] * size).tolist(), (lengths * size).tolist(), strict=True
     ):
         if gap:
-            pieces.append(nowhere[:gap])
-            nowhere = nowhere[gap:]
-        pieces.append(room[place : place + length])
-    return [*pieces, nowhere] if len(nowhere) else pieces
+            pieces.append(scratch[:gap])
+            scratch = scratch[gap:]
+        pieces.append(room[offset : offset + length])
+    return [*pieces, scratch] if len(scratch) else pieces
 
 
 def _read_staged(
@@ -145,8 +147,8 @@ def _read_staged(
     whole = shard_format.empty(len(wanted) * shard_format.chunk_rows)
     chunks = whole.reshape(len(wanted), -1).view(np.uint8)
     decoder.read(first, [[chunk] for chunk in chunks])
-    for number, (within, places) in enumerate(wanted):
-        into[places] = whole[number * shard_format.chunk_rows + within]
+    for number, (within, buffer_indices) in enumerate(wanted):
+        into[buffer_indices] = whole[number * shard_format.chunk_rows + within]
 
 
 def _runs(chunks: np.ndarray, shard_format: ShardFormat) -> Iterator[tuple[int, int, int, int]]:

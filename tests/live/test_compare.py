@@ -24,7 +24,7 @@ from icecore.store import IdentityError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
 from icecore.train.runs.run import RESULTS
 from icecore.train.splits.split import hold_out
-from icecore.train.tokens.feed import DecodedFeed
+from icecore.train.tokens.held_feeds import DecodedFeed
 from icecore.train.tokens.order import even_batches, make_order
 
 FAST = {"epochs": 2, "batch_size": 16, "lr": (3e-3,), "compute_dtype": "float32", "device": "cpu"}

@@ -36,7 +36,7 @@ def start(name: str, config: dict[str, object]) -> tuple[Adapter, TokenBatch]:
         for parameter in stack.parameters():
             parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) / 5
     tokens = torch.randn(7, 10, 24, generator=torch.Generator().manual_seed(1))
-    return stack, make_batch({2: tokens}, scope.specs, 1e-6, frozenset({"attention", "tokens"}))
+    return stack, make_batch({2: tokens}, scope.specs, 1e-6, frozenset({"normalised", "tokens"}))
 
 
 @pytest.mark.parametrize(("name", "config"), CASES)

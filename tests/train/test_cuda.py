@@ -8,7 +8,8 @@ import torch
 from icecore.store import open_store
 from icecore.store.codecs import CODECS
 from icecore.train import Run, TrainSettings, train
-from icecore.train.tokens.feed import EncodedFeed, StoreFeed
+from icecore.train.tokens.feed import StoreFeed
+from icecore.train.tokens.held_feeds import EncodedFeed
 
 from .conftest import MakeStore, predictions_of
 
@@ -26,7 +27,9 @@ def test_stored_arrays_mean_the_same_there(dtype: str) -> None:
 
 def test_streamed_and_kept_rows_arrive_as_the_cpu_reads_them(make_store: MakeStore) -> None:
     store = open_store(make_store(700))
-    feed = StoreFeed(store, store.rows("train"), (0, 1), frozenset({"tokens"}), 1e-6, CUDA)
+    feed = StoreFeed(
+        store=store, rows=store.rows("train"), layers=(0, 1), reads=frozenset({"tokens"}), eps=1e-6, device=CUDA
+    )
     places = torch.randperm(feed.num_rows)
     expected = store.layer(1).rows(store.rows("train")[places.numpy()])
     for source in (feed, EncodedFeed(feed)):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from icecore.extract.backbone.config import blocks_config
 from icecore.store import IcecoreError
 from icecore.train.modules.frozen_block import FrozenBlock
-from icecore.train.tokens.batch import normalise
+from icecore.train.modules.norms import normalise
 
 NUM_ROWS, NUM_TOKENS, NUM_QUERIES, WIDTH = 3, 7, 2, 48
 SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": WIDTH, "depth": 2, "num_heads": 3}

@@ -107,7 +107,14 @@ def test_fifty_steps_from_the_store_are_fifty_steps_with_the_backbone(
     config = family.resolve(config, model.scope(layers))
     recipe = Recipe(lr=lr, weight_decay=0.01, epochs=NUM_EPOCHS, batch_size=BATCH_SIZE)
     candidate = Candidate(adapter=name, layers=layers, config=config.model_dump(mode="json"), recipe=recipe)
-    stored = StoreFeed(store, np.arange(NUM_ROWS), layers, family.reads, 1e-6, torch.device("cpu"))
+    stored = StoreFeed(
+        store=store,
+        rows=np.arange(NUM_ROWS),
+        layers=layers,
+        reads=family.reads,
+        eps=1e-6,
+        device=torch.device("cpu"),
+    )
     ours = curve(stored, candidate, model)
     live = curve(LiveFeed(model, images, layers, family.reads), candidate, model)
     assert len(live) == 51

@@ -35,7 +35,7 @@ def with_classes(stack: OpenInCA, classes: list[int]) -> OpenInCA:
 
 def see(width: int = 24, num_rows: int = 9) -> TokenBatch:
     tokens = torch.randn(num_rows, 37, width, generator=torch.Generator().manual_seed(1))
-    return make_batch({2: tokens}, scope_of(1, width).specs, 1e-6, frozenset({"attention"}))
+    return make_batch({2: tokens}, scope_of(1, width).specs, 1e-6, frozenset({"normalised"}))
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ from icecore.store import Frozen, LayerSpec
 from ..modules.cross_attention import Projections, attend_keys, cross_attend
 from ..modules.folded import fold, project
 from ..modules.initial import classifier, uniform
-from ..modules.norms import EPS, moments, norm
+from ..modules.norms import EPS, moments, normalise
 from ..modules.token_blocks import EPS as VJEPA_EPS
 from ..modules.token_blocks import affine, by_head, draw_blocks, linear, normed, through
 from ..tokens.batch import TokenBatch
@@ -114,7 +114,7 @@ class Attentive(WithHeads):
         if self.config.form == "vjepa":
             gathered = self._thought(gathered)
         if self.config.norm == "layer":
-            gathered = norm(gathered)
+            gathered = normalise(gathered)
         outputs = project(self.drop(gathered.mean(2)), self.weight)
         return outputs if self.config.form == "aim" else outputs + self.get_parameter("bias")[:, None]
 
@@ -153,9 +153,9 @@ class Attentive(WithHeads):
             gamma, beta = affine(self.get_parameter, "input")
             shift = self.get_parameter("value_bias") + _through(self.value_weight, beta)
             asking = linear(self.get_parameter, "query", queries)
-            return norm(mean, self._eps), asking, Projections(*own, shift, self.num_heads, gamma)
+            return normalise(mean, self._eps), asking, Projections(*own, shift, self.num_heads, gamma)
         if self.config.norm == "layer":
-            return norm(mean), queries, Projections(*own, torch.zeros_like(queries[:, 0]), self.num_heads)
+            return normalise(mean), queries, Projections(*own, torch.zeros_like(queries[:, 0]), self.num_heads)
         running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
         centre, variance = moments(mean.flatten(0, 1)[None], *running, self.noise is not None)
         gamma = (variance + EPS).rsqrt()
@@ -168,7 +168,7 @@ class Attentive(WithHeads):
             out = linear(self.get_parameter, "out", values.flatten(1, 2)).view(values.shape)
         out = out + self.query[:, None]
         gamma, beta = affine(self.get_parameter, "norm")
-        inner = norm(out, self._eps).flatten(1, 2) * gamma[:, None] + beta[:, None]
+        inner = normalise(out, self._eps).flatten(1, 2) * gamma[:, None] + beta[:, None]
         hidden = gelu(linear(self.get_parameter, "expand", inner))
         return out + linear(self.get_parameter, "contract", hidden).view(out.shape)
 

@@ -32,7 +32,7 @@ from icecore.store import Frozen, LayerSpec
 
 from ..modules.folded import attend, project
 from ..modules.initial import classifier, uniform
-from ..modules.norms import EPS, moments, norm
+from ..modules.norms import EPS, moments, normalise
 from ..tokens.batch import TokenBatch
 from .adapter import Adapter, AttentionInputs, Scope
 from .layers_and_heads import incompatible_layers
@@ -96,7 +96,7 @@ class Efficient(Adapter):
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
         tokens, width = seen.tokens[self.scope.layers[0]][:, first:], self.query.shape[-1]
         query = self.query / math.sqrt(width) if self.config.scaled else self.query
-        return AttentionInputs(norm(tokens) if self.config.norm else tokens, query, 1)
+        return AttentionInputs(normalise(tokens) if self.config.norm else tokens, query, 1)
 
     def _gathered(self, seen: TokenBatch) -> Float[Tensor, "adapter row inner"]:
         """Pool whole tokens with every query, then project each slice of the values from what its query pooled."""

@@ -40,7 +40,7 @@ class InCA(WithHeads):
 
     Config = InCAConfig
     config: InCAConfig
-    reads = frozenset({"attention"})
+    reads = frozenset({"normalised"})
     query: Tensor
     query_weight: Tensor
     query_bias: Tensor

@@ -25,7 +25,7 @@ from icecore.store import Frozen
 
 from ..modules.folded import project
 from ..modules.initial import classifier, uniform
-from ..modules.norms import EPS, norm
+from ..modules.norms import EPS, normalise
 from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
 from .layers_and_heads import SidePooling, incompatible_layers, ladder, pooled_tokens, refuse_pooling
@@ -105,7 +105,7 @@ class LoSA(Adapter):
     def _step(self, z: Float[Tensor, "adapter row token width"], tap: int) -> Float[Tensor, "adapter row token width"]:
         """Return what a tap adds, c + t: one product of rank-wide factors, since both are of low rank."""
         down, up = self._pair("channel", tap)
-        normed = norm(z) if self.config.norm else z
+        normed = normalise(z) if self.config.norm else z
         inner = gelu(project(normed.flatten(1, 2), down)).view(*z.shape[:3], -1)
         token_down, token_up = (one.to(z.dtype)[:, None, None] for one in self._pair("token", tap))
         split, turned = (self.config.frames, z.shape[2] // self.config.frames), up.transpose(1, 2)[:, None, None]
@@ -136,7 +136,7 @@ class LoSA(Adapter):
     ) -> Float[Tensor, "adapter row frame token width"]:
         """Mix each place across the frames."""
         down, up = (one.to(values.dtype) for one in self._pair("frame", tap))
-        normed = norm(values) if self.config.norm else values
+        normed = normalise(values) if self.config.norm else values
         inner = gelu(torch.einsum("arf,abftw->abrtw", down, normed))
         return torch.einsum("afr,abrtw->abftw", up, inner)
 

@@ -23,7 +23,7 @@ from icecore.store import Frozen
 
 from ..modules.folded import project
 from ..modules.initial import classifier, uniform
-from ..modules.norms import norm
+from ..modules.norms import normalise
 from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
 from .layers_and_heads import SidePooling, default_heads, incompatible_layers, ladder, pooled_tokens, refuse_pooling
@@ -46,7 +46,7 @@ class LST(Adapter):
 
     Config = LSTConfig
     config: LSTConfig
-    reads = frozenset({"attention"})
+    reads = frozenset({"normalised"})
     gate: Tensor
     weight: Tensor
     bias: Tensor
@@ -100,7 +100,7 @@ class LST(Adapter):
 
     def _attention(self, rung: int, u: Float[Tensor, "adapter row token inner"]) -> Tensor:
         num_heads = default_heads(u.shape[-1])
-        joint = self._linear("joint", rung, norm(u)).unflatten(-1, (3, num_heads, -1))
+        joint = self._linear("joint", rung, normalise(u)).unflatten(-1, (3, num_heads, -1))
         query, key, value = joint.flatten(0, 1).permute(2, 0, 3, 1, 4)  # adapter x row, head, token, inner
         gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return self._linear("out", rung, gathered.unflatten(0, u.shape[:2]))
@@ -116,10 +116,10 @@ class LST(Adapter):
             side = gate * narrow if side is None else gate * narrow + (1 - gate) * side
             if self.config.block == "attention":
                 side = side + self._attention(rung, side)
-            side = side + self._linear("contract", rung, gelu(self._linear("expand", rung, norm(side))))
+            side = side + self._linear("contract", rung, gelu(self._linear("expand", rung, normalise(side))))
         assert side is not None
         chosen = pooled_tokens(self.config.side_pooling, self.scope.spec)
-        pooled = norm(side[:, :, chosen].float()).mean(2)
+        pooled = normalise(side[:, :, chosen].float()).mean(2)
         return project(self.drop(pooled), self.weight) + self.bias[:, None]
 
 

@@ -22,7 +22,7 @@ from icecore.store import Frozen
 
 from ..modules.folded import project
 from ..modules.initial import classifier, uniform
-from ..modules.norms import norm
+from ..modules.norms import normalise
 from ..tokens.batch import TokenBatch
 from .adapter import Adapter, Scope
 from .layers_and_heads import SidePooling, incompatible_layers, ladder, pooled_tokens, refuse_pooling
@@ -75,7 +75,7 @@ class MIST(Adapter):
         self, name: str, block: int, z: Float[Tensor, "adapter row token width"]
     ) -> Float[Tensor, "adapter row token width"]:
         """Return what an attention or an MLP adds."""
-        inner = project(norm(z).flatten(1, 2), self.get_parameter(f"{name}_down")[:, block])
+        inner = project(normalise(z).flatten(1, 2), self.get_parameter(f"{name}_down")[:, block])
         if name == "attention":
             query, key, value = inner.unflatten(1, z.shape[1:3]).flatten(0, 1).chunk(3, -1)
             inner = scaled_dot_product_attention(query, key, value).unflatten(0, z.shape[:2]).flatten(1, 2)
@@ -86,10 +86,10 @@ class MIST(Adapter):
     def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Sum, refine, norm, pool and classify."""
         total = torch.stack([seen.tokens[layer] for layer in self.scope.layers]).sum(0)
-        z = norm(total).expand(self.num_adapters, *total.shape)
+        z = normalise(total).expand(self.num_adapters, *total.shape)
         for block in range(self.config.depth):
             z = z + self._low_rank("attention", block, z)
             z = z + self._low_rank("mlp", block, z)
         chosen = pooled_tokens(self.config.side_pooling, self.scope.spec)
-        pooled = norm(z[:, :, chosen].float()).mean(2)
+        pooled = normalise(z[:, :, chosen].float()).mean(2)
         return project(self.drop(pooled), self.weight) + self.bias[:, None]

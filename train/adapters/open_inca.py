@@ -50,7 +50,7 @@ class OpenInCA(WithHeads):
 
     Config = OpenInCAConfig
     config: OpenInCAConfig
-    reads = frozenset({"attention"})
+    reads = frozenset({"normalised"})
     query: Tensor
     query_weight: Tensor
     query_bias: Tensor

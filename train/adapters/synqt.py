@@ -64,7 +64,7 @@ class SynQT(ThroughBlocks):
 
     Config = SynQTConfig
     config: SynQTConfig
-    reads = frozenset({"attention"})
+    reads = frozenset({"normalised"})
     prompt: Tensor
     alpha: Tensor
     beta: Tensor

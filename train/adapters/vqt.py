@@ -53,7 +53,7 @@ class VQT(ThroughBlocks):
 
     Config = VQTConfig
     config: VQTConfig
-    reads = frozenset({"features", "attention"})
+    reads = frozenset({"features", "normalised"})
     untrained = ("phase", "frozen_query", "kept")
     query: Tensor
     weight: Tensor

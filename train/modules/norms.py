@@ -11,7 +11,7 @@ from torch.nn.functional import layer_norm
 EPS = 1e-6
 
 
-def norm(values: Float[Tensor, "*stack width"], eps: float = EPS) -> Float[Tensor, "*stack width"]:
+def normalise(values: Float[Tensor, "*stack width"], eps: float = EPS) -> Float[Tensor, "*stack width"]:
     """Give every vector mean zero and variance one."""
     return layer_norm(values, values.shape[-1:], eps=eps)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from .folded import project
-from .norms import norm
+from .norms import normalise
 
 EPS = 1e-5
 PREFIX = "block"
@@ -68,7 +68,7 @@ def normed(
 ) -> Float[Tensor, "adapter place width"]:
     """Normalise tokens, those of all rows in one axis."""
     gamma, beta = (one[:, None].to(x.dtype) for one in affine(get, where))
-    return norm(x, eps).flatten(1, 2) * gamma + beta
+    return normalise(x, eps).flatten(1, 2) * gamma + beta
 
 
 def by_head(

@@ -53,7 +53,15 @@ def _score(store: Store, settings: ScoreSettings) -> list[LayerScore]:
     eps = make_scope(store, store.layers, get_adapter("linear")).eps
 
     def of_layer(layer: int) -> list[LayerScore]:
-        feed = StoreFeed(store, rows, (layer,), frozenset({"features"}), eps, torch.device("cpu"), in_order=True)
+        feed = StoreFeed(
+            store=store,
+            rows=rows,
+            layers=(layer,),
+            reads=frozenset({"features"}),
+            eps=eps,
+            device=torch.device("cpu"),
+            in_order=True,
+        )
         gathered = _gather(feed, labels, groups, poolings[layer], settings.norm)
         return [
             LayerScore(layer=layer, name=name, pooling=pooling, score=of(features))

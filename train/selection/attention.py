@@ -37,6 +37,8 @@ def stored_attention(
     """Return the attention of one trained adapter over some rows of a store, in their order; None as `attention`."""
     cpu = torch.device("cpu")
     adapter = restore(store, [candidate], {candidate.adapter_id: tensors}, cpu)
-    feed = StoreFeed(store, rows, candidate.layers, adapter.reads, adapter.scope.eps, cpu)
+    feed = StoreFeed(
+        store=store, rows=rows, layers=candidate.layers, reads=adapter.reads, eps=adapter.scope.eps, device=cpu
+    )
     weights = attention(adapter, feed.batch(torch.arange(len(rows))))
     return None if weights is None else weights[0]

@@ -14,7 +14,7 @@ from ..adapters import get_adapter
 from ..adapters.adapter import make_scope
 from ..runs.candidate import Candidate
 from ..tokens.feed import StoreFeed
-from ..tokens.memory import least_bytes
+from ..tokens.memory import streaming_bytes
 from .halving import Contest, contest_of
 from .task import SplitContext, Task, feeds_of
 
@@ -54,7 +54,7 @@ def adapter_bytes(work: SplitContext, candidate: Candidate) -> int:
 
 def _parts(work: SplitContext, task: Task) -> list[Task]:
     feeds: tuple[StoreFeed, StoreFeed] = feeds_of(work, task)
-    most = min(work.memory_bytes // 2, work.memory_bytes - least_bytes(*feeds, task.batch_size))
+    most = min(work.memory_bytes // 2, work.memory_bytes - streaming_bytes(*feeds, task.batch_size))
     parts: list[list[Candidate]] = []
     left = 0
     for those, num_bytes in units(work, task):

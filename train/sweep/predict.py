@@ -56,7 +56,15 @@ def predicted_blocks(
         parted = alike(group)
         stacks = [restore(store, those, trained, device) for those in parted]
         reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
-        feed = StoreFeed(store, rows, layers, reads, stacks[0].scope.eps, device, in_order=True)
+        feed = StoreFeed(
+            store=store,
+            rows=rows,
+            layers=layers,
+            reads=reads,
+            eps=stacks[0].scope.eps,
+            device=device,
+            in_order=True,
+        )
         most = max(1, TABLE_BYTES // (4 * len(group) * max(1, len(store.classes))))
         batches = torch.arange(len(rows)).split(min(block_rows(store, layers), most))
         for places, seen in zip(batches, feed.batches(batches), strict=True):

@@ -17,7 +17,7 @@ from ..settings import TrainSettings
 from ..splits.cross_validation import folds
 from ..splits.split import Split, hold_out
 from ..targets import get_target
-from ..tokens.memory import least_bytes, num_workers
+from ..tokens.memory import num_workers, streaming_bytes
 from .extend import Base, base_of, extension, extension_work, of_extension
 from .grid import sweep
 from .ineffective_options import require_effect
@@ -46,7 +46,7 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
 
 def _needs(work: SplitContext, task: Task) -> tuple[int, int]:
     """Return the least that a task takes: its rows as they stream, and as few of its adapters as may train alone."""
-    return least_bytes(*feeds_of(work, task), task.batch_size), max(size for _, size in units(work, task))
+    return streaming_bytes(*feeds_of(work, task), task.batch_size), max(size for _, size in units(work, task))
 
 
 def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> list[SplitContext]:

@@ -120,13 +120,13 @@ def feeds_of(work: SplitContext, task: Task) -> tuple[StoreFeed, StoreFeed]:
     reads = frozenset[Reads]().union(*(get_adapter(candidate.adapter).reads for candidate in task.candidates))
     eps = next(iter(_scopes(work, task).values())).eps
     train = StoreFeed(
-        work.store,
-        work.split.train,
-        task.layers,
-        reads,
-        eps,
-        work.device,
-        work.dtype,
+        store=work.store,
+        rows=work.split.train,
+        layers=task.layers,
+        reads=reads,
+        eps=eps,
+        device=work.device,
+        dtype=work.dtype,
         num_views=work.store.identity.views,
     )
     return train, replace(train, rows=work.split.validation, num_views=1, in_order=True)

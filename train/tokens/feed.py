@@ -1,10 +1,10 @@
-"""The rows of some layers, as batches: straight from the store, or held in memory in one of two forms.
+"""A feed gives batches of the rows of some layers; `StoreFeed` reads the rows from the store as they are needed.
 
-Knows which rows and layers, and what is made of their tokens; nothing of adapters.
+The module knows rows, layers and how tokens are read; nothing of adapters. Sample index and buffer index: see the
+package's docstring.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,28 +23,41 @@ from .order import Batches, Pool, largest_batch, make_pool, walk_pool
 from .transfer import Parts, moved
 from .window import Window, plan, read_ahead, steps_of
 
-BLOCK_ROWS = 128  # walked through at a time where nothing else says how many
+BLOCK_ROWS = 128  # rows walked through at a time where no batch size is given
 BLOCK_BYTES = 4 << 20  # of float32 tokens in such a block
-NUM_READERS = 3  # requests in flight: what a disk is fast with
+NUM_READERS = 3  # requests in flight: as many as make a disk fast
 
 
 @runtime_checkable
 class Feed(Protocol):
-    """Some rows, in every view that is wanted; a place is a row's place, plus their number times the view."""
+    """Some rows of a store, in one or several views, as batches."""
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows, each counted once whatever the number of views."""
         ...
 
     def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
-        """Walk through batches of places, from batch number `first` on: what adapters see of them."""
+        """Yield the tokens of each batch of sample indices, from batch number `first` on."""
         ...
 
 
 @dataclass(frozen=True)
+class Data:
+    """A feed with the label of each of its rows, and the group of each row where the store has groups."""
+
+    feed: Feed
+    labels: Labels
+    groups: Int64[Tensor, " row"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoreFeed:
-    """Rows read from the store each time they are asked for, a shard's worth ahead of whoever asks."""
+    """Rows that are read from the store each time, about a shard ahead of their use.
+
+    `rows` are indices in the store; `eps` is the epsilon of the backbone's norms; `dtype` is the type of tokens and
+    normalised tokens in a batch. With `in_order` the feed keeps no shuffle pool: the sample indices must ascend.
+    """
 
     store: Store
     rows: Int64[np.ndarray, " row"]
@@ -54,207 +67,146 @@ class StoreFeed:
     device: torch.device
     dtype: torch.dtype = torch.float32
     num_views: int = 1
-    in_order: bool = False  # whoever walks in order needs no pool to mix rows in
+    in_order: bool = False
     _free: list[Window] = field(default_factory=list, init=False, compare=False)
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows, each counted once whatever the number of views."""
         return len(self.rows)
 
     @property
-    def num_places(self) -> int:
-        """How many rows there are, every view counted."""
+    def num_samples(self) -> int:
+        """The number of sample indices: every row in every view."""
         return len(self.rows) * self.num_views
 
     @cached_property
     def _readers(self) -> dict[int, LayerReader]:
         return {layer: self.store.layer(layer) for layer in self.layers}
 
-    def _pool(self, batch_size: int) -> Pool:
-        """Return the pool that the rows are mixed in, as `make_order` does; `batch_size` is that of the largest."""
-        return (walk_pool if self.in_order else make_pool)(self.store, self.layers, batch_size)
-
     @cached_property
     def _row_bytes(self) -> int:
         return self.window(1).num_bytes
 
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
-        """Read rows chunk by chunk, a step ahead, and hand them out in batches."""
-        return map(self.seen, moved(self.stored(batches, first), self.device))
+    def _pool(self, batch_size: int) -> Pool:
+        """Return the pool in which `make_order` mixes the rows; `batch_size` is the size of the largest batch."""
+        return (walk_pool if self.in_order else make_pool)(self.store, self.layers, batch_size)
 
-    def stored(self, batches: Batches, first: int = 0) -> Iterator[Window]:
-        """Walk through batches of places as they are stored, each overwritten by the next."""
+    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
+        """Yield the tokens of each batch of sample indices, from batch number `first` on, each chunk read once."""
+        return map(self.decode, moved(self.encoded_batches(batches, first), self.device))
+
+    def encoded_batches(self, batches: Batches, first: int = 0) -> Iterator[Window]:
+        """Yield the encoded rows of each batch of sample indices; the next batch overwrites them."""
         largest = max(map(len, batches), default=0)
         if not largest:
             return
         pool = self._pool(largest)
-        steps = steps_of(_as_arrays(batches), pool.step_rows, first)
+        steps = steps_of(as_arrays(batches), pool.step_rows, first)
         if not steps:
             return
-        left = np.concatenate([batch for step in steps for batch in step])
-        views, rows = np.divmod(left, len(self.rows))
-        chunks = views * self.store.num_rows + self.rows[rows] // pool.chunk_rows
+        sample_indices = np.concatenate([batch for step in steps for batch in step])
+        views, row_indices = np.divmod(sample_indices, len(self.rows))
+        chunks = views * self.store.num_rows + self.rows[row_indices] // pool.chunk_rows  # one number a view and chunk
         into = self.window(max(len(batch) for step in steps for batch in step))
         ahead = read_ahead(self, plan([np.concatenate(step) for step in steps], chunks))
-        for step, (window, slots) in zip(steps, ahead, strict=True):
-            for mine in np.split(slots, np.cumsum([len(batch) for batch in step])[:-1]):
-                yield window.gather(mine, into)
+        for step, (window, buffer_indices) in zip(steps, ahead, strict=True):
+            for of_batch in np.split(buffer_indices, np.cumsum([len(batch) for batch in step])[:-1]):
+                yield window.gather(of_batch, into)
 
-    def batch(self, places: Int64[Tensor, " row"]) -> TokenBatch:
-        """Read some rows."""
-        stored = self.read(places.cpu().numpy(), self.window(len(places)), np.arange(len(places)))
-        return self.seen(next(moved([stored], self.device)))
+    def batch(self, sample_indices: Int64[Tensor, " row"]) -> TokenBatch:
+        """Return the tokens of one batch, read at once."""
+        buffer_indices = np.arange(len(sample_indices))
+        encoded = self.read(sample_indices.cpu().numpy(), self.window(len(buffer_indices)), buffer_indices)
+        return self.decode(next(moved([encoded], self.device)))
 
-    def seen(self, stored: Parts) -> TokenBatch:
-        """Make of stored tokens what adapters see."""
-        tokens = {k: self._readers[k].decode(parts) for k, parts in stored.items()}
-        return _cast(make_batch(tokens, self.store.spec.layers, self.eps, self.reads), self.dtype)
+    def decode(self, encoded: Parts) -> TokenBatch:
+        """Return the batch that encoded arrays stand for, on their device."""
+        tokens = {k: self._readers[k].decode(parts) for k, parts in encoded.items()}
+        batch = make_batch(tokens, self.store.spec.layers, self.eps, self.reads)
+        tokens, normalised = (
+            {k: values.to(self.dtype) for k, values in table.items()} for table in (batch.tokens, batch.normalised)
+        )
+        return TokenBatch(batch.features, tokens, normalised)
 
     def window(self, num_rows: int) -> Window:
-        """Return room for some rows as they are stored."""
+        """Return a new buffer for `num_rows` encoded rows, uninitialised."""
         return Window({k: reader.empty(num_rows) for k, reader in self._readers.items()})
 
     def borrow(self, num_rows: int) -> Window:
-        """Return a window with room for some rows, one given back if there is."""
-        room = self._free.pop() if self._free else None
-        return room if room is not None and room.num_rows >= num_rows else self.window(num_rows)
+        """Return a buffer for at least `num_rows` rows: a returned buffer that is large enough, else a new one."""
+        window = self._free.pop() if self._free else None
+        return window if window is not None and window.num_rows >= num_rows else self.window(num_rows)
 
     def give_back(self, window: Window) -> None:
-        """Keep a window for whoever borrows next."""
+        """Keep a buffer for the next `borrow`."""
         self._free.append(window)
 
-    def read(self, places: Int64[np.ndarray, " row"], into: Window, slots: Int64[np.ndarray, " row"]) -> Window:
-        """Read rows to their slots of a window; every chunk is read once and checked."""
-        views, rows = np.divmod(places, max(1, len(self.rows)))
-        rows = self.rows[rows]
+    def read(
+        self,
+        sample_indices: Int64[np.ndarray, " row"],
+        into: Window,
+        buffer_indices: Int64[np.ndarray, " row"],
+    ) -> Window:
+        """Read each sample to its buffer index in `into`, which is returned; every chunk is read once and checked."""
+        views, row_indices = np.divmod(sample_indices, max(1, len(self.rows)))
+        rows = self.rows[row_indices]
 
-        def fill(piece: tuple[int, np.ndarray]) -> None:
-            layer, where = piece
-            self._readers[layer].read_into(into.parts[layer], slots[where], rows[where], int(views[where[0]]))
+        def read_share(share: tuple[int, np.ndarray]) -> None:
+            layer, chosen = share
+            view = int(views[chosen[0]])
+            self._readers[layer].read_into(into.parts[layer], buffer_indices[chosen], rows[chosen], view)
 
-        pieces = [(k, where) for k, one in self._readers.items() for where in _shares(views, rows, one.chunk_rows)]
-        with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="reader") as pool:
-            list(pool.map(fill, pieces))
+        shares = [
+            (layer, chosen)
+            for layer, reader in self._readers.items()
+            for chosen in _shares(views, rows, reader.chunk_rows)
+        ]
+        with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="reader") as threads:
+            list(threads.map(read_share, shares))
         return into
 
-    def num_bytes(self) -> int:
-        """Return the bytes of all rows when held ready."""
+    def decoded_bytes(self) -> int:
+        """Return the bytes of all rows decoded, as `DecodedFeed` holds them."""
         specs = [self.store.spec.layers[layer] for layer in self.layers]
-        copies = len(self.reads & {"tokens", "attention"}) * self.dtype.itemsize
-        features = len(POOLINGS) * 4 if "features" in self.reads else 0
-        return sum(spec.width * (spec.num_tokens * copies + features) for spec in specs) * self.num_places
+        token_bytes = len(self.reads & {"tokens", "normalised"}) * self.dtype.itemsize
+        feature_bytes = len(POOLINGS) * 4 if "features" in self.reads else 0
+        return sum(spec.width * (spec.num_tokens * token_bytes + feature_bytes) for spec in specs) * self.num_samples
 
-    def stored_bytes(self) -> int:
-        """Return the bytes of all rows as they are stored."""
-        return self._row_bytes * self.num_places
+    def encoded_bytes(self) -> int:
+        """Return the bytes of all rows as the store encodes them, as `EncodedFeed` holds them."""
+        return self._row_bytes * self.num_samples
 
-    def pool_bytes(self, batch_size: int) -> int:
-        """Return the bytes of the rows that are in memory at once when they stream, with a batch that was gathered."""
+    def streaming_bytes(self, batch_size: int) -> int:
+        """Return the bytes of the encoded rows that are in memory at once while this feed reads batches."""
         if self.in_order:
-            return self._row_bytes * min(self.num_rows, self._pool(batch_size).room_rows)
+            return self._row_bytes * min(self.num_rows, self._pool(batch_size).peak_rows)
         size = largest_batch(self.num_rows, batch_size)
-        return self._row_bytes * (min(self.num_rows, self._pool(size).room_rows + size - 1) + size)
-
-
-class DecodedFeed:
-    """Rows held ready on the device."""
-
-    def __init__(self, feed: StoreFeed) -> None:
-        self.num_rows = feed.num_rows
-        self._seen = _empty(feed)
-        size, start = block_rows(feed.store, feed.layers), 0
-        for seen in feed.batches(torch.arange(feed.num_places).split(size)):
-            for held, read in zip(_tables(self._seen), _tables(seen), strict=True):
-                for layer, values in read.items():
-                    held[layer][start : start + len(values)] = values
-            start += size
-
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
-        """Gather batch after batch."""
-        return map(self.batch, batches[first:])
-
-    def batch(self, places: Int64[Tensor, " row"]) -> TokenBatch:
-        """Gather some rows."""
-        gathered = [{layer: _take(held, places) for layer, held in table.items()} for table in _tables(self._seen)]
-        return TokenBatch(*gathered)
-
-
-class EncodedFeed:
-    """Rows kept in memory as they are stored: a half or a quarter of the bytes, made ready for every batch anew."""
-
-    def __init__(self, feed: StoreFeed) -> None:
-        self.num_rows = feed.num_rows
-        self._feed = feed
-        places = np.arange(feed.num_places)
-        self._window = feed.read(places, feed.window(feed.num_places), places)
-
-    def batches(self, batches: Batches, first: int = 0) -> Iterator[TokenBatch]:
-        """Gather batch after batch."""
-        into = self._feed.window(max(map(len, batches), default=1))
-        stored = (self._window.gather(batch, into) for batch in _as_arrays(batches)[first:])
-        return map(self._feed.seen, moved(stored, self._feed.device))
+        # A batch that straddles two steps keeps up to size - 1 rows longer; the gathered batch is a copy beside them.
+        return self._row_bytes * (min(self.num_rows, self._pool(size).peak_rows + size - 1) + size)
 
 
 def block_rows(store: Store, layers: tuple[int, ...]) -> int:
-    """Return how many rows to walk through at a time, so that float32 copies stay small."""
+    """Return how many rows to walk through at a time so that their float32 tokens stay below `BLOCK_BYTES`."""
     row_bytes = 4 * sum(store.spec.layers[layer].num_tokens * store.spec.layers[layer].width for layer in layers)
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
 
 
-def _as_arrays(batches: Batches) -> list[Int64[np.ndarray, " _row"]]:
-    """Return batches as arrays of numpy, brought over from a device at once."""
+def as_arrays(batches: Batches) -> list[Int64[np.ndarray, " _row"]]:
+    """Return batches of sample indices as NumPy arrays, copied from their device in one transfer."""
     if not batches:
         return []
     return np.split(torch.cat(tuple(batches)).cpu().numpy(), np.cumsum([len(batch) for batch in batches])[:-1])
 
 
 def _shares(views: np.ndarray, rows: np.ndarray, chunk_rows: int) -> list[np.ndarray]:
-    """Part positions among the readers: of one view, whole chunks, rows ascending within."""
+    """Split a request of samples among the readers; return the indices into the request of each share.
+
+    The samples of a share have one view and ascending rows, and no chunk is split between two shares.
+    """
     order = np.lexsort((rows, views))
     views, chunks = views[order], rows[order] // chunk_rows
     starts = np.flatnonzero(np.append(True, (np.diff(chunks) != 0) | (np.diff(views) != 0)))
     borders = starts[:: max(1, len(starts) // NUM_READERS)]
     borders = np.union1d(borders, np.flatnonzero(np.append(True, np.diff(views) != 0)))
     return np.split(order, borders[1:]) if len(rows) else []
-
-
-def _tables(seen: TokenBatch) -> tuple[Mapping[int, Tensor], ...]:
-    return seen.features, seen.tokens, seen.normalised
-
-
-def _cast(seen: TokenBatch, dtype: torch.dtype) -> TokenBatch:
-    tokens, normalised = ({k: v.to(dtype) for k, v in table.items()} for table in (seen.tokens, seen.normalised))
-    return TokenBatch(seen.features, tokens, normalised)
-
-
-def _empty(feed: StoreFeed) -> TokenBatch:
-    first = _tables(feed.batch(torch.arange(min(1, feed.num_rows))))
-    return TokenBatch(*[{k: _room(v, feed.num_places) for k, v in table.items()} for table in first])
-
-
-def _room(like: Tensor, num_rows: int) -> Tensor:
-    """Return uninitialised room for rows; on a CPU from numpy, which asks for huge pages: a tenth of the faults."""
-    shape = (num_rows, *like.shape[1:])
-    if like.device.type != "cpu" or not num_rows:
-        return like.new_empty(shape)
-    room = np.empty(math.prod(shape) * like.element_size(), np.uint8)
-    return torch.from_numpy(room).view(like.dtype).view(shape)
-
-
-def _take(held: Tensor, places: Int64[Tensor, " row"]) -> Tensor:
-    """Gather rows eight bytes at a time where they divide: several times faster than by bfloat16."""
-    flat = held.view(len(held), -1)
-    if flat.shape[1] * flat.element_size() % 8:
-        return held[places]
-    wide = flat.view(torch.int64).index_select(0, places)
-    return wide.view(held.dtype).view(len(places), *held.shape[1:])
-
-
-@dataclass(frozen=True)
-class Data:
-    """The rows of some layers, with their labels, and their groups where they have any."""
-
-    feed: Feed
-    labels: Labels
-    groups: Int64[Tensor, " row"] | None = None

@@ -1,7 +1,4 @@
-"""A store under the names of the classes that a run knows: its labels count those, by name.
-
-Knows names alone; rows and tokens are the store's own.
-"""
+"""A store whose labels count the classes of a run instead of the store's own, matched by class name."""
 
 import functools
 
@@ -12,26 +9,26 @@ from icecore.store import Store, StoreSpec
 
 
 class Relabelled(Store):
-    """A store whose classes are those given; rows of any other class are `strangers`, and have no label."""
+    """The store at `url` with labels that are indices into `classes`; rows of any other class have no label."""
 
     def __init__(self, url: str, classes: tuple[str, ...]) -> None:
         super().__init__(url)
-        self._names = classes
+        self._classes = classes
 
     @functools.cached_property
     def spec(self) -> StoreSpec:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The store's own, with the classes given."""
-        return super().spec.model_copy(update={"classes": self._names})
+        """The store's own specification, with the given classes."""
+        return super().spec.model_copy(update={"classes": self._classes})
 
     @functools.cached_property
     def labels(self) -> Int64[np.ndarray, " row"]:
-        """The label of every row among the classes given, -1 where there is none."""
-        own = np.array(self.samples["label"].fill_null(-1))
-        places = [self._names.index(name) if name in self._names else -1 for name in super().spec.classes]
-        return np.append(np.array(places, own.dtype), -1)[own]
+        """The index of every row's class among the given classes; -1 where the row has none of them."""
+        own_labels = np.array(self.samples["label"].fill_null(-1))
+        new_label = [self._classes.index(name) if name in self._classes else -1 for name in super().spec.classes]
+        return np.append(np.array(new_label, own_labels.dtype), -1)[own_labels]  # -1 selects the appended -1
 
     def strangers(self, rows: Int64[np.ndarray, " row"]) -> list[str]:
-        """Return the classes of some rows that are not among those given."""
-        own = super().spec.classes
-        there = {own[label] for label in np.array(self.samples["label"].fill_null(-1))[rows] if label >= 0}
-        return sorted(there - set(self._names))
+        """Return the sorted names of the classes of `rows` that are not among the given classes."""
+        own_classes = super().spec.classes
+        labels = np.array(self.samples["label"].fill_null(-1))[rows]
+        return sorted({own_classes[label] for label in labels if label >= 0} - set(self._classes))
