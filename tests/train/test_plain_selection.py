@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from icecore.train import SelectSettings
 from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.measure import Answers, Measure
-from icecore.train.selection.out_of_bag import out_of_bag_estimate
+from icecore.train.selection.out_of_bag import out_of_bag_estimate, redrawn
 from icecore.train.selection.selectors import SELECTORS, bagged
 from icecore.train.selection.selectors.bagged import LEAST
 from icecore.train.selection.selectors.lasso import NUM_STEPS, PENALTIES
@@ -209,8 +209,9 @@ def test_a_lasso_from_all_rows_twice_is_that_from_all_rows() -> None:
 def test_the_honest_estimate_is_that_of_every_choice_by_itself(target: str, grouped: bool) -> None:
     kept, plain = small(target, grouped)
     ids = [one.adapter_id for one in kept.candidates]
-    choose = lambda draws: [dict(zip(ids, best(plain.at(one)).tolist(), strict=True)) for one in draws]  # noqa: E731
-    found = out_of_bag_estimate(kept, SETTINGS, choose, 1.0)
+    draws = redrawn(kept, SETTINGS)
+    choices = [dict(zip(ids, best(plain.at(one)).tolist(), strict=True)) for one in draws]
+    found = out_of_bag_estimate(kept, SETTINGS, draws, choices, 1.0)
     scores, losses = list[float](), list[float]()
     for drawn in bootstraps(kept.blocks, 50, SETTINGS.seed):
         unseen = plain.at(out_of_bag(drawn, len(kept.rows)))

@@ -14,7 +14,7 @@ from icecore.train.runs.validation_file import Predictions
 from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.choice import choose, eligible
 from icecore.train.selection.cost import Costs
-from icecore.train.selection.out_of_bag import out_of_bag_estimate
+from icecore.train.selection.out_of_bag import out_of_bag_estimate, redrawn
 from icecore.train.selection.selectors import SELECTORS
 from icecore.train.splits.resample import bootstraps, folds, out_of_bag
 from icecore.train.targets import TARGETS
@@ -246,7 +246,8 @@ def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str, make_st
     kept = noisy(num_adapters=40, num_rows=90, strength=0.0)
     settings = SETTINGS.model_copy(update={"selector": name})
     naive = kept.target.score(mixed(kept, choice(name, kept)), kept.labels).score
-    found = out_of_bag_estimate(kept, settings, lambda draws: choose(kept, draws, settings, costs), naive)
+    draws = redrawn(kept, settings)
+    found = out_of_bag_estimate(kept, settings, draws, choose(kept, draws, settings, costs), naive)
     assert found is not None
     assert naive > 0.4
     assert abs(found.score - 1 / NUM_CLASSES) < 0.06
@@ -256,4 +257,5 @@ def test_the_winner_of_many_that_know_nothing_is_seen_through(name: str, make_st
 def test_without_rows_to_spare_nothing_is_estimated() -> None:
     kept = noisy(num_rows=5)
     alone = kept_of(predictions_of(kept), kept.labels, groups=torch.zeros(5, dtype=torch.int64))
-    assert out_of_bag_estimate(alone, SETTINGS, lambda draws: [choice("best", alone) for _ in draws], 1.0) is None
+    assert redrawn(alone, SETTINGS) == []
+    assert out_of_bag_estimate(alone, SETTINGS, [], [], 1.0) is None

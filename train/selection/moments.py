@@ -7,6 +7,7 @@ keep every product in expectation.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -17,6 +18,7 @@ from ..runs.validation_predictions import ValidationPredictions
 
 NUM_SUMS = 128  # of outputs: so many are exact, more are added up
 BATCH_ROWS = 64
+PIECE = 128  # regressors: products of two pieces, for a batch of rows, stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class _Accumulator:
         self._num_draws = num_draws
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._count = torch.zeros(num_draws, dtype=torch.int64)
-        self._sums = self._products = torch.empty(0)
+        self._sums = torch.empty(0)
+        self._products: list[tuple[slice, slice, Tensor]] = []  # of any two pieces once
 
     def add(self, regressors: Float[Tensor, "regressor row output"], counts: Int64[Tensor, "draw row"]) -> None:
         """Add rows, each as often as a draw has it."""
@@ -101,16 +104,29 @@ class _Accumulator:
         self._waiting = []
         by_row = regressors.transpose(0, 1).contiguous()  # row, regressor, output
         if not len(self._sums):
-            self._sums = by_row.new_zeros(self._num_draws, *by_row.shape[1:])
-            self._products = by_row.new_zeros(self._num_draws, by_row.shape[1], by_row.shape[1])
+            self._begin(by_row)
         self._count += counts.sum(1)
         often = counts.to(by_row)
         self._sums.flatten(1).addmm_(often, by_row.flatten(1))
-        self._products.flatten(1).addmm_(often, (by_row @ by_row.mT).flatten(1))
+        for one, other, products in self._products:
+            products.flatten(1).addmm_(often, (by_row[:, one] @ by_row[:, other].mT).flatten(1))
+
+    def _begin(self, by_row: Float[Tensor, "row regressor output"]) -> None:
+        num_regressors = by_row.shape[1]
+        self._sums = by_row.new_zeros(self._num_draws, *by_row.shape[1:])
+        starts = range(0, num_regressors, PIECE)
+        pieces = [slice(start, min(start + PIECE, num_regressors)) for start in starts]
+        for one, other in combinations_with_replacement(pieces, 2):
+            shape = self._num_draws, one.stop - one.start, other.stop - other.start
+            self._products.append((one, other, by_row.new_zeros(shape)))
 
     def result(self) -> Iterator[Moments]:
         """Yield the moments of every draw."""
         if self._waiting:
             self._add_up()
-        for count, sums, products in zip(self._count.tolist(), self._sums, self._products, strict=True):
+        for draw, (count, sums) in enumerate(zip(self._count.tolist(), self._sums, strict=True)):
+            products = sums.new_empty(len(sums), len(sums))
+            for one, other, found in self._products:
+                products[one, other] = found[draw]
+                products[other, one] = found[draw].T
             yield Moments(count, sums, products)

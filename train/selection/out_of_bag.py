@@ -5,7 +5,7 @@ the whole choice is made anew from those drawn, and measured on those that were 
 choice knows about 63 % of the rows, so the estimate leans to the low side.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -17,21 +17,27 @@ from .selection import OutOfBagEstimate
 NUM_CHOICES = 50
 
 
+def redrawn(kept: ValidationPredictions, settings: SelectSettings) -> list[Places]:
+    """Return the draws of rows from which the choice is made anew; none that has all rows."""
+    draws = bootstraps(kept.blocks, NUM_CHOICES, settings.seed)
+    return [draw for draw in draws if len(out_of_bag(draw, len(kept.rows)))]
+
+
 def out_of_bag_estimate(
     kept: ValidationPredictions,
     settings: SelectSettings,
-    choose: Callable[[Sequence[Places]], Sequence[dict[str, float]]],
+    draws: Sequence[Places],
+    choices: Sequence[dict[str, float]],
     naive: float,
 ) -> OutOfBagEstimate | None:
-    """Return the mean over choices, each from a draw of rows, and how far the middle of them spread.
+    """Return the mean over choices, each made from a draw of rows, and how far the middle of them spread.
 
-    None where every draw has all rows.
+    None where there is no draw.
     """
-    drawn = [(draw, out_of_bag(draw, len(kept.rows))) for draw in bootstraps(kept.blocks, NUM_CHOICES, settings.seed)]
-    draws, unseen = [draw for draw, rest in drawn if len(rest)], [rest for _, rest in drawn if len(rest)]
     if not draws:
         return None
-    weights = kept.weights(choose(draws))
+    unseen = [out_of_bag(draw, len(kept.rows)) for draw in draws]
+    weights = kept.weights(choices)
     losses = [float(mine[rest].mean()) for mine, rest in zip(kept.losses_of(weights), unseen, strict=True)]
     found = zip(kept.verdicts_of(weights, unseen), unseen, strict=True)
     scores = torch.cat([kept.target.scores(verdicts[None], kept.labels[rest]) for verdicts, rest in found])

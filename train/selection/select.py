@@ -26,7 +26,7 @@ from .chosen import SETS, write_chosen
 from .cost import Cost, Costs
 from .leaderboard import best_of_each, standing
 from .measure import Answers, Measure
-from .out_of_bag import out_of_bag_estimate
+from .out_of_bag import out_of_bag_estimate, redrawn
 from .selection import Figures, Selected, Selection
 from .test_split import TestPredictions, TestSplit, count_read
 
@@ -50,9 +50,10 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
     costs, everything = Costs(store), _kept(opened, store)
     kept = eligible(everything, settings, costs)
     measure = Measure(kept.target, settings)
-    weights = choose(kept, [kept.every_row], settings, costs)[0]
+    draws = redrawn(kept, settings)
+    weights, *again = choose(kept, [kept.every_row, *draws], settings, costs)  # at once: predictions are read once
     validation = _validation(kept, weights, measure)
-    estimate = out_of_bag_estimate(kept, settings, lambda draws: choose(kept, draws, settings, costs), validation.score)
+    estimate = out_of_bag_estimate(kept, settings, draws, again, validation.score)
     winners = best_of_each(everything)
     asked = [one for one in everything.candidates if one.adapter_id in weights or one.adapter_id in winners]
     tensors = opened.tensors({one.adapter_id for one in asked})

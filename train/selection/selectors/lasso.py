@@ -12,7 +12,7 @@ this transfer to predictions, the sign constraint, and the penalty, by the cross
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from ...runs.validation_predictions import Places, ValidationPredictions, Weights
@@ -22,8 +22,6 @@ from ..moments import Moments, moments
 
 NUM_FOLDS = 5
 NUM_STEPS = 300
-NUM_ENTERING = 4  # of each penalty at a time, and who falls as steeply
-SLACK = 1e-6  # of the steepest slope at zero: what falls by no more is not missing
 PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # of the penalty under which every weight is zero
 
 
@@ -76,30 +74,21 @@ def _relevances(
 def _solve(
     grams: Float64[Tensor, "problem adapter other"], towards: Float64[Tensor, "problem adapter"]
 ) -> Float64[Tensor, "problem penalty adapter"]:
-    """Solve for all penalties at once among few adapters, and let others in until no slope says that one is missing."""
-    most = towards.amax(1).clamp_min(0)[:, None, None]
-    slopes = PENALTIES[:, None] * most - towards[:, None]
-    weights, inside = torch.zeros_like(slopes), torch.zeros(slopes.shape[2], dtype=torch.bool)
-    while True:
-        falling = (weights @ grams + slopes).masked_fill(inside, 0)
-        steep = falling.topk(min(NUM_ENTERING, len(inside)), largest=False).values[..., -1:]
-        entering = (falling < -SLACK * most) & (falling <= steep + SLACK * most)  # equal adapters enter together
-        if not bool(entering.any()):
-            return weights
-        inside |= entering.any(1).any(0)
-        weights[..., inside] = _descend(grams[:, inside][:, :, inside], slopes[..., inside], weights[..., inside])
+    """Solve problem after problem, each for all penalties, so that its products stay in a core's cache."""
+    return torch.stack([_descend(gram, aims) for gram, aims in zip(grams, towards, strict=True)]).double()
 
 
 def _descend(
-    grams: Float64[Tensor, "problem adapter other"],
-    slopes: Float64[Tensor, "problem penalty adapter"],
-    weights: Float64[Tensor, "problem penalty adapter"],
-) -> Float64[Tensor, "problem penalty adapter"]:
+    gram: Float64[Tensor, "adapter other"], towards: Float64[Tensor, " adapter"]
+) -> Float[Tensor, "penalty adapter"]:
     """Go down the gradient with momentum (Beck & Teboulle 2009); what turns negative is zero."""
-    strides = 1 / torch.linalg.eigvalsh(grams)[:, -1].clamp_min(1e-12)[:, None, None]
-    ahead = weights
+    gram = (gram / gram.abs().max().clamp_min(1e-300)).float()  # scales cancel from the relevances
+    towards = (towards / towards.abs().max().clamp_min(1e-300)).float()
+    # The stride is one over a bound of the largest eigenvalue.
+    stride = 1 / torch.linalg.matrix_power(gram, 4).abs().sum(1).max().clamp_min(1e-30) ** 0.25
+    gram, slopes = stride * gram, stride * (PENALTIES[:, None].float() * towards.max().clamp_min(0) - towards)
+    weights = ahead = torch.zeros_like(slopes)
     for step in range(NUM_STEPS):
-        moved = (ahead - strides * (ahead @ grams + slopes)).clamp_min(0)
-        ahead = moved + step / (step + 3) * (moved - weights)
-        weights = moved
+        moved = torch.addmm(ahead, ahead, gram, alpha=-1).sub_(slopes).clamp_min_(0)
+        ahead, weights = torch.lerp(weights, moved, 1 + step / (step + 3)), moved
     return weights
