@@ -55,7 +55,12 @@ def _print_version(wanted: bool) -> bool:
 
 @app.callback()
 def icecore(
-    _: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version of icecore and exit."
+        ),
+    ] = False,
 ) -> None:
     """Drill a frozen vision backbone once, study the core many times."""
 

@@ -10,6 +10,7 @@ import typer
 
 from ..options.method_options import method_options
 from ..options.settings import require_effect, settings_of
+from ..options.shared_options import AS_JSON, BACKBONE, BATCH_SIZE, CHECKPOINT, COMPUTE_DTYPE, DEVICE, EPOCHS, LR
 from ..options.source_options import SOURCE_OPTIONS, with_source_options
 from ..show.interrupt import interruptible
 from ..show.terminal import notes, print_facts, print_json, print_line, print_table
@@ -24,33 +25,63 @@ ONLY_METHODS = ("out", "backbone", *SOURCE_OPTIONS, "option", "lr", "weight_deca
 
 @with_source_options
 def compare(
-    where: Annotated[str, typer.Argument(metavar="STORE|SOURCE", help="A store; or KIND:PATH, with --methods.")],
-    rows: Annotated[int | None, typer.Option(metavar="N", min=1, help="Run N rows of STORE live.")] = None,
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE|SOURCE", help="A store; with --methods also the images of a source, as KIND:PATH."
+        ),
+    ],
+    rows: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of images of STORE to run through the backbone again."),
+    ] = None,
     methods: Annotated[
-        str | None, typer.Option(metavar="A,B", help="full, linear, bitfit, lora, ...: train them.")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            show_default=False,
+            help="In-backbone methods to train: full, linear, bitfit, layernorm, lora, adapter, compacter, "
+            "vpt_shallow, vpt_deep, kadaptation, subspace; needs --out.",
+        ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The folder of results to make, with --methods.")
+        str | None,
+        typer.Option(metavar="DIR", help="With --methods: folder of results to create or to continue."),
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="Cached adapters to stand beside them.")] = None,
-    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for a SOURCE.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="With --methods: RUN whose selection is added to the table. With --rows: RUN whose bundle predicts.",
+        ),
+    ] = None,
+    backbone: Annotated[str | None, BACKBONE] = None,
+    checkpoint: Annotated[str | None, CHECKPOINT] = None,
     option: Annotated[
-        list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one method: lora.rank=8; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD.NAME=VALUE", help="Option of one method, such as lora.rank=8; may be given several times."
+        ),
     ] = None,
-    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates, where not the methods' own.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the train rows.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images in a batch.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of what the methods draw.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
-    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    lr: Annotated[str | None, LR] = None,
+    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay of AdamW")] = None,
+    epochs: Annotated[int | None, EPOCHS] = None,
+    batch_size: Annotated[int | None, BATCH_SIZE] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of the initial weights of methods and classifiers")
+    ] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    compute_dtype: Annotated[str | None, COMPUTE_DTYPE] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
     **of_source: Any,
 ) -> None:
-    """With --rows, run rows of STORE live and say how far they are from what is stored; with --methods, train those.
+    """Compare stored tokens with live ones (--rows), or cached adapters with in-backbone methods (--methods).
 
-    Learning rates are chosen on validation; then the test rows are read, once.
+    --rows N runs N images of STORE through the backbone again, in the number type that STORE was extracted in unless
+    --compute-dtype is given, and prints the largest difference of each layer.
+
+    --methods A,B trains methods that need the gradient through the backbone. Their learning rates are chosen on
+    validation, then the test split is read once.
 
     Example: icecore compare photos.ice --methods full,lora,kadaptation --out runs/live --run runs/photos
     """

@@ -4,17 +4,26 @@ from typing import Annotated
 
 import typer
 
+from ..options.shared_options import AS_JSON, BUNDLE_CHECKPOINT
 from ..show.terminal import notes, print_json, print_line
 
 
 def export(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle, as `icecore select` leaves it.")],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The file, or for hub the folder, to make.")],
-    format: Annotated[str, typer.Option(metavar="NAME", help="onnx, torch (torch.export), or hub.")] = "torch",
-    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle of `icecore select`.")],
+    out: Annotated[
+        str,
+        typer.Argument(metavar="OUT", help="What to create: FILE.onnx, FILE.pt2, or for --format hub a folder."),
+    ],
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Format: torch (torch.export), onnx, or hub (a folder with card, bundle and program)."
+        ),
+    ] = "torch",
+    checkpoint: Annotated[str | None, BUNDLE_CHECKPOINT] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Write backbone and adapters of BUNDLE as one program, load it again, and see that it says the same.
+    """Export the backbone and the adapters of BUNDLE as one program, and check its predictions against the bundle's.
 
     Example: icecore export runs/photos/bundle photos.onnx --format onnx
     """

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from ..options.shared_options import AS_JSON, STORE
 from ..show.source_lines import passed_lines
 from ..show.terminal import print_facts, print_json
 from ..show.wording import layers_in_words, size
@@ -13,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="A path or any fsspec URL.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    store: Annotated[str, STORE],
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Say what is in STORE: backbone, layers, rows by split, size, and whether it is complete.
+    """Print what STORE holds: backbone, layers, images of each split, size, and whether it is complete.
 
     Example: icecore inspect photos.ice
     """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..options.settings import settings_of
+from ..options.shared_options import AS_JSON, BACKBONE, BATCH_SIZE, CHECKPOINT, COMPUTE_DTYPE, DEVICE, EPOCHS, LR
 from ..options.source_options import with_source_options
 from ..show.interrupt import interruptible
 from ..show.terminal import notes, print_json, print_line, print_table
@@ -19,25 +20,35 @@ NUM_ADAPTED = 2  # of the submodules: as many as lora and kadaptation change whe
 
 @with_source_options
 def intrinsic(
-    where: Annotated[str, typer.Argument(metavar="STORE|SOURCE", help="A store; or KIND:PATH.")],
-    out: Annotated[str, typer.Option(metavar="DIR", help="The folder of results to make.")],
+    where: Annotated[
+        str, typer.Argument(metavar="STORE|SOURCE", help="A store, or the images of a source, as KIND:PATH.")
+    ],
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder of results to create or to continue.")],
     modules: Annotated[
-        str | None, typer.Option(metavar="A,B", help="query, key, value, projection, fc1, fc2; all of them.")
+        str | None,
+        typer.Option(metavar="A,B", help="Weights of every block to measure: query, key, value, projection, fc1, fc2."),
     ] = None,
-    dimensions: Annotated[str | None, typer.Option(metavar="D,E", help="Of the subspaces, growing.")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Subspaces of each dimension.")] = None,
-    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for a SOURCE.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
-    lr: Annotated[str | None, typer.Option(metavar="X,Y", help="Learning rates; the best counts.")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the train rows.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images in a batch.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the first subspace.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
-    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32 or bfloat16.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    dimensions: Annotated[
+        str | None,
+        typer.Option(metavar="D,E", help="Dimensions of the random subspaces to try, in increasing order."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of random subspaces to average for each dimension")
+    ] = None,
+    backbone: Annotated[str | None, BACKBONE] = None,
+    checkpoint: Annotated[str | None, CHECKPOINT] = None,
+    lr: Annotated[str | None, LR] = None,
+    epochs: Annotated[int | None, EPOCHS] = None,
+    batch_size: Annotated[int | None, BATCH_SIZE] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of the first subspace; each further one adds 1")
+    ] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    compute_dtype: Annotated[str | None, COMPUTE_DTYPE] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
     **of_source: Any,
 ) -> None:
-    """Train each submodule within random subspaces; the one that needs the fewest directions is the one to adapt.
+    """Measure how many random directions each kind of weight needs to learn the task; the fewest is the one to adapt.
 
     Example: icecore intrinsic photos.ice --out runs/intrinsic --modules query,value,fc1 --epochs 5
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..options.settings import require_effect
+from ..options.shared_options import BUNDLE_CHECKPOINT, DEVICE
 from ..show.source_lines import passed_lines
 from ..show.streams import is_heard
 from ..show.terminal import notes, print_line
@@ -26,18 +27,41 @@ Show = Callable[["Prediction"], None]
 
 
 def predict(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="RUN/bundle; several with commas between.")],
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Images, folders, .tar, .tgz, .parquet; - reads paths.")
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="RUN/bundle of `icecore select`; several separated by commas.")
     ],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write .csv, .parquet or .jsonl instead.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(metavar="FILE", help="The backbone's weights.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    compute_dtype: Annotated[str | None, typer.Option(metavar="NAME", help="float32 or bfloat16.")] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images in a batch.")] = 32,
-    as_json: Annotated[bool, typer.Option("--json", help="One object a line: key, label, probability.")] = False,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Image files, folders, .tar, .tgz or .parquet files; - reads paths from standard input.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write instead of standard output, named *.csv, *.parquet or *.jsonl."
+        ),
+    ] = None,
+    checkpoint: Annotated[str | None, BUNDLE_CHECKPOINT] = None,
+    device: Annotated[str, DEVICE] = "auto",
+    compute_dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Number type of matrix products: float32 or bfloat16; without it, the one recorded in BUNDLE.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of images in one forward pass; at least 1.")
+    ] = 32,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, with key, label and probability.")
+    ] = False,
 ) -> None:
-    """Name the class of raw images, with one forward pass for all bundles; exit 1 if any image could not be read.
+    """Predict the class of raw images with the adapters of BUNDLE; exit with 1 if any image could not be read.
+
+    Several bundles of the same backbone share one forward pass.
 
     Example: icecore predict runs/photos/bundle holiday/ cat.jpg
     """

@@ -10,13 +10,15 @@ from ..show.terminal import print_line
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders made by `icecore train` or `icecore compare`.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of results of `icecore train` or `icecore compare --methods`."),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in the first RUN.")
+        Path | None,
+        typer.Option(metavar="FILE", help="HTML file to write; without it, report.html in the first RUN."),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about RUN: accuracy by layer, the sweep, mistakes, cost, how to repeat it.
+    """Write one self-contained HTML page about RUN: accuracy by layer, the sweep, mistakes, cost, the commands.
 
     Example: icecore report runs/photos runs/photos-large --out compared.html
     """

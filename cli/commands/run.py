@@ -19,11 +19,17 @@ DEFAULT_FILE = Path("pipelines.yaml")
 
 
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Pipelines of the file.")],
-    file: Annotated[Path, typer.Option("-f", "--file", metavar="FILE", help="The pipelines.")] = DEFAULT_FILE,
-    as_json: Annotated[bool, typer.Option("--json", help="The selection, for another program.")] = False,
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Names of pipelines in FILE, run in this order.")
+    ],
+    file: Annotated[
+        Path, typer.Option("-f", "--file", metavar="FILE", help="YAML file of named pipelines.")
+    ] = DEFAULT_FILE,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the selection of each pipeline as JSON instead of tables.")
+    ] = False,
 ) -> None:
-    """Extract, train, select and report as each pipeline NAME says, skipping what is up to date.
+    """Extract, train, select and report for each named pipeline, skipping stages that are up to date.
 
     Example: icecore run demo -f pipelines.yaml
     """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.settings import settings_of
+from ..options.shared_options import AS_JSON, STORE
 from ..show.terminal import notes, print_json, print_line, print_table
 from ..show.wording import layers_in_words
 
@@ -14,17 +15,30 @@ if TYPE_CHECKING:
 
 
 def score(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="A complete store: a path or any fsspec URL.")],
+    store: Annotated[str, STORE],
     scores: Annotated[
-        str | None, typer.Option(metavar="A,B", help="ridge, knn, logme, h_score, nleep, cka, fisher, gbc.")
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Training-free scores to compute: ridge, knn, logme, h_score, nleep, cka, fisher, gbc."
+        ),
     ] = None,
     pooling: Annotated[
-        str | None, typer.Option(metavar="P,Q", help="cls, mean, cls+mean; all there is, side by side, if not given.")
+        str | None,
+        typer.Option(
+            metavar="P,Q",
+            help="Token poolings to score: cls (class token), mean (of the patch tokens), cls+mean; without it, all "
+            "that STORE has.",
+        ),
     ] = None,
-    norm: Annotated[str | None, typer.Option(metavar="NAME", help="final or none: the norm of the tokens.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Normalisation of tokens before scoring, final meaning the backbone's final norm"
+        ),
+    ] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Rank the layers of STORE without training, from its train rows alone; higher is better, the best has a star.
+    """Rank the layers of STORE without training, on its train split; a higher score is better, the best is starred.
 
     Example: icecore score photos.ice --scores ridge,knn
     """

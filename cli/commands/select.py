@@ -6,34 +6,52 @@ from typing import Annotated
 import typer
 
 from ..options.settings import settings_of
+from ..options.shared_options import AS_JSON, DEVICE
 from ..show.metrics import write_metrics
 from ..show.outcome import read_outcome
 from ..show.terminal import notes, print_facts, print_json
 
 
 def select(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A folder made by `icecore train`.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of results that `icecore train` wrote.")],
     selector: Annotated[
-        str | None, typer.Option(metavar="NAME", help="best, average, greedy, stacking, lasso, bagged.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Selection method: best (one adapter), average, greedy, stacking, lasso or bagged."
+        ),
     ] = None,
     one_standard_error: Annotated[
         bool | None,
-        typer.Option(help="`best`: the shallowest and smallest that is within one standard error."),
+        typer.Option(
+            help="With --selector best: take the shallowest and smallest adapter whose loss is within one standard "
+            "error of the lowest."
+        ),
     ] = None,
-    top: Annotated[int | None, typer.Option(metavar="K", help="`average`: the most members.")] = None,
-    max_layer: Annotated[int | None, typer.Option(metavar="K", help="The deepest layer that may be read.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="With --selector average: largest number of adapters in the ensemble"),
+    ] = None,
+    max_layer: Annotated[
+        int | None, typer.Option(metavar="K", help="Deepest layer that a chosen adapter may read; without it, any")
+    ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Of the whole backbone's multiply-adds, at most.")
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Largest cost of a prediction, as a share of the whole backbone's multiply-adds; without it, any",
+        ),
     ] = None,
-    confidence: Annotated[float | None, typer.Option(metavar="SHARE", help="Of the intervals.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Confidence level of the bootstrap intervals")
+    ] = None,
     num_resamples: Annotated[
-        int | None, typer.Option(metavar="N", help="Bootstrap resamples of the intervals.")
+        int | None, typer.Option(metavar="N", help="Number of bootstrap resamples for each interval")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the resamples.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the bootstrap and of the selector")] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Choose among the adapters of RUN by validation, read the test split once, write RUN/bundle.
+    """Choose among the adapters of RUN by validation, measure the choice once on the test split, write RUN/bundle.
 
     Example: icecore select runs/photos --max-layer 6
     """

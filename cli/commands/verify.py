@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options.shared_options import AS_JSON, STORE
 from ..show.terminal import notes, print_json, print_line
 
 if TYPE_CHECKING:
@@ -13,18 +14,26 @@ if TYPE_CHECKING:
 
 
 def verify(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="A path or any fsspec URL.")],
+    store: Annotated[str, STORE],
     repair: Annotated[
-        bool, typer.Option("--repair", help="Strike what is damaged from the ledger: extract redoes it.")
+        bool,
+        typer.Option(
+            "--repair", help="Remove damaged shards from the ledger, so that `icecore extract` writes new ones."
+        ),
     ] = False,
     recompute: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Run N random rows live, and compare.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of random images to run through the backbone again and compare; without it, none.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For another program.")] = False,
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Read every byte of STORE, check every checksum and the ledger; exit 1 and name what is wrong.
+    """Read every byte of STORE and check every checksum and the ledger; exit with 1 and name what is damaged.
 
-    With --recompute, images and backbone are needed as well; every layer's largest difference is told.
+    --recompute needs the images and the backbone, and prints the largest difference of each layer.
 
     Example: icecore verify photos.ice --recompute 20
     """

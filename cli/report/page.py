@@ -1,6 +1,6 @@
 """Runs as one self-contained HTML page: no network, no other file, readable on a phone and in print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,38 +24,51 @@ LOOKED_AT = 2000  # characters of a page, which holds the digest of its sources 
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the page of some run folders and return where it lies: in the first where nothing else is asked for."""
+    """Write the page about result folders to `out`, else to report.html in the first folder; return its path.
+
+    Raises:
+        UsageError: a folder is no result of `train` or `compare`, or `out` is a file that icecore did not write.
+        IcecoreError: a file of a folder was changed, or no adapter of a run finished its training.
+    """
+    results = _read(runs)
     out = out or runs[0] / PAGE
     require_file(out, _is_page, "a page of icecore report")
-    write_atomic(str(out), render_report(runs).encode())
+    write_atomic(str(out), _render(*results).encode())
     return out
 
 
 def _is_page(path: Path) -> bool:
-    """Say whether a file is a page that some version wrote here."""
+    """Return whether a file is a page that any version of icecore wrote."""
     with path.open("rb") as file:
         return MARK in file.read(LOOKED_AT)
 
 
 def is_current(run: Path) -> bool:
-    """Say whether the page that lies in a run folder was made of what the run holds now."""
+    """Return whether the report.html in a run folder was made from the results that the folder holds now."""
     page = run / PAGE
     return (
         page.is_file()
-        and _sources([read_findings(run)], []) in page.read_text(encoding="utf-8", errors="replace")[:LOOKED_AT]
+        and _sources([read_findings(run)], {}) in page.read_text(encoding="utf-8", errors="replace")[:LOOKED_AT]
     )
 
 
 def render_report(runs: Sequence[Path]) -> str:
-    """Return the page of some folders of `train` or `compare`; raises UsageError where one is neither."""
+    """Return the HTML page about folders of `train` or `compare`; UsageError where a folder is neither."""
+    return _render(*_read(runs))
+
+
+def _read(runs: Sequence[Path]) -> tuple[list[Findings], dict[str, Document]]:
+    """Return the findings of each folder of `train`, and comparison.json of each folder of `compare` by folder name."""
     compared = [run for run in runs if (run / COMPARISON_FILE).exists()]
-    found = [read_findings(run) for run in runs if run not in compared]
-    for findings in found:
-        if findings.is_stale:
-            notes().print(
-                f"note: {findings.path} was trained further since it was chosen from; icecore select it again"
-            )
-    beside = [read_comparison(str(path)) for path in compared]
+    findings = [read_findings(run) for run in runs if run not in compared]
+    for stale in (each for each in findings if each.is_stale):
+        notes().print(
+            f"note: {stale.path} was trained further since the selection; run icecore select {stale.path} again"
+        )
+    return findings, {run.resolve().name: read_comparison(str(run)) for run in compared}
+
+
+def _render(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -> str:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -71,16 +84,17 @@ def render_report(runs: Sequence[Path]) -> str:
     }
     return environment.get_template("page.html").render(
         css=(FOLDER / "page.css").read_text(encoding="utf-8"),
-        sources=_sources(found, beside),
-        articles=[article(findings, f"run {place}") for place, findings in enumerate(found, start=1)],
-        comparison=comparison(found) if len(found) > 1 else None,
+        sources=_sources(findings, comparisons),
+        articles=[article(each, f"run {number}") for number, each in enumerate(findings, start=1)],
+        comparison=comparison(findings) if len(findings) > 1 else None,
         compared=[
-            methods(path.resolve().name, one.content, f"methods {place}")
-            for place, (path, one) in enumerate(zip(compared, beside, strict=True), start=1)
+            methods(name, document.content, f"methods {number}")
+            for number, (name, document) in enumerate(comparisons.items(), start=1)
         ],
     )
 
 
-def _sources(found: Sequence[Findings], compared: Sequence[Document]) -> str:
-    """Return the digest of all that a page tells."""
-    return checksum([*(findings.sources for findings in found), *(one.checksum for one in compared)])
+def _sources(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -> str:
+    """Return the checksum of everything that the page is made of."""
+    checksums = [document.checksum for document in comparisons.values()]
+    return checksum([*(each.sources for each in findings), *checksums])

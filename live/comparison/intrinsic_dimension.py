@@ -19,7 +19,7 @@ from ..finetune.methods import get_method
 from ..finetune.settings import IntrinsicSettings
 from ..finetune.study import FinetuneContext, open_study
 from ..finetune.subject import open_rows
-from ..finetune.submodules import SUBMODULES
+from ..finetune.weight_location import SUBMODULES
 from .curve import Curve, make_curve
 from .curve_files import write_curves
 

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, field_validator
 from icecore.extract import SourceSettings
 from icecore.train.runs import Recipe
 
-from .submodules import SUBMODULES
+from .weight_location import SUBMODULES
 
 
 class StudySettings(SourceSettings):

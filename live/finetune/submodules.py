@@ -1,7 +1,8 @@
-"""The weights of a transformer's blocks by name, and changing them without touching them.
+"""Named weights of a transformer's blocks, and modules whose output is added to a weight at every use.
 
-A change is added to a frozen weight each time it is used, so training, inference and the merged model use one product,
-and no image can meet another. Knows timm's packed projections; nothing of how a change is made.
+A frozen weight W is used as W + change(), by PyTorch's parametrizations: training, inference and the merged model run
+the same matrix product, and no image can influence another. Knows timm's packed projections, but not how a change is
+made.
 """
 
 from collections.abc import Iterator
@@ -16,24 +17,7 @@ from torch.nn.utils import parametrize
 
 from icecore.store import UsageError, choose
 
-
-@dataclass(frozen=True)
-class Place:
-    """A weight of a block: the module that holds it, and which of its equal parts, by rows, is meant."""
-
-    module: str
-    part: int = 0
-    num_parts: int = 1
-
-
-SUBMODULES: dict[str, Place] = {
-    "query": Place("attn.qkv", 0, 3),
-    "key": Place("attn.qkv", 1, 3),
-    "value": Place("attn.qkv", 2, 3),
-    "projection": Place("attn.proj"),
-    "fc1": Place("mlp.fc1"),
-    "fc2": Place("mlp.fc2"),
-}
+from .weight_location import SUBMODULES, WeightLocation
 
 
 @dataclass(frozen=True)
@@ -41,44 +25,54 @@ class Submodule:
     """One named weight of one block."""
 
     linear: nn.Linear
-    place: Place
+    location: WeightLocation
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Numbers that go out and come in."""
-        return self.linear.out_features // self.place.num_parts, self.linear.in_features
+        """Output and input width of the named weight, (rows, columns)."""
+        return self.linear.out_features // self.location.num_parts, self.linear.in_features
 
     def add(self, change: nn.Module) -> None:
-        """Let what `change()` returns, of this shape, be added to the weight from now on."""
-        parametrize.register_parametrization(self.linear, "weight", Changed(change, self.place))
+        """Add `change()`, of this `shape`, to the weight whenever the weight is used."""
+        parametrize.register_parametrization(self.linear, "weight", Changed(change, self.location))
 
     def add_bias(self, change: nn.Module) -> None:
-        """Let what `change()` returns be added to the bias from now on; UsageError where there is none."""
+        """Add `change()`, a vector of output width, to the bias whenever the bias is used.
+
+        Raises:
+            UsageError: the layer has no bias.
+        """
         if self.linear.bias is None:  # pyright: ignore[reportUnnecessaryComparison]
-            raise UsageError(f"{self.place.module} has no bias in this backbone; use bias: false")
-        parametrize.register_parametrization(self.linear, "bias", Changed(change, self.place))
+            raise UsageError(f"{self.location.module} has no bias in this backbone; use bias: false")
+        parametrize.register_parametrization(self.linear, "bias", Changed(change, self.location))
 
 
 class Changed(nn.Module):
-    """A weight or a bias, one part of which has something added."""
+    """A parametrization that adds the output of a module to one row range of a weight or bias."""
 
-    def __init__(self, change: nn.Module, place: Place) -> None:
+    def __init__(self, change: nn.Module, location: WeightLocation) -> None:
         super().__init__()
         self.change = change
-        self._place = place
+        self._location = location
 
     def forward(self, weight: Float[Tensor, "out *width"]) -> Float[Tensor, "out *width"]:
-        """Return the changed weight, or the changed bias."""
-        parts = list(weight.chunk(self._place.num_parts))
-        parts[self._place.part] = parts[self._place.part] + self.change()
+        """Return the changed weight or bias; every other row is as in `weight`."""
+        parts = list(weight.chunk(self._location.num_parts))
+        parts[self._location.part] = parts[self._location.part] + self.change()
         return torch.cat(parts)
 
 
 def submodules(model: Any, name: str) -> Iterator[Submodule]:
-    """Yield the weight of that name in every block, the first block first."""
-    place = choose(SUBMODULES, name, "submodule")
+    """Yield the weight named `name`, a key of SUBMODULES, of every block of a timm model, the first block first.
+
+    Raises:
+        UsageError: an unknown name, or a block whose module of that name is not a linear layer.
+    """
+    location = choose(SUBMODULES, name, "submodule")
     for block in model.blocks:
-        linear = attrgetter(place.module)(block)
+        linear = attrgetter(location.module)(block)
         if not isinstance(linear, nn.Linear):
-            raise UsageError(f"submodule {name!r}: {place.module} is no linear layer in {type(model).__name__}")
-        yield Submodule(linear, place)
+            raise UsageError(
+                f"submodule {name!r}: {location.module} is not a linear layer in {type(model).__name__}; choose another"
+            )
+        yield Submodule(linear, location)

@@ -1,6 +1,7 @@
 """Options: their help says the defaults and the choices of the code, and none is given in vain."""
 
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,33 @@ def test_the_help_of_extract_names_every_source_and_every_type() -> None:
     page = " ".join(str(COMMANDS["extract"].help).split())
     assert [kind for kind in SOURCES if f"{kind}:" not in page] == []
     (dtype,) = (option.help for option in COMMANDS["extract"].params if option.name == "dtype")
-    assert [name for name in CODECS if name not in dtype.replace(":", ",").replace(" ", ",").split(",")] == []
+    assert {*CODECS} <= {*re.findall(r"\w+", dtype)}
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("extract", "Number of images in one forward pass; at least 1. [default: 32]"),
+        ("train", "held out, where STORE has no validation split; above 0, below 1. [default: 0.2]"),
+        ("train", "Classes to train, with --extend: new are those that the earlier RUN lacks; allowed: all, new."),
+        ("train", "[default: no-halving]"),
+        ("score", "allowed: final, none. [default: final]"),
+    ],
+)
+def test_help_says_what_a_stages_settings_allow(icecore, command: str, line: str, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    page = " ".join(icecore(command, "--help").out.replace("│", " ").split())
+    assert line in page
+    assert page == " ".join(icecore(command, "--help").out.replace("│", " ").split()), "the same each time"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_option_can_be_read_alone(command: str) -> None:
+    """No line leans on another: each has its own subject, and no pronoun but in "without it", which is the option."""
+    lines = {option.name: option.help or "" for option in COMMANDS[command].params if option.name != "help"}
+    assert {name: line for name, line in lines.items() if len(line.split()) < 4} == {}
+    pronoun = re.compile(r"\b(its?|they|them|their|the same)\b")
+    assert {name: line for name, line in lines.items() if pronoun.search(line.replace("without it", ""))} == {}
 
 
 @pytest.mark.parametrize(

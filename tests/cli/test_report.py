@@ -197,7 +197,7 @@ def test_a_choice_from_before_a_training_is_told_and_not_shown(icecore: Icecore,
     train(url, str(run), TrainSettings.model_validate(ONE | {"lr": (1e-2, 3e-2), "adapters": ("linear",)}))
     answer = icecore("report", run)
     assert answer.code == 0
-    assert answer.err == f"note: {run} was trained further since it was chosen from; icecore select it again\n"
+    assert answer.err == f"note: {run} was trained further since the selection; run icecore select {run} again\n"
     text = words((run / "report.html").read_text())
     assert "The choice in this folder was made before this training and is not shown." in text
     assert "→" not in text
