@@ -20,7 +20,7 @@ from harness import SOURCES, Figure, main, scratch, store_of
 
 from icecore.store import open_store
 from icecore.train import Run, SelectSettings, TrainSettings, train
-from icecore.train.adapters import get_adapter
+from icecore.train.adapters import ClosedForm, get_adapter
 from icecore.train.runs.prediction_tables import Tables
 from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.choice import choose
@@ -141,7 +141,7 @@ def measure(data: str, folder: Path, options: argparse.Namespace) -> list[Line]:
     runs: list[Run] = []
     for name in options.methods.split(","):
         family, changes = name.split()[0], dict(METHODS[name])
-        if not get_adapter(family).closed_form:
+        if not issubclass(get_adapter(family), ClosedForm):
             changes |= {"seeds": options.seeds} | ({"epochs": 3} if options.quick else {})
         settings = TrainSettings(adapters=(family,), device=options.device)
         runs.append(train(store, str(folder / f"{data}.{name}"), settings.model_copy(update=changes)))

@@ -1,6 +1,7 @@
 """The adapter families: one file each, one line each in the table.
 
-The contract is `icecore.train.adapters.adapter.Adapter`.
+The contract is `icecore.train.adapters.adapter.Adapter`; `icecore.train.adapters.optional` has abilities that few
+families have.
 """
 
 from icecore.store import choose
@@ -15,6 +16,7 @@ from .losa import LoSA
 from .lst import LST
 from .mist import MIST
 from .open_inca import OpenInCA
+from .optional import ClosedForm, Phased, SelectsFeatures, ShowsAttention
 from .ridge import Ridge
 from .synqt import SynQT
 from .vqt import VQT
@@ -40,4 +42,13 @@ def get_adapter(name: str) -> type[Adapter]:
     return choose(ADAPTERS, name, "adapter")
 
 
-__all__ = ["ADAPTERS", "Adapter", "Scope", "get_adapter"]
+__all__ = [
+    "ADAPTERS",
+    "Adapter",
+    "ClosedForm",
+    "Phased",
+    "Scope",
+    "SelectsFeatures",
+    "ShowsAttention",
+    "get_adapter",
+]

@@ -1,17 +1,19 @@
 """The contract of an adapter family.
 
-An adapter is a small trained module with its classifier. It is written as a **stack**: every tensor it trains has a
-leading `adapter` axis, one forward serves all, and one adapter is a stack of one. The adapters of a stack share family,
-configuration and layers, and nothing else: no parameter, no statistic, no randomness.
+An adapter is a small trained module with its own classifier. A family is written as a **stack**: every trained tensor
+has a leading `adapter` axis, one forward serves all adapters, and a single adapter is a stack of one. The adapters of a
+stack share family, configuration and layers, and nothing else: no parameter, no statistic, no randomness.
+
+Abilities that few families have are in `icecore.train.adapters.optional`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Generic, TypeVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import JsonValue
 from torch import Tensor, nn
 
@@ -19,19 +21,20 @@ from icecore.store import Frozen, FrozenBackbone, IcecoreError, LayerSpec, Store
 
 from ..modules.frozen_block import FrozenBlock
 from ..modules.noise import Noise
-from ..targets.target import Labels, Target
 from ..tokens.batch import Reads, TokenBatch
+
+ConfigT = TypeVar("ConfigT", bound=Frozen)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What an adapter may know before it sees a row."""
+    """The facts that a family may use before it sees a row: its layers, their shapes, the backbone's frozen parts."""
 
     layers: tuple[int, ...]
     specs: dict[int, LayerSpec]
-    num_outputs: int
+    num_outputs: int  # classes, or numbers to regress
     backbone: FrozenBackbone
-    tokens: str = "all"  # that the store keeps of each layer
+    tokens: str = "all"  # the tokens that the store keeps of each layer, as `extract --tokens` names them
 
     @property
     def spec(self) -> LayerSpec:
@@ -40,43 +43,41 @@ class Scope:
 
     @property
     def frozen(self) -> dict[str, Tensor]:
-        """The backbone's frozen tensors that the family uses, by timm's names."""
+        """The backbone's frozen tensors under `Adapter.frozen_prefixes`, by timm's names."""
         return self.backbone.tensors
 
     @cached_property
     def blocks(self) -> dict[int, FrozenBlock]:
-        """The frozen blocks by the layer that each reads, of all layers but the deepest; IcecoreError if not there."""
+        """The frozen block that reads each layer, for all layers but the deepest.
+
+        Raises:
+            IcecoreError: the store lacks a block, or the backbone's blocks cannot be rebuilt.
+        """
         return {k: FrozenBlock.of(self.backbone.config, self.frozen, k) for k in self.layers[:-1]}
 
     @property
     def eps(self) -> float:
-        """What the backbone's norms add to a variance."""
+        """The epsilon of the backbone's norms."""
         eps = self.backbone.config.get("eps")
         if not isinstance(eps, float):
             raise IcecoreError(f"backbone/config.json: eps is {eps!r}, expected the number in its norms; extract again")
         return eps
 
 
-class AttentionInputs(NamedTuple):
-    """Queries folded to the `tokens` that they look at, `num_heads` for each; tokens are the last of the layer."""
+class Adapter(nn.Module, Generic[ConfigT]):
+    """A stack of adapters of one family and configuration.
 
-    tokens: Float[Tensor, "row token width"]
-    folded: Float[Tensor, "adapter folded width"]
-    num_heads: int
-
-
-class Adapter(nn.Module):
-    """A stack of adapters of one family and configuration; subclasses say what they read, draw and compute."""
+    A subclass sets `Config` and `reads`, and defines `init_parameters` and `forward`; every other member has a default.
+    """
 
     Config: ClassVar[type[Frozen]]
-    reads: ClassVar[frozenset[Reads]]
-    untrained: ClassVar[tuple[str, ...]] = ()  # drawn tensors that no gradient moves: statistics, masks
-    closed_form: ClassVar[bool] = False  # solved from all rows at once, in one epoch, and trained by no gradient
-    reads_layer_sum: ClassVar[bool] = False  # of its layers it needs the sum alone
-    before: ClassVar[Mapping[str, JsonValue]] = {}  # fields that earlier versions did not record, and what they did
-    noise: Noise | None = None  # of the training step that is under way; None outside of training
+    reads: ClassVar[frozenset[Reads]]  # the tables of a TokenBatch that `forward` uses
+    untrained: ClassVar[tuple[str, ...]] = ()  # initial tensors that no gradient moves: statistics, masks
+    reads_layer_sum: ClassVar[bool] = False  # the sum of the layers is all that the family needs of them
+    before: ClassVar[Mapping[str, JsonValue]] = {}  # values of the fields that earlier versions did not record
+    noise: Noise | None = None  # random numbers of the current training step; None outside of training
 
-    def __init__(self, config: Frozen, scope: Scope, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, config: ConfigT, scope: Scope, tensors: dict[str, Tensor]) -> None:
         super().__init__()
         self.config = config
         self.scope = scope
@@ -89,122 +90,87 @@ class Adapter(nn.Module):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Return what a grid has where nobody asks for more, given the shape of the deepest layer."""
+        """Return the values of each axis that a sweep tries by default; `spec` is the shape of the deepest layer."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.01, 0.3)}
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Say which layers are read together; one layer each, unless a family needs several aligned."""
+    def layer_groups(cls, config: ConfigT, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the groups of layers that one adapter reads together: by default each layer by itself."""
         return [(layer,) for layer in layers]
 
     @classmethod
     def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
-        """Return prefixes of the frozen tensors that it needs at some layers, in training and in a bundle."""
+        """Return name prefixes of the backbone's frozen tensors that the family needs, in training and in a bundle."""
         return ()
 
     @classmethod
-    def phases(cls, config: Frozen) -> tuple[float, ...]:
-        """Part its epochs into phases, by shares that sum to one; each has its own learning-rate schedule."""
-        return (1.0,)
-
-    @classmethod
-    def phase_rates(cls, config: Frozen) -> tuple[float, ...]:
-        """Return the share of its learning rate that each phase begins with."""
-        return (1.0,) * len(cls.phases(config))
-
-    @classmethod
     def recorded(cls, config: Mapping[str, JsonValue]) -> Frozen:
-        """Return a configuration that a RUN or a bundle recorded, maybe in an earlier version: as it was then."""
+        """Return the configuration that a RUN or a bundle recorded, with `before` for fields of later versions."""
         return cls.Config.model_validate({**cls.before, **config})
 
     @classmethod
-    def resolve(cls, config: Frozen, scope: Scope) -> Frozen:
-        """Replace what was left open in a configuration by what it means here."""
+    def resolve(cls, config: ConfigT, scope: Scope) -> Frozen:
+        """Return the configuration with every open field (such as `num_heads: None`) set to its value in `scope`."""
         return config
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
-        """Say why this cannot be trained here, and what to do; None if it can. Called before anything is read."""
+    def incompatibility(cls, config: ConfigT, scope: Scope) -> str | None:
+        """Return why this adapter cannot be trained in `scope`, and what to do; None if it can. Reads no token."""
         return None
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw the initial parameters of one adapter, without the `adapter` axis."""
+    def init_parameters(cls, config: ConfigT, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the initial tensors of one adapter, without the `adapter` axis."""
         raise NotImplementedError
 
     @classmethod
-    def build(cls, config: Frozen, scope: Scope, seeds: Sequence[int]) -> "Adapter":
-        """Make a stack with one adapter a seed."""
+    def build(cls, config: ConfigT, scope: Scope, seeds: Sequence[int]) -> "Adapter[ConfigT]":
+        """Return a stack with one freshly drawn adapter for each seed."""
         drawn = [cls.init_parameters(config, scope, torch.Generator().manual_seed(seed)) for seed in seeds]
-        return cls(config, scope, {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]})
+        return cls(config, scope, {name: torch.stack([tensors[name] for tensors in drawn]) for name in drawn[0]})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all that makes the adapters what they are, trained or not."""
+        """Return all tensors that define the adapters, trained or not, by name."""
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
 
     @property
     def num_adapters(self) -> int:
-        """How many adapters are in the stack."""
+        """The number of adapters in the stack."""
         return len(next(self.parameters()))
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers one adapter trains."""
+        """The number of trained scalars of one adapter."""
         return sum(parameter[0].numel() for parameter in self.parameters())
 
-    def subset(self, keep: Sequence[int]) -> "Adapter":
-        """Return a stack of some of the adapters."""
+    def subset(self, keep: Sequence[int]) -> "Adapter[ConfigT]":
+        """Return a stack of the adapters at the indices `keep`."""
         return type(self)(self.config, self.scope, {name: t[list(keep)] for name, t in self.tensors().items()})
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
-        """Return the folded queries for each layer's normalised tokens; a family that does not attend has none."""
-        return {}
+        """Return, by layer, folded queries to attend with to the normalised tokens; by default none.
 
-    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs | None:
-        """Return what its own queries look at, and how; None for a family that has no such queries."""
-        return None
-
-    def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
-        """Make one adapter of the stack ready for a phase after the first; its optimiser starts anew."""
-
-    def kept_by_layer(self) -> dict[int, Float[Tensor, " adapter"]]:
-        """Return which share of each layer's features every adapter kept; empty for a family that keeps them all."""
+        One product attends with the queries of all stacks; `forward` finds the result in `batch.pooled`.
+        """
         return {}
 
     def penalty(self) -> Float[Tensor, " adapter"] | None:
-        """Return what is added to each adapter's loss in training; None adds nothing."""
+        """Return a penalty that training adds to each adapter's loss; None adds nothing."""
         return None
-
-    def regressors(self, seen: TokenBatch) -> Float[Tensor, "row feature"]:
-        """Return what a family in closed form needs of a batch."""
-        raise NotImplementedError
-
-    def solve(
-        self,
-        regressors: Float[Tensor, "row feature"],
-        labels: Labels,
-        groups: Int64[Tensor, " row"],
-        target: Target,
-    ) -> float:
-        """Set the parameters of a stack of one from all rows; return its loss on rows that it had not seen.
-
-        Rows of one group are not to be judged by each other. NaN where there is no solution.
-        """
-        raise NotImplementedError
 
     def drop(
         self, values: Float[Tensor, "adapter *shape"], rate: float | None = None
     ) -> Float[Tensor, "adapter *shape"]:
-        """Drop out, in training only: the recipe's share, or `rate`."""
+        """Apply dropout in training, at `rate` or at the rate of each adapter's recipe."""
         return values if self.noise is None else self.noise.drop(values, rate)
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Return the outputs of every adapter for a batch; `seen.pooled` answers `queries`."""
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+        """Return the outputs of every adapter for a batch."""
         raise NotImplementedError
 
 
 def make_scope(store: Store, layers: tuple[int, ...], family: type[Adapter]) -> Scope:
-    """Return what a family may know of a store."""
+    """Return the scope of a family that reads `layers` of a store."""
     return Scope(
         layers=layers,
         specs={layer: store.spec.layers[layer] for layer in layers},

@@ -38,7 +38,7 @@ from pydantic import Field, JsonValue
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from icecore.store import Frozen, LayerSpec
+from icecore.store import LayerSpec
 
 from ..modules.cross_attention import Projections, attend_keys, cross_attend
 from ..modules.folded import fold, project
@@ -47,8 +47,9 @@ from ..modules.norms import EPS, moments, normalise
 from ..modules.token_blocks import EPS as VJEPA_EPS
 from ..modules.token_blocks import affine, by_head, draw_blocks, linear, normed, through
 from ..tokens.batch import TokenBatch
-from .adapter import AttentionInputs, Scope
+from .adapter import Scope
 from .layers_and_heads import HeadsConfig, WithHeads, incompatible_layers, windows
+from .optional import AttentionInputs
 
 SPREAD = 0.02  # of vjepa's matrices
 
@@ -64,11 +65,10 @@ class AttentiveConfig(HeadsConfig):
     projected: bool = False
 
 
-class Attentive(WithHeads):
+class Attentive(WithHeads[AttentiveConfig]):
     """A stack of attentive probes on the same layers."""
 
     Config = AttentiveConfig
-    config: AttentiveConfig
     reads = frozenset({"tokens"})
     untrained = ("running_mean", "running_variance")
     before: ClassVar[Mapping[str, JsonValue]] = {"projected": True}
@@ -83,23 +83,20 @@ class Attentive(WithHeads):
         return {"lr": (3e-3, 1e-2), "weight_decay": (0.3, 3.0), "norm": ("layer",)}
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: AttentiveConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read every run of neighbouring layers."""
-        assert isinstance(config, AttentiveConfig)
         return windows(layers, config.num_layers)
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: AttentiveConfig, scope: Scope) -> str | None:
         """Refuse too few layers, layers that differ, no patches, heads that do not divide, and what aim has not."""
-        assert isinstance(config, AttentiveConfig)
         if config.form == "aim" and (config.depth > 1 or config.projected):
             return "form aim has no blocks and no output projection; leave out depth and projected, or choose vjepa"
         return super().incompatibility(config, scope) or incompatible_layers(scope, config.num_layers)
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: AttentiveConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one probe, as the module's docstring says."""
-        assert isinstance(config, AttentiveConfig)
         width = scope.spec.width
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * SPREAD}
         drawn |= _draw_aim(width, generator) if config.form == "aim" else _draw_vjepa(config, width, generator)
@@ -108,9 +105,9 @@ class Attentive(WithHeads):
         drawn |= classifier(generator, scope.num_outputs, width)
         return {name: tensor for name, tensor in drawn.items() if config.form != "aim" or name != "bias"}
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Attend, average over the queries, classify."""
-        gathered = self._gathered(seen)
+        gathered = self._gathered(batch)
         if self.config.form == "vjepa":
             gathered = self._thought(gathered)
         if self.config.norm == "layer":
@@ -118,26 +115,28 @@ class Attentive(WithHeads):
         outputs = project(self.drop(gathered.mean(2)), self.weight)
         return outputs if self.config.form == "aim" else outputs + self.get_parameter("bias")[:, None]
 
-    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs | None:
+    def attention_inputs(self, batch: TokenBatch) -> AttentionInputs | None:
         """Return the mean of the layers and the queries, folded with the scale of the norm; None of deeper probes."""
         if self.config.depth > 1:
             return None
-        tokens, queries, to = self._asked(seen)
+        tokens, queries, to = self._asked(batch)
         return AttentionInputs(tokens, fold(queries, to.key_weight, to.num_heads, to.gamma), to.num_heads)
 
-    def _gathered(self, seen: TokenBatch) -> Float[Tensor, "adapter row query width"]:
+    def _gathered(self, batch: TokenBatch) -> Float[Tensor, "adapter row query width"]:
         """Return what the queries gather of the tokens, or of what the blocks make of them."""
         if self.config.depth == 1:
-            return cross_attend(*self._asked(seen)).float()
-        tokens = through(self.get_parameter, self.config.depth - 1, self._mean(seen), self.num_adapters, self.num_heads)
+            return cross_attend(*self._asked(batch)).float()
+        tokens = through(
+            self.get_parameter, self.config.depth - 1, self._mean(batch), self.num_adapters, self.num_heads
+        )
         values = normed(self.get_parameter, "input", tokens, self._eps)
         shape = tokens.shape[1], self.num_heads
         keys = by_head(project(values, self.key_weight), *shape)
         values = by_head(linear(self.get_parameter, "value", values), *shape)
         return attend_keys(keys, values, linear(self.get_parameter, "query", self.query), self.num_heads).float()
 
-    def _mean(self, seen: TokenBatch) -> Float[Tensor, "row token width"]:
-        tokens = [seen.tokens[layer] for layer in self.scope.layers]
+    def _mean(self, batch: TokenBatch) -> Float[Tensor, "row token width"]:
+        tokens = [batch.tokens[layer] for layer in self.scope.layers]
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).mean(0)
 
     @property
@@ -145,10 +144,10 @@ class Attentive(WithHeads):
         return EPS if self.config.projected else VJEPA_EPS
 
     def _asked(
-        self, seen: TokenBatch
+        self, batch: TokenBatch
     ) -> tuple[Float[Tensor, "row token width"], Float[Tensor, "adapter query width"], Projections]:
         """Return the tokens that are looked at, who looks, and how, the norm's scale and shift among the latter."""
-        mean, own, queries = self._mean(seen), (self.key_weight, self.value_weight), self.query
+        mean, own, queries = self._mean(batch), (self.key_weight, self.value_weight), self.query
         if self.config.form == "vjepa":
             gamma, beta = affine(self.get_parameter, "input")
             shift = self.get_parameter("value_bias") + _through(self.value_weight, beta)

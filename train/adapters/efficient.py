@@ -34,12 +34,13 @@ from ..modules.folded import attend, project
 from ..modules.initial import classifier, uniform
 from ..modules.norms import EPS, moments, normalise
 from ..tokens.batch import TokenBatch
-from .adapter import Adapter, AttentionInputs, Scope
+from .adapter import Scope
 from .layers_and_heads import incompatible_layers
+from .optional import AttentionInputs, ShowsAttention
 
 
 class EfficientConfig(Frozen):
-    """How many queries there are, one a slice, by how much the values are narrower than the tokens, and who is seen."""
+    """The number of queries, one for each slice, the width of the values, and the tokens that the queries attend to."""
 
     num_slices: int = Field(default=32, ge=1)
     divisor: int = Field(default=1, ge=1)
@@ -48,11 +49,10 @@ class EfficientConfig(Frozen):
     tokens: Literal["all", "patches"] = "all"
 
 
-class Efficient(Adapter):
+class Efficient(ShowsAttention[EfficientConfig]):
     """A stack of efficient probes on one layer."""
 
     Config = EfficientConfig
-    config: EfficientConfig
     reads = frozenset({"tokens"})
     untrained = ("running_mean", "running_variance")
     query: Tensor
@@ -66,9 +66,8 @@ class Efficient(Adapter):
         return {"lr": (1e-2, 3e-2), "weight_decay": (1.0, 3.0), "norm": (True,), "scaled": (False,)}
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: EfficientConfig, scope: Scope) -> str | None:
         """Refuse slices that do not divide the channels, and tokens without patches."""
-        assert isinstance(config, EfficientConfig)
         width = scope.spec.width
         if width % config.divisor or (width // config.divisor) % config.num_slices:
             return (
@@ -78,9 +77,8 @@ class Efficient(Adapter):
         return incompatible_layers(scope)
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: EfficientConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one probe, as the module's docstring says."""
-        assert isinstance(config, EfficientConfig)
         width = scope.spec.width
         inner = width // config.divisor
         return {
@@ -91,25 +89,25 @@ class Efficient(Adapter):
             **classifier(generator, scope.num_outputs, inner),
         }
 
-    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs:
+    def attention_inputs(self, batch: TokenBatch) -> AttentionInputs:
         """Return the tokens and the queries, each of one head."""
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
-        tokens, width = seen.tokens[self.scope.layers[0]][:, first:], self.query.shape[-1]
+        tokens, width = batch.tokens[self.scope.layers[0]][:, first:], self.query.shape[-1]
         query = self.query / math.sqrt(width) if self.config.scaled else self.query
         return AttentionInputs(normalise(tokens) if self.config.norm else tokens, query, 1)
 
-    def _gathered(self, seen: TokenBatch) -> Float[Tensor, "adapter row inner"]:
+    def _gathered(self, batch: TokenBatch) -> Float[Tensor, "adapter row inner"]:
         """Pool whole tokens with every query, then project each slice of the values from what its query pooled."""
-        tokens, queries, _ = self.attention_inputs(seen)
+        tokens, queries, _ = self.attention_inputs(batch)
         num_adapters, num_slices, width = queries.shape
         pooled = attend(tokens, queries.flatten(0, 1))  # row, adapter x slice, width
         weights = self.value_weight.view(num_adapters * num_slices, -1, width)
         values = project(pooled.transpose(0, 1), weights)  # adapter x slice, row, inner / slice
         return values.unflatten(0, (num_adapters, num_slices)).transpose(1, 2).flatten(2).float()
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Gather, normalise over the rows, classify."""
-        values = self._gathered(seen)
+        values = self._gathered(batch)
         running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
         mean, variance = moments(values, *running, self.noise is not None)
         normed = (values - mean[:, None]) * (variance + EPS).rsqrt()[:, None]

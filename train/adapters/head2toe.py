@@ -27,7 +27,8 @@ from icecore.store import Frozen, LayerSpec
 from ..modules.group_lasso import keep_top, lasso
 from ..modules.initial import classifier
 from ..tokens.batch import TokenBatch
-from .adapter import Adapter, Scope
+from .adapter import Scope
+from .optional import SelectsFeatures
 
 TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stays zero
 
@@ -44,11 +45,10 @@ class Head2ToeConfig(Frozen):
     lasso: float = Field(default=1e-4, ge=0)
 
 
-class Head2Toe(Adapter):
+class Head2Toe(SelectsFeatures[Head2ToeConfig]):
     """A stack of Head2Toe heads on all layers."""
 
     Config = Head2ToeConfig
-    config: Head2ToeConfig
     reads = frozenset({"tokens"})
     untrained = ("kept", "choosing")
     before: ClassVar[Mapping[str, JsonValue]] = {"spread": True}
@@ -63,19 +63,18 @@ class Head2Toe(Adapter):
         return {"lr": (1e-2,), "weight_decay": (0.0,), "keep": (0.02, 0.1, 0.5)}
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: Head2ToeConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers together."""
         return [layers]
 
     @classmethod
-    def phases(cls, config: Frozen) -> tuple[float, ...]:
+    def phases(cls, config: Head2ToeConfig) -> tuple[float, ...]:
         """Choose, then train on what was chosen."""
         return (0.5, 0.5)
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: Head2ToeConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one head over all dimensions, all of them kept."""
-        assert isinstance(config, Head2ToeConfig)
         num_features = sum(_sizes(config, scope))
         everything = {"kept": torch.ones(num_features), "choosing": torch.ones(())}
         return classifier(generator, scope.num_outputs, num_features) | everything
@@ -97,15 +96,15 @@ class Head2Toe(Adapter):
         """Return the group lasso of those that still choose."""
         return self.choosing * lasso(self.weight) * self.config.lasso
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Add up what each layer says: its features are shared, and their length under each mask is a factor."""
-        return self.bias[:, None] + sum(self._says(seen))
+        return self.bias[:, None] + sum(self._says(batch))
 
-    def _says(self, seen: TokenBatch) -> Iterator[Float[Tensor, "adapter row classes"]]:
+    def _says(self, batch: TokenBatch) -> Iterator[Float[Tensor, "adapter row classes"]]:
         sizes = _sizes(self.config, self.scope)
         parts = (self.weight.split(sizes, -1), self.kept.split(sizes, -1))
         for layer, weight, kept in zip(self.scope.layers, *parts, strict=True):
-            features = _pool(seen.tokens[layer].float(), _window(self.config, self.scope.specs[layer]))
+            features = _pool(batch.tokens[layer].float(), _window(self.config, self.scope.specs[layer]))
             lengths = (features.square() @ kept.T).sqrt().clamp_min(TINY).T  # adapter row
             if self.noise is not None and self.noise.drops:
                 said = self.drop(features.expand(self.num_adapters, -1, -1)) @ (weight * kept[:, None]).mT

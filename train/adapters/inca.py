@@ -18,13 +18,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from icecore.store import Frozen, LayerSpec
+from icecore.store import LayerSpec
 
 from ..modules.folded import attend, fold, project, project_values
 from ..modules.initial import classifier, xavier
 from ..tokens.batch import TokenBatch
-from .adapter import AttentionInputs, Scope
+from .adapter import Scope
 from .layers_and_heads import HeadsConfig, WithHeads, incompatible_layers
+from .optional import AttentionInputs
 
 
 class InCAConfig(HeadsConfig):
@@ -35,11 +36,10 @@ class InCAConfig(HeadsConfig):
     tokens: Literal["all", "patches"] = "all"
 
 
-class InCA(WithHeads):
+class InCA(WithHeads[InCAConfig]):
     """A stack of InCA adapters on one layer."""
 
     Config = InCAConfig
-    config: InCAConfig
     reads = frozenset({"normalised"})
     query: Tensor
     query_weight: Tensor
@@ -60,17 +60,15 @@ class InCA(WithHeads):
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: InCAConfig, scope: Scope) -> str | None:
         """Refuse heads that do not divide the width, and tokens without patches where only those are looked at."""
-        assert isinstance(config, InCAConfig)
         return super().incompatibility(config, scope) or incompatible_layers(
             scope, needs_patches=config.tokens == "patches"
         )
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: InCAConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
-        assert isinstance(config, InCAConfig)
         width = scope.spec.width
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
         drawn |= {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
@@ -97,20 +95,20 @@ class InCA(WithHeads):
         projected = project(self.query, self.query_weight) + self.query_bias[:, None]
         return fold(projected, self.key_weight, self.num_heads, self._gamma)
 
-    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs:
+    def attention_inputs(self, batch: TokenBatch) -> AttentionInputs:
         """Return the normalised tokens, or the patches alone, and the folded queries."""
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
-        return AttentionInputs(seen.normalised[self.scope.layers[0]][:, first:], self._folded(), self.num_heads)
+        return AttentionInputs(batch.normalised[self.scope.layers[0]][:, first:], self._folded(), self.num_heads)
 
-    def _pooled(self, seen: TokenBatch) -> Float[Tensor, "adapter row folded width"]:
+    def _pooled(self, batch: TokenBatch) -> Float[Tensor, "adapter row folded width"]:
         if self.config.tokens == "all":
-            return seen.pooled[self.scope.layers[0]]
-        patches, folded, _ = self.attention_inputs(seen)
+            return batch.pooled[self.scope.layers[0]]
+        patches, folded, _ = self.attention_inputs(batch)
         return attend(patches, folded.flatten(0, 1)).unflatten(1, folded.shape[:2]).transpose(0, 1)
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Project what the queries pooled, normalise, average over queries, classify."""
-        pooled = self._pooled(seen)
+        pooled = self._pooled(batch)
         heads = (self.num_heads, self._gamma, self._beta)
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)
         num_adapters, num_rows, num_queries, width = values.shape

@@ -1,10 +1,11 @@
 """What adapter families share: how many heads, which layers are read together, which tokens a side network averages."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from icecore.store import Frozen, LayerSpec
 
-from .adapter import Adapter, Scope
+from .adapter import Scope
+from .optional import ShowsAttention
 
 HEAD_WIDTH = 64  # of the usual vision transformers
 
@@ -20,19 +21,20 @@ class HeadsConfig(Frozen):
     num_heads: int | None = None
 
 
-class WithHeads(Adapter):
+HeadsConfigT = TypeVar("HeadsConfigT", bound=HeadsConfig)
+
+
+class WithHeads(ShowsAttention[HeadsConfigT]):
     """A stack with one attention over tokens of the layer's width."""
 
     @classmethod
-    def resolve(cls, config: Frozen, scope: Scope) -> Frozen:
+    def resolve(cls, config: HeadsConfigT, scope: Scope) -> Frozen:
         """Fill in the number of heads."""
-        assert isinstance(config, HeadsConfig)
         return config.model_copy(update={"num_heads": config.num_heads or default_heads(scope.spec.width)})
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: HeadsConfigT, scope: Scope) -> str | None:
         """Refuse heads that do not divide the width."""
-        assert isinstance(config, HeadsConfig)
         if not config.num_heads or config.num_heads < 1 or scope.spec.width % config.num_heads:
             return f"{config.num_heads} heads: expected a divisor of the width {scope.spec.width}; choose --heads"
         return None
@@ -40,7 +42,6 @@ class WithHeads(Adapter):
     @property
     def num_heads(self) -> int:
         """How many heads there are."""
-        assert isinstance(self.config, HeadsConfig)
         assert self.config.num_heads is not None  # settled
         return self.config.num_heads
 

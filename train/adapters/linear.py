@@ -40,11 +40,10 @@ class LinearConfig(Frozen):
         return (first,) * self.num_layers + tuple(rest)
 
 
-class Linear(Adapter):
+class Linear(Adapter[LinearConfig]):
     """A stack of linear probes on the same features."""
 
     Config = LinearConfig
-    config: LinearConfig
     reads = frozenset({"features"})
     weight: Tensor
     bias: Tensor
@@ -56,9 +55,8 @@ class Linear(Adapter):
         return {**super().default_grid(spec), "pooling": pooling}
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: LinearConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read every run of neighbouring layers."""
-        assert isinstance(config, LinearConfig)
         return windows(layers, config.num_layers)
 
     @classmethod
@@ -67,16 +65,14 @@ class Linear(Adapter):
         return ("norm.",)
 
     @classmethod
-    def resolve(cls, config: Frozen, scope: Scope) -> Frozen:
+    def resolve(cls, config: LinearConfig, scope: Scope) -> Frozen:
         """Fill in the norm."""
-        assert isinstance(config, LinearConfig)
         fits = "norm.weight" in scope.frozen and len(scope.frozen["norm.weight"]) == scope.spec.width
         return config.model_copy(update={"norm": config.norm or ("final" if fits else "none")})
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: LinearConfig, scope: Scope) -> str | None:
         """Refuse a CLS or patches that the layer does not have, and a final norm that the store does not have."""
-        assert isinstance(config, LinearConfig)
         if reason := incompatible_layers(scope, config.num_layers, needs_patches=False):
             return reason
         if "cls" in config.poolings and scope.spec.num_prefix == 0:
@@ -91,17 +87,16 @@ class Linear(Adapter):
         return None
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: LinearConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw weights from N(0, 0.01^2), biases zero."""
-        assert isinstance(config, LinearConfig)
         num_features = scope.spec.width * len(config.poolings)
         return classifier(generator, scope.num_outputs, num_features)
 
-    def _features(self, seen: TokenBatch) -> Float[Tensor, "row feature"]:
+    def _features(self, batch: TokenBatch) -> Float[Tensor, "row feature"]:
         suffix = "_normalised" if self.config.norm == "final" else ""
         layers = (*self.scope.layers, self.scope.layers[-1])  # the deepest once more, where its mean joins
         parts = [
-            seen.features[layer][:, POOLINGS.index(name + suffix)]
+            batch.features[layer][:, POOLINGS.index(name + suffix)]
             for layer, name in zip(layers, self.config.poolings, strict=False)
         ]
         features = torch.stack(parts, 1)
@@ -110,9 +105,9 @@ class Linear(Adapter):
             features = features * gamma + beta
         return features.flatten(1)
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """One product of the shared features with every adapter's weights."""
-        features = self._features(seen)
+        features = self._features(batch)
         if self.noise is not None and self.noise.drops:
             return project(self.drop(features.expand(self.num_adapters, -1, -1)), self.weight) + self.bias[:, None]
         logits = features @ self.weight.flatten(0, 1).T  # row, adapter x classes

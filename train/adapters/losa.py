@@ -43,20 +43,18 @@ class LoSAConfig(Frozen):
     frames: int = Field(default=1, ge=1)
 
 
-class LoSA(Adapter):
+class LoSA(Adapter[LoSAConfig]):
     """A stack of side networks on the same layers."""
 
     Config = LoSAConfig
-    config: LoSAConfig
     reads = frozenset({"tokens"})
     gate: Tensor
     weight: Tensor
     bias: Tensor
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: LoSAConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all tapped layers together."""
-        assert isinstance(config, LoSAConfig)
         return ladder(layers, config.every)
 
     @classmethod
@@ -65,9 +63,8 @@ class LoSA(Adapter):
         return ("norm.",)
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: LoSAConfig, scope: Scope) -> str | None:
         """Refuse layers that differ, tokens without patches or CLS, frames that do not divide, and no final norm."""
-        assert isinstance(config, LoSAConfig)
         if reason := incompatible_layers(scope):
             return reason
         if scope.spec.num_tokens % config.frames:
@@ -83,9 +80,8 @@ class LoSA(Adapter):
         return None
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: LoSAConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one side network, as the module's docstring says."""
-        assert isinstance(config, LoSAConfig)
         num_taps, rank, frames = len(scope.layers), config.rank, config.frames
         sizes = {"channel": scope.spec.width, "token": scope.spec.num_tokens // frames} | (
             {"frame": frames} if frames > 1 else {}
@@ -148,16 +144,16 @@ class LoSA(Adapter):
         gamma, beta = (self.scope.frozen[f"norm.{name}"].to(values) for name in ("weight", "bias"))
         return layer_norm(values, gamma.shape, gamma, beta, self.scope.eps).mean((2, 3))
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Refine tap after tap, then norm, pool and classify."""
         z = refinement = None
         for tap, layer in enumerate(self.scope.layers):
-            tokens = seen.tokens[layer]
+            tokens = batch.tokens[layer]
             z = tokens.expand(self.num_adapters, *tokens.shape) if refinement is None else tokens + refinement
             step = self._step(z, tap)
             if self.config.gate:
                 step = step * self.gate[:, tap, None, None, None].to(step.dtype)
             refinement = step if refinement is None or not self.config.accumulate else refinement + step
         assert refinement is not None
-        refined = seen.tokens[self.scope.layers[-1]] + refinement
+        refined = batch.tokens[self.scope.layers[-1]] + refinement
         return project(self.drop(self._pooled(refined)), self.weight) + self.bias[:, None]

@@ -41,27 +41,24 @@ class LSTConfig(Frozen):
     side_pooling: SidePooling = "mean"
 
 
-class LST(Adapter):
+class LST(Adapter[LSTConfig]):
     """A stack of ladder side networks on the same layers."""
 
     Config = LSTConfig
-    config: LSTConfig
     reads = frozenset({"normalised"})
     gate: Tensor
     weight: Tensor
     bias: Tensor
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: LSTConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers that have a rung together, the embeddings among them."""
-        assert isinstance(config, LSTConfig)
         (blocks,) = ladder(layers, config.every)
         return [(0, *blocks) if layers[0] == 0 and blocks != (0,) else blocks]
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: LSTConfig, scope: Scope) -> str | None:
         """Refuse layers that differ, tokens without patches or CLS, and a reduction that does not divide the width."""
-        assert isinstance(config, LSTConfig)
         if scope.spec.width % config.reduction:
             return f"reduction {config.reduction}: expected a divisor of the width {scope.spec.width}"
         if reason := refuse_pooling(config.side_pooling, scope):
@@ -69,9 +66,8 @@ class LST(Adapter):
         return incompatible_layers(scope)
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: LSTConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one side network, as the module's docstring says."""
-        assert isinstance(config, LSTConfig)
         num_blocks, width = len(_blocks(scope)), scope.spec.width // config.reduction
         shapes = {"down": (width, scope.spec.width)}
         if config.block == "attention":
@@ -105,13 +101,13 @@ class LST(Adapter):
         gathered = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return self._linear("out", rung, gathered.unflatten(0, u.shape[:2]))
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Climb rung by rung, then norm, pool and classify."""
         blocks = _blocks(self.scope)
         first = len(self.scope.layers) - len(blocks)  # whether the embeddings have a rung
-        side = self._down(0, seen.normalised[0]) if first else None
+        side = self._down(0, batch.normalised[0]) if first else None
         for rung, layer in enumerate(blocks):
-            narrow = self._down(first + rung, seen.normalised[layer])
+            narrow = self._down(first + rung, batch.normalised[layer])
             gate = torch.sigmoid(self.gate[:, rung] / TEMPERATURE)[:, None, None, None].to(narrow.dtype)
             side = gate * narrow if side is None else gate * narrow + (1 - gate) * side
             if self.config.block == "attention":

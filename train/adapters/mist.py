@@ -36,33 +36,30 @@ class MISTConfig(Frozen):
     side_pooling: SidePooling = "cls"
 
 
-class MIST(Adapter):
+class MIST(Adapter[MISTConfig]):
     """A stack of low-rank attention networks on the sum of the same layers."""
 
     Config = MISTConfig
-    config: MISTConfig
     reads = frozenset({"tokens"})
     reads_layer_sum = True
     weight: Tensor
     bias: Tensor
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: MISTConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers together."""
         return ladder(layers)
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: MISTConfig, scope: Scope) -> str | None:
         """Refuse layers that differ, and tokens without patches or CLS."""
-        assert isinstance(config, MISTConfig)
         if reason := refuse_pooling(config.side_pooling, scope):
             return reason
         return incompatible_layers(scope)
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: MISTConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one network, as the module's docstring says."""
-        assert isinstance(config, MISTConfig)
         width, rank, depth = scope.spec.width, config.rank, config.depth
         drawn = {
             f"{name}_down": uniform(generator, depth, count * rank, width)
@@ -83,9 +80,9 @@ class MIST(Adapter):
             inner = gelu(inner)
         return project(inner, self.get_parameter(f"{name}_up")[:, block]).view(z.shape)
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Sum, refine, norm, pool and classify."""
-        total = torch.stack([seen.tokens[layer] for layer in self.scope.layers]).sum(0)
+        total = torch.stack([batch.tokens[layer] for layer in self.scope.layers]).sum(0)
         z = normalise(total).expand(self.num_adapters, *total.shape)
         for block in range(self.config.depth):
             z = z + self._low_rank("attention", block, z)

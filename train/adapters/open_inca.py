@@ -24,14 +24,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import layer_norm, normalize, pad
 
-from icecore.store import Frozen, LayerSpec
+from icecore.store import LayerSpec
 
 from ..modules.cross_attention import Projections, attend_keys, attend_projected, folds, project_tokens
 from ..modules.folded import fold, project, project_values
 from ..modules.initial import classifier, xavier
 from ..tokens.batch import TokenBatch
-from .adapter import AttentionInputs, Scope
+from .adapter import Scope
 from .layers_and_heads import HeadsConfig, WithHeads
+from .optional import AttentionInputs
 
 TILE = 16  # classes computed at a time outside of training
 PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class
@@ -45,11 +46,10 @@ class OpenInCAConfig(HeadsConfig):
     extends: str | None = None  # the adapter whose classes were there before
 
 
-class OpenInCA(WithHeads):
+class OpenInCA(WithHeads[OpenInCAConfig]):
     """A stack of Open-InCA adapters on one layer."""
 
     Config = OpenInCAConfig
-    config: OpenInCAConfig
     reads = frozenset({"normalised"})
     query: Tensor
     query_weight: Tensor
@@ -68,7 +68,7 @@ class OpenInCA(WithHeads):
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: OpenInCAConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
         width = scope.spec.width
         drawn = {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
@@ -92,20 +92,20 @@ class OpenInCA(WithHeads):
             return {}
         return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self.num_heads)}
 
-    def attention_inputs(self, seen: TokenBatch) -> AttentionInputs:
+    def attention_inputs(self, batch: TokenBatch) -> AttentionInputs:
         """Return the normalised tokens and every class's query, folded."""
         folded = fold(self._projected(self.query), self.key_weight, self.num_heads)
-        return AttentionInputs(seen.normalised[self.scope.layers[0]], folded, self.num_heads)
+        return AttentionInputs(batch.normalised[self.scope.layers[0]], folded, self.num_heads)
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Return every class's logit, of its own query alone."""
         layer = self.scope.layers[0]
         if self._folds:
-            values = project_values(seen.pooled[layer], self.value_weight, self.value_bias, self.num_heads)
+            values = project_values(batch.pooled[layer], self.value_weight, self.value_bias, self.num_heads)
             return self._logits(values, self.weight, self.bias)
         if self.noise is None:
-            return self._tiled(seen.normalised[layer])
-        values = attend_projected(seen.normalised[layer], self._projected(self.query), self._projections)
+            return self._tiled(batch.normalised[layer])
+        values = attend_projected(batch.normalised[layer], self._projected(self.query), self._projections)
         return self._logits(values, self.weight, self.bias)
 
     def _tiled(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row classes"]:

@@ -20,25 +20,24 @@ from icecore.store import LayerSpec
 from ..modules.least_squares import LeastSquares, Standard
 from ..targets.target import Labels, LossWeights, Target
 from ..tokens.batch import TokenBatch
-from .linear import Linear
+from .linear import Linear, LinearConfig
+from .optional import ClosedForm
 
 STEEPEST = 30.0  # scale where no row is wrong when left out, and no scale is enough
 NUM_STEPS = 50
 
 
-class Ridge(Linear):
+class Ridge(Linear, ClosedForm[LinearConfig]):
     """One probe that is solved for."""
-
-    closed_form = True
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
         """Look at what the linear probe looks at."""
         return {"pooling": super().default_grid(spec)["pooling"]}
 
-    def regressors(self, seen: TokenBatch) -> Float[Tensor, "row feature"]:
+    def regressors(self, batch: TokenBatch) -> Float[Tensor, "row feature"]:
         """Return the pooled features."""
-        return self._features(seen)
+        return self._features(batch)
 
     @torch.no_grad()
     def solve(

@@ -59,11 +59,10 @@ class SynQTConfig(Frozen):
     gamma: float = 1.0
 
 
-class SynQT(ThroughBlocks):
+class SynQT(ThroughBlocks[SynQTConfig]):
     """A stack of SynQT adapters on all layers."""
 
     Config = SynQTConfig
-    config: SynQTConfig
     reads = frozenset({"normalised"})
     prompt: Tensor
     alpha: Tensor
@@ -82,9 +81,8 @@ class SynQT(ThroughBlocks):
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.01,)}
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: SynQTConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
-        assert isinstance(config, SynQTConfig)
         width, num_blocks = scope.spec.width, len(scope.layers) - 1
         drawn = {
             "prompt": torch.rand(num_blocks, config.num_queries, width, generator=generator) * 2 - 1,
@@ -104,9 +102,9 @@ class SynQT(ThroughBlocks):
         }
         return drawn | _linear("", (), scope.num_outputs, width, generator)
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Make queries and let them look, block after block; weigh what was found, and classify."""
-        found = list(self.found(seen))  # of each block: s, h, g
+        found = list(self.found(batch))  # of each block: s, h, g
         last = found[-1][0]
         features = torch.stack([last, *(vector for kind in zip(*found, strict=True) for vector in kind)], 2)
         features = features + self._through("head", self._normed("head_norm", features), DROPOUT)
@@ -118,11 +116,11 @@ class SynQT(ThroughBlocks):
         normed = self._normed("final_norm", mean[:, :, None])[:, :, 0]
         return project(self.drop(normed), self.weight) + self.bias[:, None]
 
-    def found(self, seen: TokenBatch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def found(self, batch: TokenBatch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield what the queries of each block are when they leave it, and what attention and MLP added, averaged."""
         summary: Tensor | None = None
         for place, (layer, block) in enumerate(zip(self.inputs, self.blocks, strict=True)):
-            tokens = seen.normalised[layer]
+            tokens = batch.normalised[layer]
             queries = self.prompt[:, place, None].expand(-1, tokens.shape[0], -1, -1)
             if summary is not None:
                 queries = queries + self.gamma[:, None, None, None] * summary[:, :, None]

@@ -5,17 +5,17 @@ Block l has layer l-1 as its input, so that such a family reads all layers from 
 
 from functools import cached_property
 
-from icecore.store import SUM, Frozen
+from icecore.store import SUM
 
 from ..modules.frozen_block import FrozenBlock
-from .adapter import Adapter, Scope
+from .adapter import Adapter, ConfigT, Scope
 
 
-class ThroughBlocks(Adapter):
+class ThroughBlocks(Adapter[ConfigT]):
     """A stack that looks at the inputs of all frozen blocks below the deepest layer."""
 
     @classmethod
-    def layer_groups(cls, config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def layer_groups(cls, config: ConfigT, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Read all layers together."""
         return [layers]
 
@@ -25,7 +25,7 @@ class ThroughBlocks(Adapter):
         return ("norm.", *(f"blocks.{layer}." for layer in layers[:-1]))
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: ConfigT, scope: Scope) -> str | None:
         """Refuse layers with gaps, tokens that are not all, a backbone whose blocks or final norm are not there."""
         if SUM in scope.layers:
             return "it looks at the input of every block, not at their sum; extract again with --layers all"

@@ -34,6 +34,7 @@ from ..modules.folded import project
 from ..modules.group_lasso import keep_top, lasso
 from ..tokens.batch import POOLINGS, TokenBatch
 from .adapter import Scope
+from .optional import SelectsFeatures
 from .through_blocks import ThroughBlocks
 
 QUERY_DROPOUT = 0.1
@@ -48,11 +49,10 @@ class VQTConfig(Frozen):
     lasso: float = Field(default=1e-4, ge=0)
 
 
-class VQT(ThroughBlocks):
+class VQT(ThroughBlocks[VQTConfig], SelectsFeatures[VQTConfig]):
     """A stack of VQT adapters on all layers."""
 
     Config = VQTConfig
-    config: VQTConfig
     reads = frozenset({"features", "normalised"})
     untrained = ("phase", "frozen_query", "kept")
     query: Tensor
@@ -68,19 +68,17 @@ class VQT(ThroughBlocks):
         return {"lr": (0.025, 0.1), "weight_decay": (0.0,)}
 
     @classmethod
-    def phases(cls, config: Frozen) -> tuple[float, ...]:
+    def phases(cls, config: VQTConfig) -> tuple[float, ...]:
         """Train queries, then choose dimensions, then train a head on them; or queries and head at once."""
-        assert isinstance(config, VQTConfig)
         return (1 / 3, 1 / 3, 1 / 3) if config.keep < 1 else (1.0,)
 
     @classmethod
-    def phase_rates(cls, config: Frozen) -> tuple[float, ...]:
+    def phase_rates(cls, config: VQTConfig) -> tuple[float, ...]:
         """Halve the rate once the queries are frozen."""
-        assert isinstance(config, VQTConfig)
         return (1.0, 0.5, 0.5) if config.keep < 1 else (1.0,)
 
     @classmethod
-    def incompatibility(cls, config: Frozen, scope: Scope) -> str | None:
+    def incompatibility(cls, config: VQTConfig, scope: Scope) -> str | None:
         """Refuse blocks that normalise every key too: their attention does not fold."""
         refusal = super().incompatibility(config, scope)
         if refusal is None and not scope.blocks[0].can_fold:
@@ -88,9 +86,8 @@ class VQT(ThroughBlocks):
         return refusal
 
     @classmethod
-    def init_parameters(cls, config: Frozen, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
+    def init_parameters(cls, config: VQTConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw one adapter, as the module's docstring says."""
-        assert isinstance(config, VQTConfig)
         width, num_blocks = scope.spec.width, len(scope.layers) - 1
         bound = math.sqrt(6 / (3 * PATCH_SIZE**2 + width))
         query = (torch.rand(num_blocks, config.num_queries, width, generator=generator) * 2 - 1) * bound
@@ -131,21 +128,21 @@ class VQT(ThroughBlocks):
         self._asked = self.drop(query, QUERY_DROPOUT).unbind(1)
         return {k: block.fold(query) for k, block, query in zip(self.inputs, self.blocks, self._asked, strict=True)}
 
-    def forward(self, seen: TokenBatch) -> Float[Tensor, "adapter row classes"]:
+    def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
         """Take what the queries pooled through the rest of their blocks, and classify all of it."""
-        segments = [self._final(seen).expand(self.num_adapters, -1, -1)]
+        segments = [self._final(batch).expand(self.num_adapters, -1, -1)]
         for layer, block, query in zip(self.inputs, self.blocks, self._asked, strict=True):
-            middle = query[:, None] + block.gathered(seen.pooled[layer])  # adapter row query width
+            middle = query[:, None] + block.gathered(batch.pooled[layer])  # adapter row query width
             segments.append((middle + block.mlp(middle)).flatten(2))
         features = torch.cat([normalize(segment, dim=-1) for segment in segments], -1)
         if self.config.keep < 1:
             features = features * self.kept[:, None]
         return project(self.drop(features), self.weight) + self.bias[:, None]
 
-    def _final(self, seen: TokenBatch) -> Float[Tensor, "row width"]:
+    def _final(self, batch: TokenBatch) -> Float[Tensor, "row width"]:
         """Return the backbone's own output."""
         pooling = "cls_normalised" if self.scope.spec.num_prefix else "mean_normalised"
-        features = seen.features[max(self.scope.layers)][:, POOLINGS.index(pooling)]
+        features = batch.features[max(self.scope.layers)][:, POOLINGS.index(pooling)]
         gamma, beta = (self.scope.frozen[f"norm.{name}"].to(features) for name in ("weight", "bias"))
         return features * gamma + beta
 

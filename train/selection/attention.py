@@ -1,6 +1,6 @@
 """Where an adapter's queries look: the attention weights that its forward uses and does not keep.
 
-For people to see. Knows no family: each says what its queries look at (`Adapter.attention_inputs`).
+For people to see. Knows no family: each says what its queries look at (`ShowsAttention.attention_inputs`).
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from icecore.store import Store
 
 from ..adapters.adapter import Adapter
+from ..adapters.optional import ShowsAttention
 from ..runs.candidate import Candidate
 from ..sweep.predict import restore
 from ..tokens.batch import TokenBatch
@@ -21,9 +22,9 @@ from ..tokens.feed import StoreFeed
 
 
 @torch.no_grad()
-def attention(adapter: Adapter, seen: TokenBatch) -> Float[Tensor, "adapter row query head token"] | None:
+def attention(adapter: Adapter, batch: TokenBatch) -> Float[Tensor, "adapter row query head token"] | None:
     """Return the weight of every token, zero where a query does not look, one in sum; None without such queries."""
-    looks = adapter.attention_inputs(seen)
+    looks = adapter.attention_inputs(batch) if isinstance(adapter, ShowsAttention) else None
     if looks is None:
         return None
     logits = torch.einsum("afw,rtw->arft", looks.folded.float(), looks.tokens.float())

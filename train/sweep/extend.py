@@ -1,16 +1,15 @@
-"""New classes for a trained Open-InCA: their rows of query, weight and bias are trained, and nothing else moves.
+"""Adding classes to a trained Open-InCA: the rows of the new classes are trained, and nothing else moves.
 
-The best `open_inca` of a run, by validation, is taken as it is. Of the store only rows of classes that the run does not
-know are read, so that old data are never read again; the loss is over the new classes alone. What comes of it is a run
-over the old classes and the new, the old logits to the last bit as they were. Whether logits of different steps can be
-compared is up to the adapter: docs/results/open_inca.md. Training itself is that of any sweep, and resumes as any does.
+The best `open_inca` adapter of a run, by validation score, is extended. Only rows of classes that the run does not know
+are read from the store, so that old data are never needed again, and the loss is over the new classes alone. The result
+is a run over the old and the new classes, in which the logits of the old classes are unchanged to the last bit. Whether
+logits that were trained at different times can be compared depends on the adapter: docs/results/open_inca.md. Training
+itself is the training of any sweep, and resumes in the same way.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from icecore.store import Store, UsageError, open_store, resolve_compute_dtype, resolve_device
 
-from ..adapters.adapter import Scope
+from ..adapters.adapter import Adapter, Scope
 from ..adapters.open_inca import PER_CLASS, SHARED, OpenInCA, OpenInCAConfig
 from ..runs.candidate import Candidate
 from ..runs.inputs import inputs_of
@@ -27,77 +26,71 @@ from ..runs.run import Run, open_run
 from ..settings import TrainSettings
 from ..splits.split import hold_out
 from ..targets import get_target
+from ..targets.target import Labels
 from ..tokens.relabelled import Relabelled
 from .grid import RECIPE_AXES, parse_layers, sweep
-from .group import Data, Group
-from .stack import Stack, start
+from .group import AdapterSource
 from .task import SplitContext
 
-SPREAD = 0.1  # of new classes, against that of the old
+SPREAD = 0.1  # standard deviation of the initial new classes, relative to the deviation of the old classes
 
 Tensors = dict[str, Tensor]
 
 
 class NewClasses(OpenInCA):
-    """A stack of which only what belongs to single classes learns."""
+    """A stack in which only the tensors with a row per class are trained."""
 
     untrained = SHARED
 
 
-class Extension(Group):
-    """The training of new classes on one adapter, `base`; labels are counted from its first class on."""
+@dataclass(frozen=True)
+class Extension(AdapterSource):
+    """New classes on the shared tensors of a trained adapter, whose tensors are `base`.
 
-    def __init__(
-        self,
-        base: Tensors,
-        candidates: Sequence[Candidate],
-        scopes: Callable[[Candidate], Scope],
-        train: Data,
-        validation: Data,
-        *others: object,
-    ) -> None:
-        self._base, num_old = base, len(base["bias"])
+    The group's labels and outputs count the new classes from 0; the base's classes come before them in the store.
+    """
 
-        def of_new(candidate: Candidate) -> Scope:
-            scope = scopes(candidate)
-            return replace(scope, num_outputs=scope.num_outputs - num_old)
+    base: Tensors
 
-        data = [replace(one, labels=one.labels - num_old) for one in (train, validation)]
-        super().__init__(candidates, of_new, *data, *others)  # pyright: ignore[reportArgumentType]
+    @property
+    def _num_old(self) -> int:
+        return len(self.base["bias"])
 
-    def fresh(self, candidates: list[Candidate]) -> Stack:
-        """Return new classes on what is shared."""
-        scope, device = self._scopes(candidates[0]), self._train.labels.device
+    def scope(self, scope: Scope) -> Scope:
+        """Return the scope with the new classes alone as outputs."""
+        return replace(scope, num_outputs=scope.num_outputs - self._num_old)
+
+    def labels(self, labels: Labels) -> Labels:
+        """Return labels that count from the first new class."""
+        return labels - self._num_old
+
+    def build(self, candidates: Sequence[Candidate], scope: Scope) -> Adapter:
+        """Return a stack with freshly drawn new classes on the base's shared tensors."""
         config = OpenInCAConfig.model_validate(candidates[0].config)
-        drawn = [self._new(candidate.init_seed, scope.num_outputs) for candidate in candidates]
-        stacked = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
-        emphasis = self._emphasis(candidates, scope.num_outputs)
-        return start(candidates, NewClasses(config, scope, stacked).to(device), emphasis)
+        drawn = [self._draw(candidate.init_seed, scope.num_outputs) for candidate in candidates]
+        stacked = {name: torch.stack([tensors[name] for tensors in drawn]) for name in drawn[0]}
+        return NewClasses(config, scope, stacked)
 
-    def _new(self, seed: int, num_classes: int) -> Tensors:
-        """Return new classes about the mean of the old, at a tenth of their deviation, on what is shared."""
-        generator, drawn = torch.Generator().manual_seed(seed), {name: self._base[name] for name in SHARED}
+    def trained(self, tensors: Tensors) -> Tensors:
+        """Return the tensors over all classes: the rows of the old classes, then the rows of the new classes."""
+        return {
+            name: torch.cat([self.base[name], tensor]) if name in PER_CLASS else tensor
+            for name, tensor in tensors.items()
+        }
+
+    def _draw(self, seed: int, num_classes: int) -> Tensors:
+        """Return new classes drawn around the mean of the old classes, beside the shared tensors."""
+        generator, drawn = torch.Generator().manual_seed(seed), {name: self.base[name] for name in SHARED}
         for name in PER_CLASS:
-            spread, centre = torch.std_mean(self._base[name], 0, correction=0)
-            noise = torch.randn(num_classes, *centre.shape, generator=generator)
-            drawn[name] = centre + SPREAD * spread * noise
+            deviation, mean = torch.std_mean(self.base[name], 0, correction=0)
+            noise = torch.randn(num_classes, *mean.shape, generator=generator)
+            drawn[name] = mean + SPREAD * deviation * noise
         return drawn
-
-    def _record(self, *given: Any, **named: Any) -> list[int]:
-        """Keep what is finished with the old classes before the new."""
-        before = set(self.trained)
-        staying = super()._record(*given, **named)
-        for key in self.trained.keys() - before:
-            self.trained[key] = {
-                name: torch.cat([self._base[name], one]) if name in PER_CLASS else one
-                for name, one in self.trained[key].items()
-            }
-        return staying
 
 
 @dataclass(frozen=True)
 class Base:
-    """The adapter that is extended, and the run that it is from."""
+    """The adapter to extend, and the run that trained it."""
 
     run: Run
     candidate: Candidate
@@ -105,18 +98,25 @@ class Base:
 
     @property
     def num_classes(self) -> int:
-        """How many classes it knows."""
+        """The number of classes of the run."""
         return len(self.run.facts["classes"])
 
 
 def base_of(run: str) -> Base:
-    """Return the adapter of a run to extend: of the highest validation score, then of the lowest loss."""
+    """Return the `open_inca` adapter of a run with the highest validation score, then the lowest validation loss.
+
+    Raises:
+        UsageError: the run has no `open_inca` adapter.
+    """
     old = open_run(run)
-    kept, ranks = old.kept(), dict[str, tuple[float, float]]()
-    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
-    for candidate, score, loss in figures:
-        if candidate.adapter == "open_inca":
-            ranks[candidate.adapter_id] = (-score, loss)
+    kept = old.kept()
+    ranks = {
+        candidate.adapter_id: (-score, loss)
+        for candidate, score, loss in zip(
+            kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True
+        )
+        if candidate.adapter == "open_inca"
+    }
     if not ranks:
         raise UsageError(f"{old.path}: has no open_inca, whose classes alone can grow; train with --adapters open_inca")
     best = min(ranks, key=lambda key: (ranks[key], key))
@@ -124,7 +124,11 @@ def base_of(run: str) -> Base:
 
 
 def extension_work(url: str, settings: TrainSettings, base: Base) -> SplitContext:
-    """Settle the rows, those of new classes alone, and the machine; UsageError if there is no new class."""
+    """Return the context in which new classes are trained: the rows of new classes, and the device.
+
+    Raises:
+        UsageError: the store has no new class, no rows of new classes, or another backbone than the run.
+    """
     source = _named(url, base.run)
     source.require_complete()
     device, target = resolve_device(settings.device), get_target("class")
@@ -132,31 +136,39 @@ def extension_work(url: str, settings: TrainSettings, base: Base) -> SplitContex
     train, validation = (rows[source.labels[rows] >= base.num_classes] for rows in (split.train, split.validation))
     if not len(train) or not len(validation):
         raise UsageError(f"{source.url}: {len(train)} train and {len(validation)} validation rows of new classes")
-    split, inputs = (
-        replace(split, train=train, validation=validation),
-        inputs_of(source, np.concatenate([train, validation])),
+    return SplitContext(
+        store=source,
+        settings=settings,
+        inputs=inputs_of(source, np.concatenate([train, validation])),
+        split=replace(split, train=train, validation=validation),
+        target=target,
+        device=device,
+        dtype=resolve_compute_dtype(settings.compute_dtype, device),
+        num_workers=1,
+        memory_bytes=settings.memory_bytes,
+        adapter_source=Extension(base.tensors),
     )
-    dtype, group = resolve_compute_dtype(settings.compute_dtype, device), partial(Extension, base.tensors)
-    return SplitContext(source, settings, inputs, split, target, device, dtype, 1, settings.memory_bytes, group)
 
 
 def extension(source: Store, settings: TrainSettings, base: Base) -> list[Candidate]:
-    """Return the recipes of the settings, on the adapter that is extended: known by its name and what it has learnt."""
+    """Return a candidate for every recipe of the settings; its configuration names the base and the base's digest."""
     _require_alike(settings, source, base.candidate)
     alike = of_extension(settings).model_copy(update={"layers": str(base.candidate.layer)})
     digest = hashlib.sha256(save({name: tensor.contiguous() for name, tensor in base.tensors.items()})).hexdigest()
     config = base.candidate.config | {"extends": f"{base.candidate.adapter_id} {digest[:16]}"}
-    found = [candidate.model_copy(update={"config": config}) for candidate in sweep(source, alike)]
-    return list({one.adapter_id: one for one in (Candidate.model_validate(one.model_dump()) for one in found)}.values())
+    candidates = [
+        Candidate.model_validate(candidate.model_dump() | {"config": config}) for candidate in sweep(source, alike)
+    ]
+    return list({candidate.adapter_id: candidate for candidate in candidates}.values())
 
 
 def of_extension(settings: TrainSettings) -> TrainSettings:
-    """Return settings as they concern an extension: one family, and its layer whichever that is."""
+    """Return settings for an extension, whose family is open_inca and whose layer is the layer of the base."""
     return settings.model_copy(update={"adapters": ("open_inca",), "layers": "all"})
 
 
 def _require_alike(settings: TrainSettings, source: Store, base: Candidate) -> None:
-    """Refuse options that say of the adapter something else than it is: it is extended as it stands."""
+    """Raise UsageError for an option that contradicts the base: it is extended as it is."""
     asked = {"num_heads": settings.heads or ()} | settings.options.get("open_inca", {})
     for axis, values in asked.items():
         if axis not in RECIPE_AXES and any(value != base.config.get(axis) for value in values):
@@ -172,13 +184,18 @@ def _require_alike(settings: TrainSettings, source: Store, base: Candidate) -> N
 
 
 def _named(url: str, old: Run) -> Store:
-    """Open the store under the run's classes and its own new ones; refuse one of another backbone, or without any."""
+    """Open the store with the run's classes first, then the store's new classes.
+
+    Raises:
+        UsageError: the store has another backbone, preprocessing or tokens, is not of classes, or has no new class.
+    """
     plain, known = open_store(url), tuple(old.facts["classes"])
-    theirs, ours = old.facts["identity"], plain.identity.model_dump(mode="json")
+    old_identity, identity = old.facts["identity"], plain.identity.model_dump(mode="json")
     for field in ("backbone", "weights_sha256", "preprocessing", "tokens"):
-        if theirs[field] != ours[field]:
+        if old_identity[field] != identity[field]:
             raise UsageError(
-                f"{url}: {field} is {ours[field]}, and {old.path} was trained on {theirs[field]}; extract alike"
+                f"{url}: {field} is {identity[field]}, and {old.path} was trained on "
+                f"{old_identity[field]}; extract alike"
             )
     if plain.spec.target != "class":
         raise UsageError(f"{url}: its target is {plain.spec.target!r}, expected 'class': only classes can be added")

@@ -10,6 +10,7 @@ from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name
 
 from ..adapters import get_adapter
 from ..adapters.adapter import Adapter, Scope, make_scope
+from ..adapters.optional import ClosedForm
 from ..runs.candidate import Candidate, Recipe
 from ..scores.score import top_layers
 from ..settings import TrainSettings
@@ -68,13 +69,13 @@ def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSett
     recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
         "epochs": (settings.epochs,)
     }
-    recipe = {axis: (value,) for axis, value in SOLVED.items()} if family.closed_form else recipe
+    recipe = {axis: (value,) for axis, value in SOLVED.items()} if issubclass(family, ClosedForm) else recipe
     asked = {axis: values for axis, values in shared.items() if axis in family.Config.model_fields} | recipe
     axes = {**Adapter.default_grid(spec), **family.default_grid(spec)} | {
         axis: values for axis, values in asked.items() if values
     }
     own = settings.options.get(name, {})
-    if family.closed_form and (moot := sorted(set(own) & set(RECIPE_AXES))):
+    if issubclass(family, ClosedForm) and (moot := sorted(set(own) & set(RECIPE_AXES))):
         raise UsageError(f"options {moot} of adapter {name!r}: it is solved in closed form, which has no such")
     axes |= {axis: tuple(values) for axis, values in own.items()}
     for point in itertools.product(*axes.values()):
@@ -96,7 +97,7 @@ def _candidates(
         refusal = family.incompatibility(settled, scopes(span))
         if refusal:
             raise UsageError(f"adapter {name!r} at layer {layer_name(max(span))}: {refusal}")
-        for seed in range(1 if family.closed_form else settings.seeds):
+        for seed in range(1 if issubclass(family, ClosedForm) else settings.seeds):
             seeded = recipe.model_copy(update={"seed": seed})
             yield Candidate(adapter=name, layers=span, config=settled.model_dump(mode="json"), recipe=seeded)
 

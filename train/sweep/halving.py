@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..adapters import get_adapter
+from ..adapters.optional import phases_of
 from ..runs.candidate import Candidate
 from ..runs.result import STOPPED
 
@@ -69,5 +70,5 @@ class Halving:
 def contest_of(candidate: Candidate) -> Contest:
     """Return what the adapters share that halve against each other."""
     family, recipe = get_adapter(candidate.adapter), candidate.recipe
-    phases = family.phases(family.recorded(candidate.config))
+    phases = phases_of(family, family.recorded(candidate.config))
     return candidate.adapter, candidate.layers, phases, recipe.batch_size, recipe.epochs

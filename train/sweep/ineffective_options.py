@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from icecore.store import SUM, Store, UsageError, layer_name
 
 from ..adapters import get_adapter
+from ..adapters.optional import ClosedForm
 from ..runs.candidate import Candidate, Recipe
 from ..settings import TrainSettings
 from .grid import RECIPE_AXES, SHARED_AXES, parse_layers
@@ -37,7 +38,7 @@ def _idle(store: Store, settings: TrainSettings, candidates: Sequence[Candidate]
     """Yield what has no effect here, asked for or not, and why."""
     yield from _idle_axes(settings)
     families, has_own = ", ".join(settings.adapters), len(store.rows("validation")) > 0
-    is_solved = all(get_adapter(name).closed_form for name in settings.adapters)
+    is_solved = all(issubclass(get_adapter(name), ClosedForm) for name in settings.adapters)
     if is_solved:
         yield from ((option, f"{families} is solved in closed form, without training") for option in OF_TRAINING)
         if has_own:
@@ -66,7 +67,7 @@ def _idle_axes(settings: TrainSettings) -> Iterator[tuple[str, str]]:
 
 def _has(name: str, axis: str) -> bool:
     family = get_adapter(name)
-    return axis in family.Config.model_fields or (axis in Recipe.model_fields and not family.closed_form)
+    return axis in family.Config.model_fields or (axis in Recipe.model_fields and not issubclass(family, ClosedForm))
 
 
 def _unread(store: Store, settings: TrainSettings, candidates: Sequence[Candidate]) -> list[int]:

@@ -1,6 +1,6 @@
-"""All that comes before the first step of a sweep: rows, target, machine and limits, and what is trained with them.
+"""The preparation of a sweep: its candidates, and the context of each of its splits.
 
-The process that drives a sweep settles what is trained, and in which type; those that work for it are told both.
+The driving process decides the candidates and the compute dtype; worker processes are told both.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,11 @@ from .task import SplitContext, Task, feeds_of, tasks_of
 
 
 def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[SplitContext]]:
-    """Settle what a sweep trains and how, on each of its splits; IcecoreError for what cannot be trained."""
+    """Return the candidates of a sweep, and the context of each split: the folds and then all rows, or one split.
+
+    Raises:
+        IcecoreError: the store is not complete, or the settings cannot be trained from it or in the memory.
+    """
     if (settings.extend is None) != (settings.classes == "all"):
         raise UsageError("--extend RUN and --classes new: expected both, to add classes to a run, or neither")
     if settings.folds and settings.extend is not None:
@@ -45,29 +49,40 @@ def prepare(store: str, settings: TrainSettings) -> tuple[list[Candidate], list[
 
 
 def _needs(work: SplitContext, task: Task) -> tuple[int, int]:
-    """Return the least that a task takes: its rows as they stream, and as few of its adapters as may train alone."""
+    """Return the least bytes that a task takes: of its rows while they stream, and of its largest unit of adapters."""
     return streaming_bytes(*feeds_of(work, task), task.batch_size), max(size for _, size in units(work, task))
 
 
 def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> list[SplitContext]:
-    """Return what is trained on, split by split, whoever is trained: all of it, with the machine to itself."""
+    """Return the context of each split, for one worker with all of the memory."""
     if settings.extend is not None:
         return [extension_work(store, settings, base or base_of(settings.extend))]
     source = open_store(store)
     source.require_complete()
     splits, device = _splits(source, settings), resolve_device(settings.device)
     dtype = resolve_compute_dtype(settings.compute_dtype, device)
-    inputs = inputs_of(source, np.concatenate([rows for one in splits for rows in (one.train, one.validation)]))
+    inputs = inputs_of(source, np.concatenate([rows for split in splits for rows in (split.train, split.validation)]))
     works: list[SplitContext] = []
     for split in splits:
         target = get_target(source.spec.target)
         fitted = target.fitted(target.labels(source, split.train))
-        works.append(SplitContext(source, settings, inputs, split, fitted, device, dtype, 1, settings.memory_bytes))
+        context = SplitContext(
+            store=source,
+            settings=settings,
+            inputs=inputs,
+            split=split,
+            target=fitted,
+            device=device,
+            dtype=dtype,
+            num_workers=1,
+            memory_bytes=settings.memory_bytes,
+        )
+        works.append(context)
     return works
 
 
 def _splits(store: Store, settings: TrainSettings) -> Sequence[Split]:
-    """Return the folds and at last all rows, or the one split there is without folds."""
+    """Return the folds and last the split of all rows; without folds, the one split."""
     if settings.folds:
         return folds(store, settings.folds, settings.shuffle_seed)
     return [hold_out(store, settings.validation, settings.shuffle_seed)]

@@ -1,4 +1,7 @@
-"""One group of a sweep, trained from wherever it stands to its end, and written to the ledger on the way."""
+"""A task of a sweep: candidates that train together, from the start or a checkpoint to the end.
+
+Checkpoints and the outcome are written to the ledger of the RUN.
+"""
 
 import hashlib
 import time
@@ -27,14 +30,14 @@ from ..tokens.feed import Data, StoreFeed
 from ..tokens.memory import hold
 from ..tokens.order import make_order
 from .checkpoint import Clock, restore, snapshot
-from .group import Group
+from .group import AdapterSource, Group
 from .halving import RUNGS, Halving
 from .predict import predict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitContext:
-    """The rows, the machine and the limits."""
+    """All that the tasks of one split share: the store and its rows, the target, the device and the limits."""
 
     store: Store
     settings: TrainSettings
@@ -44,18 +47,18 @@ class SplitContext:
     device: torch.device
     dtype: torch.dtype
     num_workers: int
-    memory_bytes: int  # that one group may take
-    group: Callable[..., Group] = Group  # makes one
-    sizes: dict[tuple[str, tuple[int, ...], str], int] = field(default_factory=dict)  # of adapters, in numbers
+    memory_bytes: int  # that one task may take
+    adapter_source: AdapterSource = field(default_factory=AdapterSource)
+    sizes: dict[tuple[str, tuple[int, ...], str], int] = field(default_factory=dict)  # scalars of an adapter: a cache
 
     @property
     def compute_dtype(self) -> str:
-        """The name of the type that products are in."""
+        """The name of the type in which products are computed."""
         return str(self.dtype).removeprefix("torch.")
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
-        """What every result depends on beside its candidate and what is used of the store."""
+        """All that a result depends on besides its candidate and the store's tokens, as the ledger records it."""
         return {
             "validation_sha256": self.split.rows_sha256,
             "num_train_rows": len(self.split.train),
@@ -69,54 +72,54 @@ class SplitContext:
         }
 
     def ledger(self, run: str) -> Ledger:
-        """Return the ledger of a RUN, under these conditions."""
+        """Return the ledger of a RUN under the conditions of this split."""
         return Ledger(run, self.inputs, self.conditions, self.settings.halving)
 
 
 class StoppedError(Exception):
-    """Somebody asked the sweep to stop; where it stands is written down."""
+    """The sweep was asked to stop, and has written a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Candidates that train together, and the place where they stand, if they have begun."""
+    """Candidates that train together, and the checkpoint from which they go on, if they have begun."""
 
     candidates: tuple[Candidate, ...]
     checkpoint: Entry | None = None
-    split: int = 0  # on which of the splits, by number
-    num_bytes: int = 0  # that its adapters take in training
+    split: int = 0  # index of the split
+    num_bytes: int = 0  # that the adapters take in training
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers they read."""
+        """The layers that every candidate reads."""
         return self.candidates[0].layers
 
     @property
     def batch_size(self) -> int:
-        """The rows in each of their batches."""
+        """The batch size of every candidate."""
         return self.candidates[0].recipe.batch_size
 
 
 def tasks_of(candidates: list[Candidate], checkpoints: list[Entry], split: int = 0) -> list[Task]:
-    """Part candidates into those that share a pass over the same rows; who has begun together goes on together."""
+    """Split candidates into tasks by layers and batch size; candidates of one checkpoint stay together."""
     begun = [Task(tuple(candidates_of(entry)), entry, split) for entry in checkpoints]
-    seen = {candidate.adapter_id for task in begun for candidate in task.candidates}
+    in_checkpoints = {candidate.adapter_id for task in begun for candidate in task.candidates}
     groups: dict[tuple[tuple[int, ...], int], list[Candidate]] = {}
     for candidate in candidates:
-        if candidate.adapter_id not in seen:
+        if candidate.adapter_id not in in_checkpoints:
             groups.setdefault((candidate.layers, candidate.recipe.batch_size), []).append(candidate)
     return begun + [Task(tuple(group), split=split) for group in groups.values()]
 
 
 def pending(candidates: list[Candidate], known: Sequence[Outcome], ledger: Ledger, split: int = 0) -> list[Task]:
-    """Return what is still to be trained on a split, given what is known; what has begun goes on where it stands."""
+    """Return the tasks that are left on a split, given the known outcomes; begun tasks go on from their checkpoints."""
     ended = {result.candidate.adapter_id for outcome in known for result in outcome.results}
     left = [candidate for candidate in candidates if candidate.adapter_id not in ended]
     return tasks_of(left, ledger.checkpoints(left), split)
 
 
 def feeds_of(work: SplitContext, task: Task) -> tuple[StoreFeed, StoreFeed]:
-    """Return how a task's train and validation rows are read; validation sees the first view alone."""
+    """Return feeds of a task's train rows, in all views, and of its validation rows, in the first view alone."""
     reads = frozenset[Reads]().union(*(get_adapter(candidate.adapter).reads for candidate in task.candidates))
     eps = next(iter(_scopes(work, task).values())).eps
     train = StoreFeed(
@@ -139,9 +142,12 @@ def run_task(
     progress: Callable[[Sequence[EpochResult]], None],
     stopped: Callable[[], bool],
 ) -> Outcome:
-    """Train a task to its end; `progress` hears what each epoch brought.
+    """Train a task to its end, write the outcome to the ledger and return it.
 
-    StoppedError, with its place in the ledger, as soon as `stopped` says so.
+    `progress` is called with the results of each epoch, `stopped` after every batch.
+
+    Raises:
+        StoppedError: `stopped` returned true; a checkpoint is in the ledger.
     """
     begin = time.perf_counter()
     data = _data(work, task)
@@ -160,7 +166,7 @@ def run_task(
     with deterministic(work.device):
         group.run(order, lambda count: progress(group.results[-count:]), after_batch)
     results, trained = group.results, group.trained
-    del group, data  # predictions read the rows anew: what was held makes room
+    del group, data  # free the rows that were held: predictions read them anew
     finished = [candidate for candidate in task.candidates if candidate.adapter_id in trained]
     predictions = predict(work.store, work.split.validation, trained, finished, work.target, work.device)
     outcome = Outcome(results, trained, predictions, read - begin, time.perf_counter() - read)
@@ -175,11 +181,18 @@ def _data(work: SplitContext, task: Task) -> tuple[Data, Data]:
 
 
 def _group(work: SplitContext, task: Task, data: tuple[Data, Data]) -> Group:
-    """Return the group where it stands."""
+    """Return the group of a task, restored from its checkpoint if the task has one."""
     scopes = _scopes(work, task)
-    is_contest = work.settings.halving and task.split == 0
-    halving = Halving(task.candidates, RUNGS if is_contest else ())
-    group = work.group(task.candidates, lambda candidate: scopes[candidate.adapter], *data, work.target, halving)
+    is_halved = work.settings.halving and task.split == 0  # the other splits train only the adapters that are left
+    group = Group(
+        task.candidates,
+        scopes=lambda candidate: scopes[candidate.adapter],
+        train=data[0],
+        validation=data[1],
+        target=work.target,
+        halving=Halving(task.candidates, RUNGS if is_halved else ()),
+        source=work.adapter_source,
+    )
     if task.checkpoint is not None:
         restore(group, task.checkpoint)
     return group

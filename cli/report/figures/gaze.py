@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 
 from icecore.store import Store
-from icecore.train.adapters import get_adapter
+from icecore.train.adapters import ShowsAttention, get_adapter
 from icecore.train.selection import stored_attention
 
 from ..findings import Findings, Tested, Trained
@@ -65,9 +65,7 @@ def _looking(findings: Findings) -> Trained | None:
 
 
 def _has_queries(family: str) -> bool:
-    from icecore.train.adapters import Adapter
-
-    return get_adapter(family).attention_inputs is not Adapter.attention_inputs
+    return issubclass(get_adapter(family), ShowsAttention)
 
 
 def _typical(findings: Findings) -> list[Tested]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from icecore.store import Store
-from icecore.train.adapters import Adapter, get_adapter
+from icecore.train.adapters import SelectsFeatures, get_adapter
 from icecore.train.sweep import restore
 
 from ...show.wording import configuration, percent
@@ -33,12 +33,13 @@ def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
     found: list[tuple[Trained, dict[int, float]]] = []
     for each in choosing:
         adapter = restore(store, [run.candidates[each.adapter_id]], tensors, cpu)
-        found.append((each, {layer: float(share) for layer, share in adapter.kept_by_layer().items()}))
+        if isinstance(adapter, SelectsFeatures):
+            found.append((each, {layer: float(share) for layer, share in adapter.kept_by_layer().items()}))
     return _table([(each, shares) for each, shares in found if shares])
 
 
 def _chooses(each: Trained) -> bool:
-    return each.score is not None and get_adapter(each.adapter).kept_by_layer is not Adapter.kept_by_layer
+    return each.score is not None and issubclass(get_adapter(each.adapter), SelectsFeatures)
 
 
 def _table(found: list[tuple[Trained, dict[int, float]]]) -> Kept | None:

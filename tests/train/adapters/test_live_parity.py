@@ -89,7 +89,14 @@ def curve(feed: Feed, candidate: Candidate, model: LiveViT) -> Tensor:
     labels, found = torch.arange(NUM_ROWS) % len(CLASSES), list[Tensor]()
     data, target = Data(feed, labels), get_target("class").fitted(labels)
     scope = model.scope(candidate.layers)
-    group = Group([candidate], lambda _: scope, data, data, target, Halving((candidate,), ()))
+    group = Group(
+        [candidate],
+        scopes=lambda _: scope,
+        train=data,
+        validation=data,
+        target=target,
+        halving=Halving((candidate,), ()),
+    )
     order = Order(np.arange(NUM_ROWS), Pool(NUM_ROWS, NUM_ROWS, 16), 1, 0)
     group.run(order, lambda _: None, lambda: found.append(group.totals[0].clone()))
     return torch.cat(found)
