@@ -60,7 +60,7 @@ TABLES = {
     "store.codecs": ("CODECS", set[str]()),
     "extract.sources": ("SOURCES", {"listed"}),
     "live.finetune.methods": ("METHODS", set[str]()),
-    "train.adapters": ("ADAPTERS", {"adapter", "layers_and_heads", "through_blocks"}),
+    "train.adapters": ("ADAPTERS", {"adapter", "optional", "layers_and_heads", "through_blocks"}),
     "train.scores": ("SCORES", {"score", "features"}),
     "train.selection.selectors": ("SELECTORS", set[str]()),
 }
