@@ -21,7 +21,7 @@ from harness import SOURCES, Figure, main, scratch, store_of
 from icecore.store import open_store
 from icecore.train import Run, SelectSettings, TrainSettings, train
 from icecore.train.adapters import ClosedForm, get_adapter
-from icecore.train.runs.prediction_tables import Tables
+from icecore.train.runs.prediction_tables import PredictionTables
 from icecore.train.runs.validation_predictions import ValidationPredictions
 from icecore.train.selection.choice import choose
 from icecore.train.selection.cost import Costs
@@ -83,21 +83,20 @@ class Line:
 def best_of_each_seed(kept: ValidationPredictions) -> list[int]:
     """Return the place of the best adapter by validation, of every seed."""
     ranks: dict[int, tuple[float, float, int]] = {}
-    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
-    for place, (candidate, score, loss) in enumerate(figures):
+    for place, (candidate, rank) in enumerate(zip(kept.candidates, kept.ranks, strict=True)):
         seed = candidate.recipe.seed
-        ranks[seed] = min(ranks.get(seed, (0.0, 0.0, place)), (-score, loss, place))
+        ranks[seed] = min(ranks.get(seed, (0.0, 0.0, place)), (*rank, place))
     return [place for _, _, place in ranks.values()]
 
 
 def line_of(name: str, data: str, run: Run, store: str) -> Line:
     """Choose by validation, then read the test split."""
-    kept = run.kept()
+    kept = run.validation_predictions()
     places = best_of_each_seed(kept)
     chosen = [kept.candidates[place] for place in places]
-    test = TestSplit(open_store(store), kept.target).open_once(chosen, run.tensors(), torch.device("cpu"))
+    test = TestSplit(open_store(store), kept.target).predict_once(chosen, run.tensors(), torch.device("cpu"))
     truth = test.labels[test.known]
-    scores = [float(kept.target.scores(test.answers[one.adapter_id].verdicts[None], truth)) for one in chosen]
+    scores = [float(kept.target.scores(test.row_results[one.adapter_id].verdicts[None], truth)) for one in chosen]
     layers = sorted({one.layers for one in chosen})
     layer = ", ".join(str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in layers)
     cost = run.facts["cost"]
@@ -105,7 +104,7 @@ def line_of(name: str, data: str, run: Run, store: str) -> Line:
     return Line(name, data, tuple(scores), layer, max(kept.num_parameters[place] for place in places), each)
 
 
-def joined(parts: list[Tables]) -> Tables:
+def joined(parts: list[PredictionTables]) -> PredictionTables:
     """Return the tables of several runs as those of one."""
     read = {name: part.read for part in parts for name in part.names}
     names = tuple(name for part in parts for name in part.names)
@@ -114,8 +113,8 @@ def joined(parts: list[Tables]) -> Tables:
 
 def ensemble(data: str, runs: list[Run], store: str) -> Line:
     """Let the default selector choose among all methods' adapters of the first seed."""
-    kept = [run.kept() for run in runs]
-    first = [one.among([k for k, of in enumerate(one.candidates) if of.recipe.seed == 0]) for one in kept]
+    kept = [run.validation_predictions() for run in runs]
+    first = [one.subset([k for k, of in enumerate(one.candidates) if of.recipe.seed == 0]) for one in kept]
     pool = replace(
         first[0],
         candidates=tuple(of for one in first for of in one.candidates),
@@ -128,7 +127,7 @@ def ensemble(data: str, runs: list[Run], store: str) -> Line:
     weights = choose(pool, [pool.every_row], settings, Costs(opened))[0]
     members = [of for of in pool.candidates if of.adapter_id in weights]
     tensors = {key: value for run in runs for key, value in run.tensors().items()}
-    test = TestSplit(opened, pool.target).open_once(members, tensors, torch.device("cpu"), [weights])
+    test = TestSplit(opened, pool.target).predict_once(members, tensors, torch.device("cpu"), [weights])
     score = pool.target.score(test.mixtures[0][test.known], test.labels[test.known]).score
     sizes = dict(zip((of.adapter_id for of in pool.candidates), pool.num_parameters, strict=True))
     return Line("ensemble", data, (score,), "all", sum(sizes[key] for key in weights), 0.0)

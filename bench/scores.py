@@ -17,6 +17,7 @@ from harness import SOURCES, Figure, main, scratch, store_of
 from scipy.stats import kendalltau
 
 from icecore.train import ScoreSettings, SelectSettings, TableRow, TrainSettings, score, select, train
+from icecore.train.runs import best_first
 from icecore.train.scores import SCORES
 
 FAMILIES = ("linear", "inca")
@@ -61,7 +62,7 @@ def _selected(table: Iterable[TableRow], layers: Iterable[int]) -> float:
     """Return the test accuracy of the best adapter by validation among some layers."""
     there = set(layers)
     rows = [row for row in table if row.layer in there]
-    return min(rows, key=lambda row: (-row.validation_score, row.validation_loss)).test_score or 0.0
+    return min(rows, key=lambda row: best_first(row.validation_score, row.validation_loss)).test_score or 0.0
 
 
 def run(options: argparse.Namespace) -> list[Figure]:

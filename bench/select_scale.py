@@ -30,7 +30,7 @@ from icecore.store import (
 )
 from icecore.train.runs.adapters_file import write_adapters
 from icecore.train.runs.candidate import Candidate, Recipe
-from icecore.train.runs.result import OK, EpochResult
+from icecore.train.runs.result import STATUS_OK, EpochResult
 from icecore.train.runs.run import results_bytes, write_run
 from icecore.train.runs.validation_file import FILE, write_predictions
 from icecore.train.selection.selectors import SELECTORS
@@ -111,7 +111,7 @@ def write_scaled_run(folder: Path, options: argparse.Namespace) -> str:
     ]
     labels = target.labels(store, rows)
     invented = Invented([one.adapter_id for one in candidates], labels, options.classes)
-    results = [EpochResult(one, 1, 1.0, 0.5, 1.0, 1.0, options.classes * (WIDTH + 1), OK) for one in candidates]
+    results = [EpochResult(one, 1, 1.0, 0.5, 1.0, 1.0, options.classes * (WIDTH + 1), STATUS_OK) for one in candidates]
     generator = torch.Generator().manual_seed(0)
     trained = {
         one.adapter_id: {

@@ -53,7 +53,7 @@ def mean_of_ten(kept: ValidationPredictions, seed: int) -> dict[str, float]:
 
 def _without_ridge(way: Choice) -> Choice:
     def choice(kept: ValidationPredictions, seed: int) -> dict[str, float]:
-        return way(kept.among([place for place, one in enumerate(kept.candidates) if one.adapter != "ridge"]), seed)
+        return way(kept.subset([place for place, one in enumerate(kept.candidates) if one.adapter != "ridge"]), seed)
 
     return choice
 
@@ -64,10 +64,10 @@ def accuracies(name: str, folder: Path, options: argparse.Namespace) -> dict[str
     run = train(url, str(runs / f"{name}.run"), TrainSettings(adapters=ADAPTERS, epochs=3 if options.quick else 60))
     store = open_store(url)
     costs = Costs(store)
-    kept = eligible(run.kept(), SelectSettings(), costs)
+    kept = eligible(run.validation_predictions(), SelectSettings(), costs)
     chosen = {key: [way(kept, seed) for seed in _seeds(key)] for key, way in choices(costs).items()}
     mixtures = [one for draws in chosen.values() for one in draws]
-    test = TestSplit(store, kept.target).open_once(kept.candidates, run.tensors(), torch.device("cpu"), mixtures)
+    test = TestSplit(store, kept.target).predict_once(kept.candidates, run.tensors(), torch.device("cpu"), mixtures)
     truth = test.labels[test.known]
     scores = iter([kept.target.score(one[test.known], truth).score for one in test.mixtures])
     return {key: [next(scores) for _ in draws] for key, draws in chosen.items()}

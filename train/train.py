@@ -16,7 +16,7 @@ from icecore.store import IcecoreError, UsageError, layer_name, require_destinat
 from .modules.device import measure_peak
 from .runs.candidate import Candidate
 from .runs.ledger import Ledger, Outcome, begun_in
-from .runs.result import OK, EpochResult
+from .runs.result import STATUS_OK, EpochResult
 from .runs.run import Run
 from .settings import TrainSettings
 from .sweep.checkpoint import num_epochs_of
@@ -102,7 +102,7 @@ def _epochs(known: list[list[Outcome]], first: list[Task], settings: TrainSettin
     contests = [Halving(task.candidates, RUNGS if settings.halving else ()) for task in first]
     done = [[result for outcome in outcomes for result in outcome.results] for outcomes in known]
     on_first = len(done[0]) + sum(contest.num_epochs for contest in contests)
-    lasting = sum(result.epoch for result in done[0] if result.status == OK and result.is_last)
+    lasting = sum(result.epoch for result in done[0] if result.status == STATUS_OK and result.is_last)
     on_each_other = lasting + sum(contest.num_lasting_epochs for contest in contests)
     return sum(map(len, done)), on_first + (len(known) - 1) * on_each_other
 
@@ -120,15 +120,15 @@ def _train_here(works: list[SplitContext], ledgers: list[Ledger], tasks: list[Ta
         outcome = run_task(works[task.split], task, ledgers[task.split], report, lambda: meter.stopped)
         return outcome if task.split == len(works) - 1 else replace(outcome, trained={})
 
-    with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-        futures = [pool.submit(run, task) for task in tasks]
+    with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(share,)) as executor:
+        futures = [executor.submit(run, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 future.result()  # the first that fails ends the others
             return [future.result() for future in futures]
         except BaseException:
             meter.stopped = True
-            pool.shutdown(cancel_futures=True)
+            executor.shutdown(cancel_futures=True)
             raise
         finally:
             torch.set_num_threads(num_threads)

@@ -38,7 +38,7 @@ def article(findings: Findings, name: str) -> dict[str, Any]:
         "kept": kept_shares(findings, store),
         "sweeps": [sweep(findings, family) for family in findings.families],
         "num_seeds": len({each.seed for each in findings.trained}),
-        "adapters": sorted(findings.trained, key=lambda each: each.rank, reverse=True),
+        "adapters": sorted(findings.trained, key=lambda each: each.rank),
         "curves": learning_curves(findings, name),
         "agreement": agreement(findings, store, name),
         "tradeoff": tradeoff(findings, store, name),
@@ -66,10 +66,10 @@ def headline(findings: Findings) -> str:
 
 def _store(findings: Findings) -> Store | None:
     """Open the run's store, if it is there and still holds what the run was trained on."""
-    from icecore.train.runs import store_of
+    from icecore.train.runs import open_run_store
 
     try:
-        return store_of(findings.opened)
+        return open_run_store(findings.opened)
     except (IcecoreError, OSError):
         return None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icecore.store import SUM
+from icecore.train.runs import best_first
 
 if TYPE_CHECKING:
     from icecore.train import Chosen, Run
@@ -40,9 +41,9 @@ class Trained:
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """What orders adapters, the best last: who finished comes after who did not."""
+        """The sort key of an adapter, the best first: finished adapters come before those that diverged or stopped."""
         score, loss = self.score, self.validation_loss[-1]
-        return score is not None, 0.0 if score is None else score, 0.0 if score is None or loss is None else -loss
+        return (True, 0.0, 0.0) if score is None else (False, *best_first(score, loss or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Findings:
         if self.selection:
             return tuple(_standing(row) for row in self.selection["table"])
         best: dict[tuple[str, tuple[int, ...]], Trained] = {}
-        for each in sorted(self.trained, key=lambda each: each.rank):
+        for each in sorted(self.trained, key=lambda each: each.rank, reverse=True):  # the best overwrites
             if each.score is not None:
                 best[each.adapter, each.layers] = each
         return tuple(_unselected(best[key]) for key in sorted(best))
@@ -166,7 +167,7 @@ class Findings:
         by_id = {each.adapter_id: each for each in self.trained}
         if self.selection:
             return by_id[max(self.selection["selected"], key=lambda member: member["weight"])["adapter_id"]]
-        return max(self.trained, key=lambda each: each.rank)
+        return min(self.trained, key=lambda each: each.rank)
 
     @property
     def chosen(self) -> set[str]:

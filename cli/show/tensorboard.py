@@ -24,10 +24,10 @@ class TensorBoard:
 
     def watch(self, state: "Progress") -> None:
         """Write what the last epochs brought."""
-        from icecore.train.runs import to_row
+        from icecore.train.runs import result_to_row
 
         for result in state.results:
-            self._append([to_row(result)])
+            self._append([result_to_row(result)])
 
     def finish(self, run: "Run") -> None:
         """Write the adapters that nobody watched: trained earlier, or by other processes."""

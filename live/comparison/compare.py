@@ -13,7 +13,7 @@ from pathlib import Path
 from icecore.store import Store, UsageError, open_store, require_destination, write_atomic
 from icecore.train import Run, open_run
 from icecore.train.modules import measure_peak
-from icecore.train.runs import Candidate, Outcome, load_document, replace, results_bytes, seal
+from icecore.train.runs import Candidate, Outcome, document_bytes, load_document, replace_files, results_bytes
 
 from ..finetune.finetune import finetune
 from ..finetune.settings import CompareSettings
@@ -65,7 +65,9 @@ def compare(
     found = _comparison(study, asked, outcomes, settings, out, cached)
     results = [result for one in asked for result in outcomes[one.adapter_id].results]
     content = json.loads(found.model_dump_json())
-    replace(Path(out), COMPARISON_FILE, partial(seal, content), {"results.parquet": results_bytes(results)})
+    replace_files(
+        Path(out), COMPARISON_FILE, partial(document_bytes, content), {"results.parquet": results_bytes(results)}
+    )
     return found
 
 
@@ -144,7 +146,7 @@ def _train_all(
             with measure_peak(study.device) as peak:
                 outcome = finetune(study, candidate, ledger, settings.checkpoint_seconds, report)
             known[candidate.adapter_id] = peak.num_bytes
-            write_atomic(f"{out}/{PEAKS}", seal({"peaks": known}, {}))
+            write_atomic(f"{out}/{PEAKS}", document_bytes({"peaks": known}, {}))
             ledger.finish([candidate], outcome)
             found[candidate.adapter_id] = outcome
     return found

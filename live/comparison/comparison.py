@@ -8,7 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from icecore.store import Frozen, UsageError, open_store
 from icecore.train import Run, read_chosen
-from icecore.train.runs import OK, Document, load_document
+from icecore.train.runs import STATUS_OK, Document, load_document
 from icecore.train.selection import Cost, Costs
 
 COMPARISON_FILE = "comparison.json"
@@ -111,7 +111,7 @@ def _cached(run: Run, members: Sequence[str], cost: Cost, **known: Any) -> Compa
     mine = [row["seconds"] for row in run.results.to_pylist() if row["adapter_id"] in members]
     return Compared(
         kind="cached",
-        status=OK,
+        status=STATUS_OK,
         num_parameters=cost.num_parameters,
         seconds=sum(mine),
         search_seconds=spent["elapsed_seconds"],

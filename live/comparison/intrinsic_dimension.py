@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean
 
 from icecore.store import IcecoreError, choose, require_destination
-from icecore.train.runs import OK, Candidate, Ledger
+from icecore.train.runs import STATUS_OK, Candidate, Ledger
 
 from ..finetune.finetune import finetune
 from ..finetune.methods import get_method
@@ -85,4 +85,4 @@ def _trained(study: FinetuneContext, ledger: Ledger, candidate: Candidate, check
     if not known:
         ledger.finish([candidate], outcome)
     last = outcome.results[-1]
-    return last.validation_score if last.status == OK else math.nan
+    return last.validation_score if last.status == STATUS_OK else math.nan

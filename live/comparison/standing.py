@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from icecore.store import write_atomic
 from icecore.train import SelectSettings
-from icecore.train.runs import OK, Candidate, Outcome
+from icecore.train.runs import STATUS_OK, Candidate, Outcome, best_first
 from icecore.train.selection import Measure
 from icecore.train.splits import groups_of
 
@@ -32,8 +32,10 @@ def standing(
     model = _restored(study, best, outcome)
     validation = outcome.predictions.get(best.adapter_id)
     test_rows = study.store.rows("test")
-    test = study.predict(model, test_rows, best.recipe.batch_size) if last.status == OK and len(test_rows) else None
-    if last.status == OK and get_method(name).merges:
+    test = (
+        study.predict(model, test_rows, best.recipe.batch_size) if last.status == STATUS_OK and len(test_rows) else None
+    )
+    if last.status == STATUS_OK and get_method(name).merges:
         merge(model)
         write_atomic(
             f"{out}/{name}.safetensors", save({k: v.cpu().contiguous() for k, v in model.state_dict().items()})
@@ -56,7 +58,7 @@ def standing(
 
 def _rank(outcome: Outcome) -> tuple[bool, float, float]:
     last = outcome.results[-1]
-    return last.status != OK, -last.validation_score, last.validation_loss
+    return last.status != STATUS_OK, *best_first(last.validation_score, last.validation_loss)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from icecore.train.runs import OK, Candidate, Ledger, Outcome
+from icecore.train.runs import STATUS_OK, Candidate, Ledger, Outcome
 from icecore.train.sweep import Clock
 
 from .study import FinetuneContext
@@ -27,7 +27,7 @@ def finetune(
 
     training.run(after_batch, lambda: report(len(training.results)))
     seconds = sum(result.seconds for result in training.results)
-    if training.results[-1].status != OK:
+    if training.results[-1].status != STATUS_OK:
         return Outcome(training.results, {}, {}, 0.0, seconds)
     table = study.predict(training.model, study.split.validation, candidate.recipe.batch_size)
     key = candidate.adapter_id

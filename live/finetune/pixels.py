@@ -39,10 +39,10 @@ class Pixels:
         augment = (
             Augmentation(store.identity.augmentation, transform.resize_size) if store.identity.augmentation else None
         )
-        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as executor:
             for view, rows in enumerate(self._rows):
                 images = replace(images_of(store, rows, transform), augment=augment)
-                for place, pixels in enumerate(_decoded(pool, images, view), int(self._starts[view])):
+                for place, pixels in enumerate(_decoded(executor, images, view), int(self._starts[view])):
                     self._pixels[place] = pixels.numpy()
 
     def of(self, rows: Rows, views: Rows | None = None) -> UInt8[Tensor, "row 3 y x"]:
@@ -54,11 +54,11 @@ class Pixels:
         return torch.from_numpy(self._pixels[places])
 
 
-def _decoded(pool: ThreadPoolExecutor, images: Images, view: int) -> Iterator[UInt8[Tensor, "3 y x"]]:
+def _decoded(executor: ThreadPoolExecutor, images: Images, view: int) -> Iterator[UInt8[Tensor, "3 y x"]]:
     def pixels(place: int) -> UInt8[Tensor, "3 y x"] | str:
         return images.pixels(place, view)
 
-    for place, found in enumerate(map_ahead(pool, pixels, range(len(images.samples)), NUM_AHEAD)):
+    for place, found in enumerate(map_ahead(executor, pixels, range(len(images.samples)), NUM_AHEAD)):
         if isinstance(found, str):
             key = images.samples[place].key
             raise IcecoreError(f"{key!r}: {found}; the store has tokens of it, so the source has changed since")

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from icecore.train.modules import on_device
-from icecore.train.runs import DIVERGED, OK, Candidate, Entry, EpochResult, Recipe, from_row, to_row
+from icecore.train.runs import (
+    STATUS_DIVERGED,
+    STATUS_OK,
+    Candidate,
+    Entry,
+    EpochResult,
+    Recipe,
+    result_from_row,
+    result_to_row,
+)
 from icecore.train.sweep import rate
 from icecore.train.targets import LossWeights
 from icecore.train.tokens import even_batches
@@ -47,7 +56,7 @@ class Training:
     @property
     def is_over(self) -> bool:
         """Whether there is no more epoch to train."""
-        return bool(self.results) and (self.results[-1].status != OK or len(self.results) == self._recipe.epochs)
+        return bool(self.results) and (self.results[-1].status != STATUS_OK or len(self.results) == self._recipe.epochs)
 
     @property
     def _recipe(self) -> Recipe:
@@ -66,7 +75,7 @@ class Training:
             scores = self._study.target.score(table, self._study.labels(rows))
             train_loss = float(self._total) / len(self._labels)
             is_well = math.isfinite(train_loss + scores.loss)
-            status = OK if is_well else f"{DIVERGED} in epoch {len(self.results) + 1}"
+            status = STATUS_OK if is_well else f"{STATUS_DIVERGED} in epoch {len(self.results) + 1}"
             num_parameters = sum(tensor.numel() for tensor in self._trained.values())
             seconds = self._seconds + time.perf_counter() - begin
             self.results.append(
@@ -118,7 +127,7 @@ class Training:
             tensors |= {f"{moment}/{name}": state[moment] for moment in MOMENTS if moment in state}
         facts = {
             "candidates": [self._candidate.model_dump(mode="json")],
-            "results": [to_row(result) for result in self.results],
+            "results": [result_to_row(result) for result in self.results],
             "num_batches": self._num_batches,
             "seconds": self._seconds,
         }
@@ -127,7 +136,7 @@ class Training:
     @torch.no_grad()
     def restore(self, entry: Entry) -> None:
         """Stand where a snapshot was taken."""
-        self.results = [from_row(row) for row in entry.facts["results"]]
+        self.results = [result_from_row(row) for row in entry.facts["results"]]
         self._num_batches, self._seconds = entry.facts["num_batches"], entry.facts["seconds"]
         self._total.copy_(entry.tensors["total"])
         for name, parameter in self._trained.items():

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from icecore.store import Frozen, IcecoreError, UsageError, choose, write_atomic
 from icecore.train import load_bundle
-from icecore.train.selection import FILES
+from icecore.train.selection import BUNDLE_FILES
 
 from ..versions import versions
 from .predictor import Predictor
@@ -135,7 +135,7 @@ def _write_onnx(program: Program, images: Images, out: Path, _: Path) -> Run:
 def _write_hub(program: Program, images: Images, out: Path, bundle: Path) -> Run:
     """Write the bundle, which `icecore predict` takes, the program, which needs PyTorch alone, and a card."""
     out.mkdir()
-    for name in FILES:
+    for name in BUNDLE_FILES:
         shutil.copy(bundle / name, out / name)
     facts = load_bundle(str(out)).facts
     config = {

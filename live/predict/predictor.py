@@ -60,10 +60,10 @@ class Predictor:
     def predict(self, images: Iterable[tuple[str, Image]]) -> Iterator[Prediction]:
         """Yield each bundle's answer for each (key, bytes or path), in order; what cannot be read yields its error."""
         stream = iter(images)
-        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as executor:
             while batch := list(islice(stream, self.batch_size)):
                 with self.timing.batch(len(batch)):
-                    answers = self._predict([key for key, _ in batch], list(pool.map(self._read, batch)))
+                    answers = self._predict([key for key, _ in batch], list(executor.map(self._read, batch)))
                 yield from answers
 
     def _read(self, image: tuple[str, Image]) -> Pixels | Exception:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from icecore.extract import ExtractSettings, extract, open_source
 from icecore.store import open_store
 from icecore.train import SelectSettings, TrainSettings, select, train
-from icecore.train.runs.sealed_folder import load_document, seal
+from icecore.train.runs.sealed_folder import document_bytes, load_document
 
 BACKBONE = "test_vit"  # timm's smallest: 6 blocks of width 64, 160 pixels
 
@@ -73,7 +73,7 @@ def another(bundle: str, copy: Path, **fields: object) -> str:
     """A copy of a bundle that says something else, as if it had been made so."""
     shutil.copytree(bundle, copy)
     document = load_document(copy / "bundle.json", "")
-    (copy / "bundle.json").write_bytes(seal(document.content | fields, document.files or {}))
+    (copy / "bundle.json").write_bytes(document_bytes(document.content | fields, document.files or {}))
     return str(copy)
 
 

@@ -26,7 +26,7 @@ from torch.nn.functional import layer_norm, normalize, pad
 
 from icecore.store import LayerSpec
 
-from ..modules.cross_attention import Projections, attend_keys, attend_projected, folds, project_tokens
+from ..modules.cross_attention import Projections, attend_keys, attend_projected, is_folding_cheaper, project_tokens
 from ..modules.folded import fold, project, project_values
 from ..modules.initial import classifier, xavier
 from ..tokens.batch import TokenBatch
@@ -77,7 +77,9 @@ class OpenInCA(WithHeads[OpenInCAConfig]):
 
     @property
     def _folds(self) -> bool:
-        return self.noise is not None and folds(self.scope.num_outputs, self.num_heads, self.scope.spec.width)
+        return self.noise is not None and is_folding_cheaper(
+            self.scope.num_outputs, self.num_heads, self.scope.spec.width
+        )
 
     def _projected(self, queries: Float[Tensor, "adapter query width"]) -> Float[Tensor, "adapter query width"]:
         return project(queries, self.query_weight) + self.query_bias[:, None]

@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from .folded import attend, fold, project, project_values
 
 
-def folds(num_queries: int, num_heads: int, width: int) -> bool:
+def is_folding_cheaper(num_queries: int, num_heads: int, width: int) -> bool:
     """Say whether folding costs less, of many tokens: 2 query head token width against the two costs of projecting."""
     return num_queries * (num_heads - 1) < width
 
@@ -33,7 +33,7 @@ def cross_attend(
     tokens: Float[Tensor, "row token width"], queries: Float[Tensor, "adapter query width"], to: Projections
 ) -> Float[Tensor, "adapter row query width"]:
     """Return the values that each adapter's queries gather, in the cheaper way."""
-    how = attend_folded if folds(queries.shape[1], to.num_heads, queries.shape[2]) else attend_projected
+    how = attend_folded if is_folding_cheaper(queries.shape[1], to.num_heads, queries.shape[2]) else attend_projected
     return how(tokens, queries, to)
 
 

@@ -1,8 +1,9 @@
-"""Several files of a folder replaced together: whoever reads, and whatever is killed, there is never a mixture.
+"""Replace several files of a folder together, so that neither a reader nor a killed process ever sees a mixture.
 
-The root is the file that names the others. `replace` takes the root away while it replaces files where they lie.
-`switch` loses nothing even then: each set of files has a folder of its own, a symbolic link says which set counts, and
-to replace a link is one step. Whoever calls either holds the folder against other writers.
+One file, the root, names the others by their digests. `replace_files` removes the root while it replaces the files in
+place: until the new root is there, the folder counts as incomplete. `switch_files` never passes through an incomplete
+state: each set of files has a folder of its own, a symbolic link names the current set, and replacing a link is one
+atomic step. The caller holds the folder against other writers.
 """
 
 import contextlib
@@ -16,53 +17,56 @@ from typing import IO
 
 from icecore.store import create_atomic, write_atomic
 
-CURRENT = "current"  # the link, among the sets
+CURRENT = "current"  # the link to the current set, beside the sets
 
-Content = bytes | Callable[[IO[bytes]], str]  # what is in a file; or what writes it and returns its digest
-Seal = Callable[[Mapping[str, str]], bytes]  # makes the root of the digests of the other files
+Content = bytes | Callable[[IO[bytes]], str]  # the bytes of a file, or a function that writes them and returns a digest
+MakeRoot = Callable[[Mapping[str, str]], bytes]  # makes the root's bytes from the digests of the other files, by name
 
 
-def replace(folder: Path, root: str, seal: Seal, files: Mapping[str, Content]) -> None:
-    """Replace files of a folder; all are on disk before the first of the old goes, and the root comes last."""
-    with _written(folder / f".{root}.new", root, seal, files) as staged:
+def replace_files(folder: Path, root: str, make_root: MakeRoot, files: Mapping[str, Content]) -> None:
+    """Replace files of a folder in place; all are written to disk before the first old file goes, the root last."""
+    with _staged(folder / f".{root}.new", root, make_root, files) as staging:
+        # Without a root the folder is incomplete: a reader refuses it instead of mixing old files and new ones.
         (folder / root).unlink(missing_ok=True)
         for name in [*files, root]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (staged / name).replace(folder / name)
+            (staging / name).replace(folder / name)
         _sync(folder)
-        shutil.rmtree(staged)
+        shutil.rmtree(staging)
 
 
-def switch(folder: Path, sets: str, root: str, seal: Seal, files: Mapping[str, Content]) -> None:
-    """Replace files of a folder, which are links to a set of them in `folder/sets`.
+def switch_files(folder: Path, sets: str, root: str, make_root: MakeRoot, files: Mapping[str, Content]) -> None:
+    """Replace files of a folder, which are links into the current set of `folder/sets`, in one step.
 
-    The set before stays for who is reading it. Where the file system has no symbolic links, the files are replaced.
+    The set before stays, for readers that have it open. Where the file system has no symbolic links, the files are
+    replaced as by `replace_files`.
     """
-    place, new = folder / sets, uuid.uuid4().hex[:16]
-    place.mkdir(exist_ok=True)
-    if not _has_links(place):
-        replace(folder, root, seal, files)
+    sets_folder, new_set = folder / sets, uuid.uuid4().hex[:16]
+    sets_folder.mkdir(exist_ok=True)
+    if not _has_links(sets_folder):
+        replace_files(folder, root, make_root, files)
         return
-    with _written(place / new, root, seal, files):
+    with _staged(sets_folder / new_set, root, make_root, files):
+        # The links lead through `current`, so they are right before and after the switch, and are made only once.
         for name in dict.fromkeys([root, *(name.split("/")[0] for name in files)]):
             _link(folder / name, f"{sets}/{CURRENT}/{name}")
-    before = (place / CURRENT).resolve().name
-    _link(place / CURRENT, new)
-    for old in place.iterdir():
-        if old.is_dir() and not old.is_symlink() and old.name not in (new, before):
-            shutil.rmtree(old)
+    set_before = (sets_folder / CURRENT).resolve().name
+    _link(sets_folder / CURRENT, new_set)
+    for old_set in sets_folder.iterdir():
+        if old_set.is_dir() and not old_set.is_symlink() and old_set.name not in (new_set, set_before):
+            shutil.rmtree(old_set)
 
 
 @contextlib.contextmanager
-def _written(place: Path, root: str, seal: Seal, files: Mapping[str, Content]) -> Iterator[Path]:
-    """Write files to a new folder; it is gone where that, or what follows, fails."""
-    shutil.rmtree(place, ignore_errors=True)
+def _staged(staging: Path, root: str, make_root: MakeRoot, files: Mapping[str, Content]) -> Iterator[Path]:
+    """Write files and root to a new folder; remove the folder if writing, or the body of the `with`, fails."""
+    shutil.rmtree(staging, ignore_errors=True)
     try:
-        digests = {name: _write(place / name, content) for name, content in files.items()}
-        write_atomic(str(place / root), seal(digests))
-        yield place
+        digests = {name: _write(staging / name, content) for name, content in files.items()}
+        write_atomic(str(staging / root), make_root(digests))
+        yield staging
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
@@ -75,25 +79,25 @@ def _write(path: Path, content: Content) -> str:
         return content(file)
 
 
-def _has_links(place: Path) -> bool:
+def _has_links(folder: Path) -> bool:
     try:
-        _link(place / ".link", ".")
-        (place / ".link").unlink()
+        _link(folder / ".link", ".")
+        (folder / ".link").unlink()
     except OSError:
         return False
     return True
 
 
 def _link(path: Path, target: str) -> None:
-    """Let a path be a link, in one step unless it is a folder that an earlier version or a copy has left."""
+    """Make a path a symbolic link, in one step unless a folder, left by an earlier version or a copy, is in the way."""
     if path.is_symlink() and str(path.readlink()) == target:
         return
-    made = path.with_name(f".{path.name}.new")
-    made.unlink(missing_ok=True)
-    made.symlink_to(target)
+    new_link = path.with_name(f".{path.name}.new")
+    new_link.unlink(missing_ok=True)
+    new_link.symlink_to(target)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    made.replace(path)
+    new_link.replace(path)
     _sync(path.parent)
 
 

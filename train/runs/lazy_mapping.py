@@ -6,7 +6,7 @@ from typing import TypeVar
 V = TypeVar("V")
 
 
-class Lazy(Mapping[str, V]):
+class LazyMapping(Mapping[str, V]):
     """Some keys, and how the value of each is made."""
 
     def __init__(self, keys: Iterable[str], load: Callable[[str], V]) -> None:
@@ -32,7 +32,7 @@ class Lazy(Mapping[str, V]):
         return len(self._keys)
 
 
-def chained(mappings: Iterable[Mapping[str, V]]) -> Lazy[V]:
+def chained(mappings: Iterable[Mapping[str, V]]) -> LazyMapping[V]:
     """Return several mappings, which share no key, as one."""
     owner = {key: mapping for mapping in mappings for key in mapping}
-    return Lazy(owner, lambda key: owner[key][key])
+    return LazyMapping(owner, lambda key: owner[key][key])

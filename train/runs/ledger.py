@@ -22,11 +22,11 @@ from icecore.store import Store, UsageError, only_writer, require_destination, w
 from ..tokens.order import RULE
 from .candidate import Candidate
 from .inputs import Inputs
-from .lazy_mapping import Lazy
+from .lazy_mapping import LazyMapping
 from .ledger_entry import Entry, read_entry, read_tensors
 from .origin import differences
-from .result import STOPPED, EpochResult, from_row, to_row
-from .sealed_folder import load_document, seal
+from .result import STATUS_STOPPED, EpochResult, result_from_row, result_to_row
+from .sealed_folder import document_bytes, load_document
 
 STORE = "store.json"
 
@@ -71,7 +71,7 @@ class Ledger:
                 "inputs": self._inputs.model_dump(mode="json"),
                 "compute_dtype": self.conditions["compute_dtype"],
             }
-            write_atomic(str(self._folder / STORE), seal(facts, {}))
+            write_atomic(str(self._folder / STORE), document_bytes(facts, {}))
             self._forget_parts_of_what_ended()
             yield
 
@@ -110,7 +110,7 @@ class Ledger:
             tensors |= {f"trained/{key}/{name}": tensor.contiguous() for name, tensor in one.items()}
         facts = {
             "conditions": self.conditions,
-            "results": [to_row(result) for result in outcome.results],
+            "results": [result_to_row(result) for result in outcome.results],
             "reading_seconds": outcome.reading_seconds,
             "training_seconds": outcome.training_seconds,
         }
@@ -158,7 +158,7 @@ class Ledger:
 def _ended(entry: Entry, halving: bool) -> set[str]:
     """Return who of a finished group is done with: trained to the end, diverged, or stopped where that may be."""
     last = {row["adapter_id"]: str(row["status"]) for row in entry.facts["results"]}
-    return {key for key, status in last.items() if halving or not status.startswith(STOPPED)}
+    return {key for key, status in last.items() if halving or not status.startswith(STATUS_STOPPED)}
 
 
 def _may_go_on(entry: Entry, halving: bool) -> bool:
@@ -182,11 +182,13 @@ def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
         read = read_tensors(path, digests, [f"trained/{key}/{name}" for name in trained[key]])
         return dict(zip(trained[key], read, strict=True))
 
-    results = [from_row(row) for row in entry.facts["results"] if row["adapter_id"] in ids]
+    results = [result_from_row(row) for row in entry.facts["results"] if row["adapter_id"] in ids]
     share = len(ids) / len({row["adapter_id"] for row in entry.facts["results"]})
     seconds = (entry.facts["reading_seconds"] * share, entry.facts["training_seconds"] * share)
-    tables = Lazy(predicted, lambda key: read_tensors(path, digests, [f"predictions/{key}"])[0].float())  # once float16
-    return Outcome(results, Lazy(trained, parameters), tables, *seconds)
+    tables = LazyMapping(
+        predicted, lambda key: read_tensors(path, digests, [f"predictions/{key}"])[0].float()
+    )  # once float16
+    return Outcome(results, LazyMapping(trained, parameters), tables, *seconds)
 
 
 def begun_in(run: str) -> str | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from icecore.store import IntegrityError, write_atomic
 
-from .sealed_folder import check_document, seal
+from .sealed_folder import check_document, document_bytes
 
 HEADER = "icecore"
 REMEDY = "run the same icecore train command again, which trains anew what the file held"
@@ -39,7 +39,7 @@ class Entry:
 
     def write(self, path: Path) -> None:
         """Create or replace a file, whole or not at all."""
-        write_atomic(str(path), save(self.tensors, {HEADER: seal(self.facts, self.digests).decode()}))
+        write_atomic(str(path), save(self.tensors, {HEADER: document_bytes(self.facts, self.digests).decode()}))
 
 
 def read_tensors(path: Path, digests: dict[str, str], names: Sequence[str]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from .inputs import Inputs
 from .run import Run
 
 
-def store_of(run: Run) -> Store:
+def open_run_store(run: Run) -> Store:
     """Open a run's store as it is now, under the names of the run's classes; it may have grown since.
 
     Where it is not at its old path it is looked for where it would be if both had moved together.

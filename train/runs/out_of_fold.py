@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from .lazy_mapping import Lazy, chained
+from .lazy_mapping import LazyMapping, chained
 from .ledger import Outcome
-from .result import OK, EpochResult
+from .result import STATUS_OK, EpochResult
 
 Rows = Int64[np.ndarray, " _row"]  # not as many in each fold
 
@@ -29,8 +29,8 @@ def out_of_fold(folds: Sequence[Sequence[Outcome]], held: Sequence[Rows], whole:
     everything = [outcome for one in (*folds, whole) for outcome in one]
     return Outcome(
         results=list(_results([_by_id(one) for one in folds], [len(rows) for rows in held], _by_id(whole))),
-        trained=Lazy(finished, trained.__getitem__),
-        predictions=Lazy(finished, lambda key: torch.cat([table[key] for table in tables])[order]),
+        trained=LazyMapping(finished, trained.__getitem__),
+        predictions=LazyMapping(finished, lambda key: torch.cat([table[key] for table in tables])[order]),
         reading_seconds=sum(outcome.reading_seconds for outcome in everything),
         training_seconds=sum(outcome.training_seconds for outcome in everything),
     )
@@ -61,14 +61,14 @@ def _joined(whole: EpochResult, *folds: EpochResult, sizes: Sequence[int]) -> Ep
     ended = [
         f"{one.status} ({where})"
         for where, one in [("all rows", whole), *((f"fold {number}", one) for number, one in enumerate(folds, 1))]
-        if one.status != OK
+        if one.status != STATUS_OK
     ]
     return replace(
         whole,
         validation_score=_mean([one.validation_score for one in folds], sizes),
         validation_loss=_mean([one.validation_loss for one in folds], sizes),
         seconds=math.fsum(one.seconds for one in (whole, *folds)),
-        status=ended[0] if ended else OK,
+        status=ended[0] if ended else STATUS_OK,
     )
 
 

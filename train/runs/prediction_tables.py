@@ -1,4 +1,4 @@
-"""Tables of predictions, an adapter each, that are read a block of rows at a time: all of them never fit in memory."""
+"""Tables of predictions, one per adapter, read a block of rows at a time, since all of them may exceed memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ BLOCK_BYTES = 128 << 20  # of a block of all tables: each of them is read in pie
 
 
 @dataclass(frozen=True)
-class Tables:
+class PredictionTables:
     """Predictions of adapters for the same rows; `read` fills rows of one table, from a row on, by name."""
 
     names: tuple[str, ...]
@@ -23,7 +23,7 @@ class Tables:
     read: Callable[[Tensor, str, int], None]
 
     @classmethod
-    def held(cls, names: Sequence[str], tables: Float[Tensor, "adapter row output"]) -> "Tables":
+    def in_memory(cls, names: Sequence[str], tables: Float[Tensor, "adapter row output"]) -> "PredictionTables":
         """Return tables that are in memory."""
         place = {name: index for index, name in enumerate(names)}
 
@@ -32,7 +32,7 @@ class Tables:
 
         return cls(tuple(names), tables.shape[1], tables.shape[2], tables.dtype, read)
 
-    def among(self, places: Sequence[int]) -> "Tables":
+    def subset(self, places: Sequence[int]) -> "PredictionTables":
         """Return some of the tables, by place, in that order."""
         return replace(self, names=tuple(self.names[place] for place in places))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from .candidate import Candidate
 
-OK = "ok"
-DIVERGED = "diverged"  # how the status of an adapter begins of which a number went wrong
-STOPPED = "stopped"  # how the status of an adapter begins that a rung of halving ended
+STATUS_OK = "ok"
+STATUS_DIVERGED = "diverged"  # how the status of an adapter begins of which a number went wrong
+STATUS_STOPPED = "stopped"  # how the status of an adapter begins that a rung of halving ended
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,16 @@ class EpochResult:
         return self.epoch == self.candidate.recipe.epochs
 
 
-def to_row(result: EpochResult) -> dict[str, Any]:
+def best_first(score: float, loss: float) -> tuple[float, float]:
+    """Return the sort key that every choice uses: the highest score first, and of equal scores the lowest loss.
+
+    >>> sorted([(0.8, 0.1), (0.9, 0.5), (0.9, 0.4)], key=lambda each: best_first(*each))
+    [(0.9, 0.4), (0.9, 0.5), (0.8, 0.1)]
+    """
+    return -score, loss
+
+
+def result_to_row(result: EpochResult) -> dict[str, Any]:
     """Return a row of results.parquet."""
     candidate, recipe = result.candidate, result.candidate.recipe
     return {
@@ -56,7 +65,7 @@ def to_row(result: EpochResult) -> dict[str, Any]:
     }
 
 
-def from_row(row: dict[str, Any]) -> EpochResult:
+def result_from_row(row: dict[str, Any]) -> EpochResult:
     """Return what a row of results.parquet says."""
     names = ("epoch", "train_loss", "validation_score", "validation_loss", "seconds", "num_parameters", "status")
     return EpochResult(candidate_of(row), **{name: row[name] for name in names})

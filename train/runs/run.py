@@ -17,12 +17,12 @@ from torch import Tensor
 
 from icecore.store import IcecoreError, UsageError
 
-from ..targets import fitted
+from ..targets import recorded_target
 from ..targets.target import Target
-from .atomic_switch import Content, replace
+from .atomic_switch import Content, replace_files
 from .candidate import Candidate
-from .result import OK, EpochResult, candidate_of, to_row
-from .sealed_folder import Document, checksum, load_document, seal
+from .result import STATUS_OK, EpochResult, candidate_of, result_to_row
+from .sealed_folder import Document, checksum, document_bytes, load_document
 from .tensor_file import TensorFile
 from .validation_file import FILE as KEPT
 from .validation_file import OLD_FILE, read_predictions
@@ -101,7 +101,7 @@ class Run:
     def candidates(self) -> dict[str, Candidate]:
         """Every adapter that finished its training, by id."""
         last = {row["adapter_id"]: row for row in self.results.to_pylist()}
-        made = {key: (candidate_of(row), row["epoch"]) for key, row in last.items() if row["status"] == OK}
+        made = {key: (candidate_of(row), row["epoch"]) for key, row in last.items() if row["status"] == STATUS_OK}
         return {key: one for key, (one, epoch) in made.items() if epoch == one.recipe.epochs}
 
     def require_finished(self) -> None:
@@ -126,9 +126,9 @@ class Run:
     @cached_property
     def target(self) -> Target:
         """What it was trained towards, as fitted to its train rows."""
-        return fitted(self.facts["target"])
+        return recorded_target(self.facts["target"])
 
-    def kept(self) -> ValidationPredictions:
+    def validation_predictions(self) -> ValidationPredictions:
         """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
         self._require_kept()
         found = read_predictions(str(self.document.folder), self.target)
@@ -169,7 +169,7 @@ def open_run(path: str) -> Run:
 
 def results_bytes(results: list[EpochResult]) -> bytes:
     """Return results.parquet."""
-    return _parquet(pa.Table.from_pylist([to_row(result) for result in results], RESULTS))
+    return _parquet(pa.Table.from_pylist([result_to_row(result) for result in results], RESULTS))
 
 
 def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
@@ -181,7 +181,7 @@ def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
 def write_run(path: str, files: Mapping[str, Content], facts: dict[str, Any]) -> Run:
     """Write a RUN folder, run.json last."""
     Path(path).mkdir(parents=True, exist_ok=True)
-    replace(Path(path), DOCUMENT, partial(seal, facts), files)
+    replace_files(Path(path), DOCUMENT, partial(document_bytes, facts), files)
     (Path(path) / OLD_FILE).unlink(missing_ok=True)
     return open_run(path)
 

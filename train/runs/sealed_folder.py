@@ -98,7 +98,7 @@ def load_document(path: Path, remedy: str) -> Document:
     return check_document(path, real.parent, document, remedy)
 
 
-def seal(content: Mapping[str, Any], files: Mapping[str, str]) -> bytes:
+def document_bytes(content: Mapping[str, Any], files: Mapping[str, str]) -> bytes:
     """Return the bytes of a document that stands for its content and, by their digests, for files beside it."""
     document = {"format": FORMAT, **content, "files": dict(files)}
     return json.dumps({**document, "checksum": checksum(document)}, indent=2).encode()

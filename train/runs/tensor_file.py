@@ -34,7 +34,7 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class TensorSpec:
     """A tensor in a file: its type, its shape, and where its bytes begin after the header."""
 
     dtype: torch.dtype
@@ -42,7 +42,7 @@ class Spec:
     offset: int = 0
 
     @classmethod
-    def of(cls, tensor: Tensor) -> "Spec":
+    def of(cls, tensor: Tensor) -> "TensorSpec":
         """Describe a tensor."""
         return cls(tensor.dtype, tuple(tensor.shape))
 
@@ -60,10 +60,10 @@ class Spec:
 class TensorWriter:
     """Writes tensors, whose names, types and shapes are known before, one after another; each whole or by rows."""
 
-    def __init__(self, file: IO[bytes], specs: Mapping[str, Spec]) -> None:
+    def __init__(self, file: IO[bytes], specs: Mapping[str, TensorSpec]) -> None:
         self._file = file
         self._specs = dict(specs)
-        header = _header(self._specs | {CHECKSUMS: Spec(torch.uint32, (len(specs) + 1,))})
+        header = _header(self._specs | {CHECKSUMS: TensorSpec(torch.uint32, (len(specs) + 1,))})
         self._file.write(header)
         self._digest = hashlib.sha256(header)
         self._checksums = [google_crc32c.value(header)]
@@ -90,7 +90,7 @@ class TensorWriter:
         return self._digest.hexdigest()
 
 
-def _header(specs: Mapping[str, Spec]) -> bytes:
+def _header(specs: Mapping[str, TensorSpec]) -> bytes:
     entries: dict[str, Any] = {}
     offset = 0
     for name, spec in specs.items():
@@ -142,7 +142,7 @@ class TensorFile:
             if start + len(rows) == spec.shape[0] and checksum != self._checksums[name]:
                 raise self._damaged(repr(name))
 
-    def _fill(self, data: np.ndarray, spec: Spec, start: int) -> None:
+    def _fill(self, data: np.ndarray, spec: TensorSpec, start: int) -> None:
         with self.path.open("rb") as file:  # anew each time, so that nobody has to close it
             file.seek(self._begin + spec.offset + start * spec.row_bytes)
             if file.readinto(data.data) != len(data):
@@ -152,6 +152,6 @@ class TensorFile:
         return IntegrityError(f"{self.path}: {what} is not what was written; train again into the same RUN")
 
 
-def _spec(entry: Mapping[str, Any]) -> Spec:
+def _spec(entry: Mapping[str, Any]) -> TensorSpec:
     shape: Sequence[int] = entry["shape"]
-    return Spec(DTYPES[entry["dtype"]], tuple(shape), entry["data_offsets"][0])
+    return TensorSpec(DTYPES[entry["dtype"]], tuple(shape), entry["data_offsets"][0])

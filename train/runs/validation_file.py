@@ -20,8 +20,8 @@ from torch import Tensor
 from icecore.store import IcecoreError
 
 from ..targets.target import Labels, Target, wide
-from .prediction_tables import Tables
-from .tensor_file import Spec, TensorFile, TensorWriter
+from .prediction_tables import PredictionTables
+from .tensor_file import TensorFile, TensorSpec, TensorWriter
 
 FILE, OLD_FILE = "validation.safetensors", "validation.parquet"
 PREFIX = "predictions/"
@@ -29,16 +29,16 @@ PREFIX = "predictions/"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Tables by adapter_id, what they are of, and what their losses and scores depend on."""
+    """PredictionTables by adapter_id, what they are of, and what their losses and scores depend on."""
 
     rows: Int64[Tensor, " row"]
     labels: Labels
-    tables: Tables
+    tables: PredictionTables
     loss_terms: Float[Tensor, "adapter row value"]
     verdicts: Shaped[Tensor, "adapter row verdict"]
 
     @classmethod
-    def held(
+    def in_memory(
         cls,
         tables: Mapping[str, Float[Tensor, "row output"]],
         rows: Int64[Tensor, " row"],
@@ -49,7 +49,9 @@ class Predictions:
         stacked = torch.stack(list(tables.values())) if tables else torch.empty(0, len(rows), 1)
         values = stacked.to(wide(stacked.dtype))
         verdicts = target.verdicts(values, labels) if target.is_brief else stacked
-        return cls(rows, labels, Tables.held(list(tables), stacked), target.loss_terms(values, labels), verdicts)
+        return cls(
+            rows, labels, PredictionTables.in_memory(list(tables), stacked), target.loss_terms(values, labels), verdicts
+        )
 
 
 def write_predictions(
@@ -64,7 +66,7 @@ def write_predictions(
     `predictions` by adapter_id, all of one type and shape, may be loaded as they are asked for.
     """
     truth = {"rows": torch.from_numpy(rows), "labels": labels}
-    specs = {name: Spec.of(tensor) for name, tensor in truth.items()} | _specs(predictions, target)
+    specs = {name: TensorSpec.of(tensor) for name, tensor in truth.items()} | _specs(predictions, target)
     writer = TensorWriter(file, specs)
     for name, tensor in truth.items():
         writer.write(name, tensor)
@@ -81,14 +83,14 @@ def write_predictions(
     return writer.finish()
 
 
-def _specs(predictions: Mapping[str, Float[Tensor, "row output"]], target: Target) -> dict[str, Spec]:
+def _specs(predictions: Mapping[str, Float[Tensor, "row output"]], target: Target) -> dict[str, TensorSpec]:
     if not predictions:
         return {}
-    first = Spec.of(next(iter(predictions.values())))
+    first = TensorSpec.of(next(iter(predictions.values())))
     if not target.is_brief:
         return {f"{PREFIX}{key}": first for key in predictions}
     shape = (len(predictions), first.shape[0], 1)
-    brief = {"evidence": Spec(wide(first.dtype), shape), "verdicts": Spec(torch.uint8, shape)}
+    brief = {"evidence": TensorSpec(wide(first.dtype), shape), "verdicts": TensorSpec(torch.uint8, shape)}
     return {f"{PREFIX}{key}": first for key in predictions} | brief
 
 
@@ -108,7 +110,7 @@ def read_predictions(run: str, target: Target) -> Predictions:
         file.read_into(into, f"{PREFIX}{name}", start)
 
     num_rows, num_outputs = spec.shape
-    tables = Tables(tuple(names), num_rows, num_outputs, spec.dtype, read)
+    tables = PredictionTables(tuple(names), num_rows, num_outputs, spec.dtype, read)
     return Predictions(rows, labels, tables, loss_terms, file.read("verdicts"))
 
 
@@ -125,7 +127,7 @@ def _held(
             raise IcecoreError(f"{run}: some predictions were too large for float16; train into a new RUN")
         labels = target.standardised(labels)
         tables = {key: target.standardised(table).float() for key, table in tables.items()}
-    return Predictions.held(tables, rows, labels, target)
+    return Predictions.in_memory(tables, rows, labels, target)
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, Float[Tensor, "row output"]], Int64[Tensor, " row"], Labels]:

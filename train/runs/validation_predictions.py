@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..targets.target import Labels, Target, wide
 from .candidate import Candidate
-from .prediction_tables import Tables
+from .prediction_tables import PredictionTables
+from .result import best_first
 
 Places = Int64[Tensor, " _place"]  # of rows; a place may come more than once
 Weights = Float64[Tensor, "draw adapter"]  # not negative; those of a draw sum to one
@@ -32,7 +33,7 @@ class ValidationPredictions:
     rows: Int64[Tensor, " row"]
     labels: Labels
     target: Target
-    tables: Tables
+    tables: PredictionTables
     loss_terms: Float[Tensor, "adapter row value"]
     verdicts: Shaped[Tensor, "adapter row verdict"]
     groups: Int64[Tensor, " row"] | None = None
@@ -57,13 +58,19 @@ class ValidationPredictions:
         """The score of every adapter over all rows."""
         return self.target.scores(self.verdicts, self.labels)
 
-    def among(self, places: Sequence[int]) -> "ValidationPredictions":
+    @cached_property
+    def ranks(self) -> list[tuple[float, float]]:
+        """The sort key of every adapter: the highest score first, of equal scores the lowest mean loss."""
+        losses = self.row_losses.mean(1).tolist()
+        return [best_first(score, loss) for score, loss in zip(self.scores.tolist(), losses, strict=True)]
+
+    def subset(self, places: Sequence[int]) -> "ValidationPredictions":
         """Return what was kept of some adapters, by place, in that order."""
         return replace(
             self,
             candidates=tuple(self.candidates[place] for place in places),
             num_parameters=tuple(self.num_parameters[place] for place in places),
-            tables=self.tables.among(places),
+            tables=self.tables.subset(places),
             loss_terms=self.loss_terms[list(places)],
             verdicts=self.verdicts[list(places)],
         )
@@ -90,7 +97,7 @@ class ValidationPredictions:
         members = (weights > 0).any(0).nonzero()[:, 0].tolist()
         weights = weights[:, members].to(wide(self.tables.dtype))
         found: list[list[Tensor]] = [[] for _ in places]
-        for start, stop, tables in self.tables.among(members).blocks() if members else ():
+        for start, stop, tables in self.tables.subset(members).blocks() if members else ():
             mixtures = (weights @ tables.flatten(1)).view(len(weights), stop - start, -1)
             verdicts = self.target.verdicts(mixtures, self.labels[start:stop])
             for mine, own, verdict in zip(found, places, verdicts, strict=True):

@@ -71,8 +71,8 @@ def _score(store: Store, settings: ScoreSettings) -> list[LayerScore]:
 
     num_threads = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return [one for found in pool.map(of_layer, store.layers) for one in found]
+        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+            return [one for found in executor.map(of_layer, store.layers) for one in found]
     finally:
         torch.set_num_threads(num_threads)
 

@@ -16,7 +16,7 @@ from icecore.store import Store
 from ..adapters.adapter import Adapter
 from ..adapters.optional import ShowsAttention
 from ..runs.candidate import Candidate
-from ..sweep.predict import restore
+from ..sweep.predict import load_stack
 from ..tokens.batch import TokenBatch
 from ..tokens.feed import StoreFeed
 
@@ -37,7 +37,7 @@ def stored_attention(
 ) -> Float[Tensor, "row query head token"] | None:
     """Return the attention of one trained adapter over some rows of a store, in their order; None as `attention`."""
     cpu = torch.device("cpu")
-    adapter = restore(store, [candidate], {candidate.adapter_id: tensors}, cpu)
+    adapter = load_stack(store, [candidate], {candidate.adapter_id: tensors}, cpu)
     feed = StoreFeed(
         store=store, rows=rows, layers=candidate.layers, reads=adapter.reads, eps=adapter.scope.eps, device=cpu
     )

@@ -24,14 +24,14 @@ from icecore.store import Frozen, FrozenBackbone, LayerSpec, Store, UsageError, 
 from ..adapters import get_adapter
 from ..adapters.adapter import Adapter, Scope, make_scope
 from ..runs.run import Run
-from ..runs.sealed_folder import Document, load_document, seal
+from ..runs.sealed_folder import Document, document_bytes, load_document
 from ..sweep.forward import predictions
-from ..targets import fitted
+from ..targets import recorded_target
 from ..targets.target import Target
 from ..tokens.batch import Reads, make_batch
 from .selection import Selected, Selection
 
-FILES = DOCUMENT, ADAPTERS, CARD = "bundle.json", "adapters.safetensors", "README.md"
+BUNDLE_FILES = DOCUMENT, ADAPTERS, CARD = "bundle.json", "adapters.safetensors", "README.md"
 REMEDY = "make it anew with icecore select RUN"
 
 
@@ -78,7 +78,7 @@ class Bundle:
     @cached_property
     def target(self) -> Target:
         """What the predictions are of."""
-        return fitted(self.facts.target)
+        return recorded_target(self.facts.target)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def bundle_files(
         run_sha256=selection.run_sha256,
     )
     weights = save(flat)
-    document = seal(json.loads(facts.model_dump_json()), {ADAPTERS: hashlib.sha256(weights).hexdigest()})
+    document = document_bytes(json.loads(facts.model_dump_json()), {ADAPTERS: hashlib.sha256(weights).hexdigest()})
     return {DOCUMENT: document, ADAPTERS: weights, CARD: _card(facts).encode()}
 
 
@@ -226,7 +226,7 @@ def _card(facts: BundleFacts) -> str:
         f"| {one.adapter} | {', '.join(map(layer_name, one.layers))} | {one.weight:.3f} | `{json.dumps(one.config)}` |"
         for one in facts.members
     )
-    target = fitted(facts.target)
+    target = recorded_target(facts.target)
     score, loss = target.score_name, target.loss_name
     figures = "\n".join(
         f"- {name}: {score} {_figure(value['score'])} ({_figure(value['low'])} to {_figure(value['high'])}), "

@@ -20,7 +20,7 @@ def eligible(kept: ValidationPredictions, settings: SelectSettings, costs: Costs
         layers = sorted({layer for layer, _, _ in ranks})
         asked = f"--max-layer {settings.max_layer}" if settings.max_cost is None else f"--max-cost {settings.max_cost}"
         raise UsageError(f"{asked}: no adapter is within it, the run has layers {layers}; allow more, or train others")
-    return kept.among(within)
+    return kept.subset(within)
 
 
 def choose(
@@ -48,7 +48,7 @@ def _afforded(
     shallower = [place for place, one in enumerate(kept.candidates) if one.layer < deepest]
     if not shallower:
         raise UsageError(f"--max-cost {settings.max_cost}: no choice is within it; allow more, or choose fewer")
-    return choose(kept.among(shallower), [drawn], settings, costs)[0]
+    return choose(kept.subset(shallower), [drawn], settings, costs)[0]
 
 
 def _deepest(kept: ValidationPredictions, settings: SelectSettings, costs: Costs) -> int | None:

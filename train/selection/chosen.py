@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from ..runs.atomic_switch import switch
+from ..runs.atomic_switch import switch_files
 from ..runs.run import Run, open_run
-from ..runs.sealed_folder import Document, load_document, seal
+from ..runs.sealed_folder import Document, document_bytes, load_document
 from .bundle import Bundle
 from .selection import Selection
 
@@ -67,7 +67,7 @@ def write_chosen(run: str, selection: Selection, test: bytes, bundle: Mapping[st
     """Put a choice in the place of the one before, in one step."""
     files = {TEST: test, **{f"{BUNDLE}/{name}": data for name, data in bundle.items()}}
     content = json.loads(selection.model_dump_json())  # where a number that is none is null
-    switch(Path(run), SETS, DOCUMENT, partial(seal, content), files)
+    switch_files(Path(run), SETS, DOCUMENT, partial(document_bytes, content), files)
 
 
 def trained_since(bundle: Bundle, path: str) -> str | None:

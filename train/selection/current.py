@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from icecore.store import open_store
 
 from ..runs.inputs import rows_sha256
-from ..runs.origin import store_of
+from ..runs.origin import open_run_store
 from ..runs.run import open_run
 from ..settings import SelectSettings, TrainSettings
 from ..sweep.preparation import works_of
@@ -30,7 +30,7 @@ def is_choice_current(run: str, settings: SelectSettings) -> bool:
     opened, chosen = open_run(run), read_chosen(run)
     if chosen is None or not chosen.is_of(opened) or not _is_same(chosen.selection.settings, settings):
         return False
-    store = store_of(opened)
+    store = open_run_store(opened)
     return chosen.selection.test_rows_sha256 in (None, rows_sha256(store, store.rows("test")))
 
 

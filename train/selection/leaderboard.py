@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ..runs.validation_predictions import ValidationPredictions
 from .cost import Costs
-from .measure import Answers, Measure
+from .measure import Measure, RowResults
 from .selection import Figures, TableRow
 from .test_split import TestPredictions
 
@@ -14,22 +14,21 @@ NUM_RESAMPLES = 200  # of an interval in the table, which has dozens
 def best_of_each(kept: ValidationPredictions) -> list[str]:
     """Return the best by validation of every family and span of layers, in order of layers."""
     best: dict[tuple[str, tuple[int, ...]], tuple[float, float, str]] = {}
-    figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
-    for candidate, score, loss in figures:
-        rank = (-score, loss, candidate.adapter_id)
+    for candidate, (score, loss) in zip(kept.candidates, kept.ranks, strict=True):
+        rank = (score, loss, candidate.adapter_id)
         key = (candidate.adapter, candidate.layers)
         best[key] = min(best.get(key, rank), rank)
     return [best[key][2] for key in sorted(best, key=lambda key: (key[0], key[1]))]
 
 
-def standing(
+def leaderboard_row(
     kept: ValidationPredictions, adapter_id: str, test: TestPredictions, measure: Measure, costs: Costs
 ) -> TableRow:
     """Return how one adapter did."""
     place = next(index for index, one in enumerate(kept.candidates) if one.adapter_id == adapter_id)
     rough = replace(measure, settings=measure.settings.model_copy(update={"num_resamples": NUM_RESAMPLES}))
     candidate = kept.candidates[place]
-    validation = rough.figures(Answers(kept.verdicts[place], kept.row_losses[place]), kept.labels, kept.groups)
+    validation = rough.figures(RowResults(kept.verdicts[place], kept.row_losses[place]), kept.labels, kept.groups)
     found = _tested(test, adapter_id, rough)
     return TableRow(
         adapter=candidate.adapter,
@@ -56,4 +55,4 @@ def _tested(test: TestPredictions, adapter_id: str, measure: Measure) -> Figures
     if not bool(test.known.any()):
         return None
     groups = None if test.groups is None else test.groups[test.known]
-    return measure.figures(test.answers[adapter_id], test.labels[test.known], groups)
+    return measure.figures(test.row_results[adapter_id], test.labels[test.known], groups)

@@ -13,7 +13,7 @@ from .selection import Figures
 
 
 @dataclass(frozen=True)
-class Answers:
+class RowResults:
     """What the score and the loss of some predictions depend on, for rows that all have a label."""
 
     verdicts: Shaped[Tensor, "row value"]
@@ -27,7 +27,7 @@ class Measure:
     target: Target
     settings: SelectSettings
 
-    def figures(self, answers: Answers, labels: Labels, groups: Int64[Tensor, " row"] | None) -> Figures:
+    def figures(self, answers: RowResults, labels: Labels, groups: Int64[Tensor, " row"] | None) -> Figures:
         """Measure answers."""
         blocks = torch.arange(len(labels)) if groups is None else groups
         again = lambda rows: float(self.target.scores(answers.verdicts[None, rows], labels[rows]))  # noqa: E731
@@ -49,11 +49,11 @@ class Measure:
         known = self.target.known(labels)
         if not bool(known.any()):
             return None
-        (answers,) = answers_of(self.target, table[known][None], labels[known])
+        (answers,) = row_results(self.target, table[known][None], labels[known])
         return self.figures(answers, labels[known], None if groups is None else groups[known])
 
 
-def answers_of(target: Target, tables: Float[Tensor, "adapter row output"], labels: Labels) -> list[Answers]:
+def row_results(target: Target, tables: Float[Tensor, "adapter row output"], labels: Labels) -> list[RowResults]:
     """Return what some tables of predictions say of rows that all have a label."""
     verdicts, losses = target.verdicts(tables, labels), target.row_losses(target.loss_terms(tables, labels).double())
-    return [Answers(*one) for one in zip(verdicts, losses, strict=True)]
+    return [RowResults(*one) for one in zip(verdicts, losses, strict=True)]

@@ -14,7 +14,8 @@ from icecore.store import IcecoreError, Store, only_writer, resolve_device
 
 from ..runs.candidate import Candidate
 from ..runs.inputs import rows_sha256
-from ..runs.origin import require_known_classes, store_of
+from ..runs.origin import open_run_store, require_known_classes
+from ..runs.result import best_first
 from ..runs.run import Run, open_run
 from ..runs.validation_predictions import ValidationPredictions
 from ..settings import SelectSettings
@@ -24,11 +25,11 @@ from .bundle import bundle_files
 from .choice import choose, eligible
 from .chosen import SETS, write_chosen
 from .cost import Cost, Costs
-from .leaderboard import best_of_each, standing
-from .measure import Answers, Measure
+from .leaderboard import best_of_each, leaderboard_row
+from .measure import Measure, RowResults
 from .out_of_bag import out_of_bag_estimate, redrawn
 from .selection import Figures, Selected, Selection
-from .test_split import TestPredictions, TestSplit, count_read
+from .test_split import TestPredictions, TestSplit, record_test_read
 
 
 def select(run: str, settings: SelectSettings) -> Selection:
@@ -40,7 +41,7 @@ def select(run: str, settings: SelectSettings) -> Selection:
         IcecoreError: the RUN was trained further meanwhile, or a file of it is not the one that was written.
     """
     opened = open_run(run)
-    store = store_of(opened)
+    store = open_run_store(opened)
     require_known_classes(opened, store)
     with only_writer(f"{run}/{SETS}"):
         return _select(opened, store, settings)
@@ -60,9 +61,9 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
     _require_unchanged(opened)
 
     # The choice is made. Only now is the test split read, once; the run keeps count of every choice that did.
-    sealed, num_test_reads = TestSplit(store, kept.target), count_read(opened.path, settings.selector)
-    test = sealed.open_once(asked, tensors, resolve_device(settings.device), [weights])
-    table = tuple(standing(everything, winner, test, measure, costs) for winner in winners)
+    sealed, num_test_reads = TestSplit(store, kept.target), record_test_read(opened.path, settings.selector)
+    test = sealed.predict_once(asked, tensors, resolve_device(settings.device), [weights])
+    table = tuple(leaderboard_row(everything, winner, test, measure, costs) for winner in winners)
     figures = measure.known(test.mixtures[0], test.labels, test.groups)
     selection = Selection(
         selector=settings.selector,
@@ -74,7 +75,7 @@ def _select(opened: Run, store: Store, settings: SelectSettings) -> Selection:
         honest=estimate,
         test=figures,
         test_optimism=None if figures is None else validation.score - figures.score,
-        winner=(winner := min(table, key=lambda row: (-row.validation_score, row.validation_loss))),
+        winner=(winner := min(table, key=lambda row: best_first(row.validation_score, row.validation_loss))),
         winner_test_optimism=None if winner.test_score is None else winner.validation_score - winner.test_score,
         cost=_cost(kept, weights, costs),
         num_test_reads=num_test_reads,
@@ -98,13 +99,13 @@ def _require_unchanged(run: Run) -> None:
 
 def _validation(kept: ValidationPredictions, chosen: Mapping[str, float], measure: Measure) -> Figures:
     weights = kept.weights([chosen])
-    answers = Answers(kept.verdicts_of(weights, [kept.every_row])[0], kept.losses_of(weights)[0])
+    answers = RowResults(kept.verdicts_of(weights, [kept.every_row])[0], kept.losses_of(weights)[0])
     return measure.figures(answers, kept.labels, kept.groups)
 
 
 def _kept(run: Run, store: Store) -> ValidationPredictions:
     run.require_finished()
-    kept = run.kept()
+    kept = run.validation_predictions()
     return replace(kept, groups=groups_of(store, kept.rows.numpy()))
 
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from icecore.store import IcecoreError, IntegrityError, Store, write_atomic
 
 from ..runs.candidate import Candidate
-from ..runs.sealed_folder import load_document, seal
+from ..runs.sealed_folder import document_bytes, load_document
 from ..splits.split import groups_of
 from ..sweep.predict import predicted_blocks
 from ..targets.target import Labels, Target
-from .measure import Answers, answers_of
+from .measure import RowResults, row_results
 
 READS = "test_reads.json"
 REMEDY = "it counts the readings of the test split: put it back, or remove it and count from there yourself"
@@ -41,7 +41,7 @@ class TestPredictions:
     labels: Labels
     known: Bool[Tensor, " row"]
     groups: Int64[Tensor, " row"] | None
-    answers: dict[str, Answers]
+    row_results: dict[str, RowResults]
     mixtures: list[Float[Tensor, "row classes"]]
 
 
@@ -55,7 +55,7 @@ class TestSplit:
         self._target = target
         self.num_reads = 0
 
-    def open_once(
+    def predict_once(
         self,
         chosen: Sequence[Candidate],
         trained: dict[str, dict[str, Tensor]],
@@ -70,10 +70,10 @@ class TestSplit:
         labels = target.truth(store, rows)
         known = target.known(labels)
         mixed = [torch.zeros(len(rows), len(store.classes)) for _ in mixtures]
-        parts: dict[str, list[Answers]] = {one.adapter_id: [] for one in chosen}
+        parts: dict[str, list[RowResults]] = {one.adapter_id: [] for one in chosen}
         for those, start, tables in predicted_blocks(store, rows, trained, chosen, target, device):
             here = slice(start, start + tables.shape[1])
-            found = answers_of(target, tables[:, known[here]], labels[here][known[here]])
+            found = row_results(target, tables[:, known[here]], labels[here][known[here]])
             for candidate, table, answers in zip(those, tables, found, strict=True):
                 parts[candidate.adapter_id].append(answers)
                 for mixture, weights in zip(mixed, mixtures, strict=True):
@@ -83,15 +83,15 @@ class TestSplit:
         return TestPredictions(rows, keys, labels, known, groups_of(store, rows), answers, mixed)
 
 
-def _joined(parts: Sequence[Answers]) -> Answers:
-    return Answers(torch.cat([part.verdicts for part in parts]), torch.cat([part.losses for part in parts]))
+def _joined(parts: Sequence[RowResults]) -> RowResults:
+    return RowResults(torch.cat([part.verdicts for part in parts]), torch.cat([part.losses for part in parts]))
 
 
-def count_read(run: str, selector: str) -> int:
+def record_test_read(run: str, selector: str) -> int:
     """Record, before the test split is read, that it will be; return how often it was by then, this time included."""
     path = Path(run) / READS
     reads = [*_reads(path), {"selector": selector}]
-    write_atomic(str(path), seal({"reads": reads}, {}))
+    write_atomic(str(path), document_bytes({"reads": reads}, {}))
     return len(reads)
 
 

@@ -15,7 +15,7 @@ from .split import Split, check_classes, groups_of, left_out, strata_of, train_r
 NEVER = -1  # held out
 
 
-def folds(store: Store, count: int, seed: int) -> list[Split]:
+def cross_validation_splits(store: Store, count: int, seed: int) -> list[Split]:
     """Return `count` splits that hold out each row once, and after them one that trains on all and holds out none.
 
     A row, or group, that alone shows a class is never held out: nothing could have learnt it.

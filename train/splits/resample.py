@@ -23,7 +23,7 @@ def bootstraps(
         yield members[first.repeat_interleave(taken) + torch.arange(int(taken.sum()))]
 
 
-def folds(blocks: Int64[Tensor, " row"], count: int, seed: int) -> list[Bool[Tensor, " row"]]:
+def fold_masks(blocks: Int64[Tensor, " row"], count: int, seed: int) -> list[Bool[Tensor, " row"]]:
     """Part rows into folds of about equally many blocks; each fold marks its own rows. At least one block a fold."""
     names, places = blocks.unique(return_inverse=True)
     count = max(1, min(count, len(names)))

@@ -2,10 +2,10 @@
 
 from .checkpoint import Clock
 from .optimizer import rate
-from .predict import restore
+from .predict import load_stack
 
 __all__ = [
     "Clock",
     "rate",
-    "restore",
+    "load_stack",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..runs.candidate import Candidate
 from ..runs.ledger import candidates_of
 from ..runs.ledger_entry import Entry
-from ..runs.result import from_row, to_row
+from ..runs.result import result_from_row, result_to_row
 from .group import Group
 
 
@@ -29,7 +29,7 @@ def snapshot(group: Group, candidates: Sequence[Candidate]) -> Entry:
         "num_steps": [stack.optimizer.num_steps for stack in group.stacks],
         "epoch": group.epoch,
         "num_batches": group.num_batches,
-        "results": [to_row(result) for result in group.results],
+        "results": [result_to_row(result) for result in group.results],
     }
     return Entry(facts, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
@@ -38,7 +38,7 @@ def snapshot(group: Group, candidates: Sequence[Candidate]) -> Entry:
 def restore(group: Group, entry: Entry) -> None:
     """Put a fresh group where a snapshot was taken."""
     facts, by_id = entry.facts, {one.adapter_id: one for one in candidates_of(entry)}
-    group.results = [from_row(row) for row in facts["results"]]
+    group.results = [result_from_row(row) for row in facts["results"]]
     group.trained = _trained(entry.tensors)
     group.stacks = [group.fresh([by_id[adapter_id] for adapter_id in ids]) for ids in facts["stacks"]]
     group.begin_epoch(facts["epoch"])

@@ -109,12 +109,10 @@ def base_of(run: str) -> Base:
         UsageError: the run has no `open_inca` adapter.
     """
     old = open_run(run)
-    kept = old.kept()
+    predictions = old.validation_predictions()
     ranks = {
-        candidate.adapter_id: (-score, loss)
-        for candidate, score, loss in zip(
-            kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True
-        )
+        candidate.adapter_id: rank
+        for candidate, rank in zip(predictions.candidates, predictions.ranks, strict=True)
         if candidate.adapter == "open_inca"
     }
     if not ranks:

@@ -17,7 +17,7 @@ from ..adapters.adapter import Adapter, Scope
 from ..adapters.optional import ClosedForm
 from ..modules.device import with_float64
 from ..runs.candidate import Candidate, alike
-from ..runs.result import DIVERGED, OK, EpochResult
+from ..runs.result import STATUS_DIVERGED, STATUS_OK, EpochResult
 from ..targets.target import Labels, LossWeights, Scores, Target, loss_weights_of
 from ..tokens.batch import TokenBatch
 from ..tokens.feed import BLOCK_ROWS, Data
@@ -137,7 +137,7 @@ class Group:
         for candidate, adapter, loss, scores in zip(candidates, adapters, losses, measured, strict=True):
             status = self._status(loss, scores.loss, 1)
             self.results.append(_result(candidate, 1, loss, scores, seconds, adapter.num_parameters, status))
-            if status == OK:
+            if status == STATUS_OK:
                 self.trained[candidate.adapter_id] = self._source.trained(tensors_of(adapter, 0))
 
     def _solve_all(self, adapters: Sequence[ClosedForm], num_views: int) -> list[float]:
@@ -204,7 +204,7 @@ class Group:
         return losses
 
     def _statuses(self, epoch: int, train_losses: Sequence[Tensor], measured: Sequence[list[Scores]]) -> dict[str, str]:
-        """Return the status of every adapter after an epoch, by id: diverged, stopped by a rung, or OK."""
+        """Return the status of every adapter after an epoch, by id: diverged, stopped by a rung, or STATUS_OK."""
         candidates = [candidate for stack in self.stacks for candidate in stack.candidates]
         validation_losses = [scores.loss for table in measured for scores in table]
         triples = list(zip(candidates, torch.cat(list(train_losses)).tolist(), validation_losses, strict=True))
@@ -212,15 +212,15 @@ class Group:
             candidate.adapter_id: self._status(train_loss, validation_loss, epoch)
             for candidate, train_loss, validation_loss in triples
         }
-        standing = [(candidate, loss) for candidate, _, loss in triples if statuses[candidate.adapter_id] == OK]
+        standing = [(candidate, loss) for candidate, _, loss in triples if statuses[candidate.adapter_id] == STATUS_OK]
         return statuses | self._halving.stopped(standing, epoch)
 
     def _status(self, train_loss: float, validation_loss: float, epoch: int) -> str:
         if not math.isfinite(train_loss):
-            return f"{DIVERGED} in epoch {epoch}: train loss is {train_loss}"
+            return f"{STATUS_DIVERGED} in epoch {epoch}: train loss is {train_loss}"
         if self._validation.feed.num_rows and not math.isfinite(validation_loss):
-            return f"{DIVERGED} in epoch {epoch}: validation loss is {validation_loss}"
-        return OK
+            return f"{STATUS_DIVERGED} in epoch {epoch}: validation loss is {validation_loss}"
+        return STATUS_OK
 
     def _record(
         self,
@@ -237,9 +237,9 @@ class Group:
             status = statuses[candidate.adapter_id]
             size = stack.adapter.num_parameters
             self.results.append(_result(candidate, epoch, float(loss[index]), scores[index], seconds, size, status))
-            if status == OK and epoch < candidate.recipe.epochs:
+            if status == STATUS_OK and epoch < candidate.recipe.epochs:
                 staying.append(index)
-            elif status == OK:
+            elif status == STATUS_OK:
                 self.trained[candidate.adapter_id] = self._source.trained(stack.tensors(index))
         return staying
 
@@ -253,7 +253,7 @@ def _result(
     num_parameters: int,
     status: str,
 ) -> EpochResult:
-    score = math.nan if status.startswith(DIVERGED) else scores.score
+    score = math.nan if status.startswith(STATUS_DIVERGED) else scores.score
     return EpochResult(candidate, epoch, train_loss, score, scores.loss, seconds, num_parameters, status)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..adapters import get_adapter
 from ..adapters.optional import phases_of
 from ..runs.candidate import Candidate
-from ..runs.result import STOPPED
+from ..runs.result import STATUS_STOPPED
 
 
 class Rung(NamedTuple):
@@ -44,7 +44,7 @@ class Halving:
         found: dict[str, str] = {}
         for contest, there in contests.items():
             for place, (_, adapter_id) in list(enumerate(sorted(there), 1))[self._num_kept(contest, epoch) :]:
-                found[adapter_id] = f"{STOPPED} in epoch {epoch}: {place} of {len(there)} by validation loss"
+                found[adapter_id] = f"{STATUS_STOPPED} in epoch {epoch}: {place} of {len(there)} by validation loss"
         return found
 
     def _num_kept(self, contest: Contest, epoch: int) -> int:

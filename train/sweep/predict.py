@@ -54,7 +54,7 @@ def predicted_blocks(
         by_layers.setdefault(candidate.layers, []).append(candidate)
     for layers, group in by_layers.items():
         parted = alike(group)
-        stacks = [restore(store, those, trained, device) for those in parted]
+        stacks = [load_stack(store, those, trained, device) for those in parted]
         reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
         feed = StoreFeed(
             store=store,
@@ -72,7 +72,7 @@ def predicted_blocks(
                 yield those, int(places[0]), tables.cpu()
 
 
-def restore(
+def load_stack(
     store: Store, those: Sequence[Candidate], trained: Mapping[str, Mapping[str, Tensor]], device: torch.device
 ) -> Adapter:
     """Return trained adapters, which are alike, as one stack."""

@@ -14,7 +14,7 @@ from icecore.store import Store, UsageError, open_store, resolve_compute_dtype, 
 from ..runs.candidate import Candidate
 from ..runs.inputs import inputs_of
 from ..settings import TrainSettings
-from ..splits.cross_validation import folds
+from ..splits.cross_validation import cross_validation_splits
 from ..splits.split import Split, hold_out
 from ..targets import get_target
 from ..tokens.memory import num_workers, streaming_bytes
@@ -84,5 +84,5 @@ def works_of(store: str, settings: TrainSettings, base: Base | None = None) -> l
 def _splits(store: Store, settings: TrainSettings) -> Sequence[Split]:
     """Return the folds and last the split of all rows; without folds, the one split."""
     if settings.folds:
-        return folds(store, settings.folds, settings.shuffle_seed)
+        return cross_validation_splits(store, settings.folds, settings.shuffle_seed)
     return [hold_out(store, settings.validation, settings.shuffle_seed)]

@@ -14,11 +14,11 @@ from icecore.store import Store
 from ..runs.adapters_file import write_adapters
 from ..runs.atomic_switch import Content
 from ..runs.candidate import Candidate
-from ..runs.lazy_mapping import Lazy, chained
+from ..runs.lazy_mapping import LazyMapping, chained
 from ..runs.ledger import Outcome
 from ..runs.origin import places
 from ..runs.out_of_fold import out_of_fold
-from ..runs.result import DIVERGED, STOPPED, EpochResult
+from ..runs.result import STATUS_DIVERGED, STATUS_STOPPED, EpochResult
 from ..runs.run import Run, metrics_bytes, results_bytes, write_run
 from ..runs.validation_file import FILE, write_predictions
 from ..settings import TrainSettings
@@ -53,8 +53,8 @@ def record(
     results = [result for outcome in joined for result in outcome.results]
     results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
     tables, trained = (chained(kind) for kind in zip(*((one.predictions, one.trained) for one in joined), strict=True))
-    predictions = Lazy(sorted(tables, key=lambda key: place[key]), tables.__getitem__)
-    trained = Lazy(sorted(trained, key=lambda key: place[key]), trained.__getitem__)
+    predictions = LazyMapping(sorted(tables, key=lambda key: place[key]), tables.__getitem__)
+    trained = LazyMapping(sorted(trained, key=lambda key: place[key]), trained.__getitem__)
     truth = work.target.truth(source, validation)
     files: dict[str, Content] = {
         "results.parquet": results_bytes(results),
@@ -73,9 +73,9 @@ def record(
 def _in_unit_of(whole: Target, fold: Target, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return outcomes of a fold with their predictions in the unit of all rows: each fold has its own deviations."""
 
-    def told(one: Outcome) -> Lazy[Tensor]:
+    def told(one: Outcome) -> LazyMapping[Tensor]:
         tables = one.predictions
-        return Lazy(tables, lambda key: whole.standardised(fold.in_data_unit(tables[key])).to(tables[key].dtype))
+        return LazyMapping(tables, lambda key: whole.standardised(fold.in_data_unit(tables[key])).to(tables[key].dtype))
 
     return [replace(one, predictions=told(one)) for one in outcomes]
 
@@ -129,8 +129,8 @@ def _cost(
         "reading_seconds": sum(outcome.reading_seconds for outcome in everything) / work.num_workers,
         "bytes_read": round(work.store.num_bytes() * num_read / max(1, num_values)),
         "num_adapters": len({result.candidate.adapter_id for result in results}),
-        "num_diverged": sum(result.status.startswith(DIVERGED) for result in results),
-        "num_stopped": sum(result.status.startswith(STOPPED) for result in results),
+        "num_diverged": sum(result.status.startswith(STATUS_DIVERGED) for result in results),
+        "num_stopped": sum(result.status.startswith(STATUS_STOPPED) for result in results),
         "device": str(work.device),
         "compute_dtype": work.compute_dtype,
     }

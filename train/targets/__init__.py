@@ -22,9 +22,9 @@ def get_target(name: str) -> Target:
     return choose(TARGETS, name, "target")()
 
 
-def fitted(facts: Mapping[str, Any]) -> Target:
+def recorded_target(facts: Mapping[str, Any]) -> Target:
     """Return a target as a run recorded it: its name and what it learnt."""
     return TARGETS[facts["name"]].model_validate({key: value for key, value in facts.items() if key != "name"})
 
 
-__all__ = ["LossWeights", "TARGETS", "Target", "fitted", "get_target"]
+__all__ = ["LossWeights", "TARGETS", "Target", "recorded_target", "get_target"]

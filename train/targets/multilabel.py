@@ -44,14 +44,14 @@ class Multilabel(Target):
         positive = labels.nanmean(0).nan_to_num(0).clamp(1 / max(1, len(labels)), 1)
         return ((1 - positive) / positive).float()
 
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, loss_weights: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean binary cross-entropy over all known labels; weights are those of the positive rows."""
         known = ~labels.isnan()
         wanted = labels.to(outputs).nan_to_num(0).expand_as(outputs)
-        if emphasis.smoothing is not None:
-            share = emphasis.smoothing[:, None, None]
+        if loss_weights.smoothing is not None:
+            share = loss_weights.smoothing[:, None, None]
             wanted = wanted * (1 - share) + share / 2
-        positive = None if emphasis.weights is None else emphasis.weights[:, None]
+        positive = None if loss_weights.weights is None else loss_weights.weights[:, None]
         each = binary_cross_entropy_with_logits(outputs, wanted, reduction="none", pos_weight=positive)
         return (each * known).sum((1, 2)) / known.sum().clamp_min(1)
 

@@ -41,19 +41,19 @@ class OneClass(Target):
         counts = torch.bincount(labels, minlength=num_outputs).float()
         return len(labels) / (num_outputs * counts.clamp_min(1))
 
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, loss_weights: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean cross-entropy; weighted, the mean is over the rows' weights."""
         num_adapters, num_rows, _ = outputs.shape
-        if emphasis.smoothing is None:
+        if loss_weights.smoothing is None:
             flat = cross_entropy(outputs.flatten(0, 1), labels.repeat(num_adapters), reduction="none")
             each = flat.view(num_adapters, num_rows)
         else:
-            logs, share = log_softmax(outputs, -1), emphasis.smoothing[:, None]
+            logs, share = log_softmax(outputs, -1), loss_weights.smoothing[:, None]
             right = logs.gather(2, labels.expand(num_adapters, -1)[..., None])[..., 0]
             each = -(1 - share) * right - share * logs.mean(-1)
-        if emphasis.weights is None:
+        if loss_weights.weights is None:
             return each.mean(1)
-        weights = emphasis.weights[:, labels]
+        weights = loss_weights.weights[:, labels]
         return (each * weights).sum(1) / weights.sum(1)
 
     def regression_targets(self, labels: Labels, num_outputs: int) -> Float[Tensor, "row outputs"]:

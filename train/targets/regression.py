@@ -79,9 +79,9 @@ class Regression(Target):
         """Refuse: there are no classes to balance."""
         raise UsageError("class weights 'balanced': the target is regression, which has no classes; use none")
 
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, loss_weights: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean squared error over rows and outputs, in units of variance."""
-        if emphasis.smoothing is not None:
+        if loss_weights.smoothing is not None:
             raise UsageError("label smoothing: the target is regression, which has no classes; use 0")
         return (outputs - labels.to(outputs)).square().mean((1, 2))
 

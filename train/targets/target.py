@@ -82,7 +82,7 @@ class Target(Frozen):
         """Return the weight of every output under which each counts the same; UsageError where that means nothing."""
 
     @abstractmethod
-    def losses(self, outputs: Outputs, labels: Labels, emphasis: LossWeights) -> Float[Tensor, " adapter"]:
+    def losses(self, outputs: Outputs, labels: Labels, loss_weights: LossWeights) -> Float[Tensor, " adapter"]:
         """Return the mean loss of each adapter."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ import torch
 
 from icecore.store import Store
 from icecore.train.adapters import SelectsFeatures, get_adapter
-from icecore.train.sweep import restore
+from icecore.train.sweep import load_stack
 
 from ...show.wording import configuration, percent
 from ..findings import Findings, Trained
@@ -32,7 +32,7 @@ def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
     tensors = run.tensors({each.adapter_id for each in choosing})
     found: list[tuple[Trained, dict[int, float]]] = []
     for each in choosing:
-        adapter = restore(store, [run.candidates[each.adapter_id]], tensors, cpu)
+        adapter = load_stack(store, [run.candidates[each.adapter_id]], tensors, cpu)
         if isinstance(adapter, SelectsFeatures):
             found.append((each, {layer: float(share) for layer, share in adapter.kept_by_layer().items()}))
     return _table([(each, shares) for each, shares in found if shares])

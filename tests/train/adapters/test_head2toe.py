@@ -13,7 +13,7 @@ from icecore.train.adapters.adapter import Scope
 from icecore.train.adapters.head2toe import Head2Toe, Head2ToeConfig
 from icecore.train.modules.group_lasso import keep_top, lasso
 from icecore.train.sweep.forward import forward
-from icecore.train.sweep.predict import restore
+from icecore.train.sweep.predict import load_stack
 from icecore.train.tokens.batch import TokenBatch
 
 from ..conftest import FAST, FROZEN, LAYERS, SPEC, WIDTH, MakeStore
@@ -114,7 +114,7 @@ def test_it_keeps_most_of_the_layer_that_shows_the_label(planted: int, make_stor
     assert len(run.candidates) == 2
     for adapter_id, tensors in run.tensors().items():
         config = Head2ToeConfig.model_validate(run.candidates[adapter_id].config)
-        adapter = restore(store, [run.candidates[adapter_id]], {adapter_id: tensors}, torch.device("cpu"))
+        adapter = load_stack(store, [run.candidates[adapter_id]], {adapter_id: tensors}, torch.device("cpu"))
         shares = {layer: float(share) for layer, share in adapter.kept_by_layer().items()}
         assert max(shares, key=shares.__getitem__) == planted
         assert sum(shares.values()) / len(LAYERS) == pytest.approx(config.keep, abs=0.01)

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from icecore.train.modules import cross_attention
-from icecore.train.modules.cross_attention import Projections, attend_folded, attend_projected, cross_attend, folds
+from icecore.train.modules.cross_attention import (
+    Projections,
+    attend_folded,
+    attend_projected,
+    cross_attend,
+    is_folding_cheaper,
+)
 
 WIDTH, HEADS = 12, 3
 
@@ -32,11 +38,11 @@ def test_both_ways_are_equal(num_queries: int, scaled: bool) -> None:
 
 
 def test_the_choice_at_its_border(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert folds(5, HEADS, WIDTH)
-    assert not folds(6, HEADS, WIDTH)  # 6 x (3 - 1) = 12
-    assert folds(69, 12, 768)  # a base vision transformer: fewer than 70 classes
-    assert not folds(70, 12, 768)
-    assert folds(10**6, 1, 1)  # a single head costs the same, and no projection
+    assert is_folding_cheaper(5, HEADS, WIDTH)
+    assert not is_folding_cheaper(6, HEADS, WIDTH)  # 6 x (3 - 1) = 12
+    assert is_folding_cheaper(69, 12, 768)  # a base vision transformer: fewer than 70 classes
+    assert not is_folding_cheaper(70, 12, 768)
+    assert is_folding_cheaper(10**6, 1, 1)  # a single head costs the same, and no projection
     taken: list[str] = []
     for name in ("attend_folded", "attend_projected"):
         monkeypatch.setattr(cross_attention, name, lambda *of, name=name: taken.append(name) or attend_folded(*of))

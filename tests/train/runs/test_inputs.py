@@ -15,7 +15,7 @@ from icecore.store import IcecoreError, IdentityError, UsageError, open_store
 from icecore.train import Run, SelectSettings, TrainSettings, is_current, open_run, select, train
 from icecore.train.runs.candidate import Candidate
 from icecore.train.runs.ledger_entry import HEADER, read_entry
-from icecore.train.runs.origin import store_of
+from icecore.train.runs.origin import open_run_store
 from icecore.train.splits.ranges import from_ranges, to_ranges
 from icecore.train.sweep.group import Group
 
@@ -235,4 +235,4 @@ def test_a_store_that_is_still_growing_is_waited_for(make_store: MakeStore, tmp_
     run: Run = train(url, out, TrainSettings.model_validate(ONCE.model_dump()))
     small(make_store, layers=(0, 1, 2), num_shards=1)
     with pytest.raises(IcecoreError, match="64 of 128 rows are missing; finish it with"):
-        store_of(run)
+        open_run_store(run)

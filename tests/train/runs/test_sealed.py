@@ -13,7 +13,7 @@ import torch
 from icecore.store import IcecoreError, IntegrityError, UsageError
 from icecore.train import SelectSettings, load_bundle, open_run, select, train
 from icecore.train.selection.chosen import read_chosen
-from icecore.train.selection.test_split import count_read
+from icecore.train.selection.test_split import record_test_read
 
 from ..conftest import FAST, predictions_of, write_store
 
@@ -59,7 +59,7 @@ def answer(run: Path) -> Any:
     assert chosen is not None
     tokens = {layer: torch.linspace(-1, 1, 3 * 7 * 16).view(3, 7, 16) for layer in bundle.layers}
     tensors = {k: {name: t.tolist() for name, t in one.items()} for k, one in opened.tensors().items()}
-    kept = opened.kept()
+    kept = opened.validation_predictions()
     return (
         opened.facts,
         opened.results.to_pylist(),
@@ -253,9 +253,9 @@ def test_the_count_of_test_readings_is_sealed_too(run: Path) -> None:
     for altered in edits(json.loads(path.read_text()), "reads"):
         path.write_text(altered)
         with pytest.raises(IcecoreError, match=r"test_reads.json: .*it counts the readings of the test split"):
-            count_read(str(run), "best")
+            record_test_read(str(run), "best")
     path.write_text(json.dumps([{"selector": "best"}] * 4))  # as versions before wrote it
-    assert [count_read(str(run), "best") for _ in range(2)] == [5, 6]
+    assert [record_test_read(str(run), "best") for _ in range(2)] == [5, 6]
 
 
 def test_a_run_whose_recording_was_interrupted_says_how_to_go_on(run: Path) -> None:

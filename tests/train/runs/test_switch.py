@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icecore.train.runs.atomic_switch import Seal, replace, switch
+from icecore.train.runs.atomic_switch import MakeRoot, replace_files, switch_files
 
 from ..sweep.stopping import stopped_at
 
@@ -23,23 +23,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda _: None)
 
 
-def as_given(files: Files) -> tuple[str, Seal, Files]:
+def as_given(files: Files) -> tuple[str, MakeRoot, Files]:
     """What the two are given: the root's name, what makes it of the digests of the others, and the others."""
     root, *others = files
 
-    def seal(digests: Mapping[str, str]) -> bytes:
+    def make_root(digests: Mapping[str, str]) -> bytes:
         assert digests == {name: hashlib.sha256(files[name]).hexdigest() for name in others}
         return files[root]
 
-    return root, seal, {name: files[name] for name in others}
+    return root, make_root, {name: files[name] for name in others}
 
 
 def by_switch(folder: Path, files: Files) -> None:
-    switch(folder, "sets", *as_given(files))
+    switch_files(folder, "sets", *as_given(files))
 
 
 def by_replace(folder: Path, files: Files) -> None:
-    replace(folder, *as_given(files))
+    replace_files(folder, *as_given(files))
 
 
 def found(folder: Path) -> Files | None:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from icecore.store import IntegrityError
-from icecore.train.runs.tensor_file import CHECKSUMS, Spec, TensorFile, TensorWriter
+from icecore.train.runs.tensor_file import CHECKSUMS, TensorFile, TensorSpec, TensorWriter
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tensors() -> dict[str, Tensor]:
 @pytest.fixture
 def path(tensors: dict[str, Tensor], tmp_path: Path) -> Path:
     with (tmp_path / "tensors.safetensors").open("wb") as file:
-        writer = TensorWriter(file, {name: Spec.of(tensor) for name, tensor in tensors.items()})
+        writer = TensorWriter(file, {name: TensorSpec.of(tensor) for name, tensor in tensors.items()})
         for name, tensor in tensors.items():
             for rows in tensor.split(3):
                 writer.write(name, rows)

@@ -11,12 +11,12 @@ from torch.nn.functional import one_hot
 
 from icecore.train import SelectSettings
 from icecore.train.runs.validation_predictions import ValidationPredictions
-from icecore.train.selection.measure import Answers, Measure
+from icecore.train.selection.measure import Measure, RowResults
 from icecore.train.selection.out_of_bag import out_of_bag_estimate, redrawn
 from icecore.train.selection.selectors import SELECTORS, bagged
 from icecore.train.selection.selectors.bagged import LEAST
 from icecore.train.selection.selectors.lasso import NUM_STEPS, PENALTIES
-from icecore.train.splits.resample import bootstraps, folds, out_of_bag
+from icecore.train.splits.resample import bootstraps, fold_masks, out_of_bag
 from icecore.train.targets import TARGETS
 from icecore.train.targets.target import Target
 
@@ -53,7 +53,7 @@ def average(plain: Plain) -> Weights:
     num = len(plain.predictions)
     most = min(SETTINGS.top, num)
     totals = torch.zeros(most)
-    for held in folds(plain.blocks, 5, SETTINGS.seed):
+    for held in fold_masks(plain.blocks, 5, SETTINGS.seed):
         order = plain.at((~held).nonzero()[:, 0]).losses().argsort(stable=True)
         for k in range(most):
             equal = torch.zeros(num).index_fill(0, order[: k + 1], 1 / (k + 1))
@@ -105,7 +105,7 @@ def relevances(plain: Plain) -> Tensor:
 
 def lasso(plain: Plain) -> Weights:
     totals = torch.zeros(len(PENALTIES))
-    for held in folds(plain.blocks, 5, SETTINGS.seed):
+    for held in fold_masks(plain.blocks, 5, SETTINGS.seed):
         unseen = plain.at(held.nonzero()[:, 0])
         paths = relevances(plain.at((~held).nonzero()[:, 0]))
         totals += torch.tensor([unseen.loss(path) for path in paths]) * held.sum()
@@ -229,7 +229,7 @@ def test_the_honest_estimate_is_that_of_every_choice_by_itself(target: str, grou
 def test_figures_are_those_of_the_predictions_themselves(target: str, grouped: bool) -> None:
     kept, plain = small(target, grouped)
     weights = torch.linspace(0, 1, 12).softmax(0).double()[None]
-    answers = Answers(kept.verdicts_of(weights, [kept.every_row])[0], kept.losses_of(weights)[0])
+    answers = RowResults(kept.verdicts_of(weights, [kept.every_row])[0], kept.losses_of(weights)[0])
     figures = Measure(kept.target, SETTINGS).figures(answers, kept.labels, kept.groups)
     table = torch.einsum("a,arc->rc", weights[0], plain.predictions)
     score = kept.target.score(table, kept.labels)

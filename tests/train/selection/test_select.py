@@ -88,9 +88,9 @@ def test_a_run_counts_every_reading_of_the_test_split(make_store: MakeStore, tmp
 
 def test_the_test_split_opens_once(make_store: MakeStore) -> None:
     sealed = TestSplit(open_store(make_store()), get_target("class"))
-    sealed.open_once([], {}, torch.device("cpu"))
+    sealed.predict_once([], {}, torch.device("cpu"))
     with pytest.raises(IcecoreError, match="the test split was read already"):
-        sealed.open_once([], {}, torch.device("cpu"))
+        sealed.predict_once([], {}, torch.device("cpu"))
 
 
 def test_a_bundle_says_what_the_run_said(make_store: MakeStore, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_ensemble_is_told_whole(make_store: MakeStore, tmp_path: Path, select
 
 def test_ties_go_to_the_lower_loss(make_store: MakeStore, tmp_path: Path) -> None:
     train(make_store(planted=1), str(tmp_path / "r"), FAST.model_copy(update={"layers": "1", "epochs": 20}))
-    kept = open_run(str(tmp_path / "r")).kept()
+    kept = open_run(str(tmp_path / "r")).validation_predictions()
     (weights,) = SELECTORS["best"](kept, [kept.every_row], SETTINGS)
     chosen = kept.candidates[int(weights.argmax())].adapter_id
     predictions = predictions_of(kept)

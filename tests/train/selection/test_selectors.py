@@ -16,7 +16,7 @@ from icecore.train.selection.choice import choose, eligible
 from icecore.train.selection.cost import Costs
 from icecore.train.selection.out_of_bag import out_of_bag_estimate, redrawn
 from icecore.train.selection.selectors import SELECTORS
-from icecore.train.splits.resample import bootstraps, folds, out_of_bag
+from icecore.train.splits.resample import bootstraps, fold_masks, out_of_bag
 from icecore.train.targets import TARGETS
 from icecore.train.targets.target import Target
 
@@ -44,7 +44,7 @@ def kept_of(
     )
     target, rows = target or TARGETS["class"](), torch.arange(predictions.shape[1])
     tables = {one.adapter_id: table for one, table in zip(candidates, predictions, strict=True)}
-    found = Predictions.held(tables, rows, labels, target)
+    found = Predictions.in_memory(tables, rows, labels, target)
     sizes = tuple(10 for _ in candidates)
     return ValidationPredictions(
         candidates, sizes, rows, labels, target, found.tables, found.loss_terms, found.verdicts, groups
@@ -121,7 +121,7 @@ def test_one_adapter_has_all_the_weight(name: str) -> None:
 def test_the_order_of_the_candidates_does_not_matter(name: str, make_store: MakeStore) -> None:
     kept, costs = noisy(), Costs(open_store(make_store()))
     settings = SETTINGS.model_copy(update={"selector": name})
-    shuffled = kept.among([5, 2, 7, 0, 1, 6, 4, 3])
+    shuffled = kept.subset([5, 2, 7, 0, 1, 6, 4, 3])
     found = [choose(eligible(one, settings, costs), [one.every_row], settings, costs) for one in (kept, shuffled)]
     assert found[0] == found[1]
 
@@ -214,7 +214,7 @@ def test_limits_hold_and_the_cost_is_of_what_is_read(make_store: MakeStore) -> N
         within = eligible(kept, settings, costs)
         members = choose(within, [within.every_row], settings, costs)[0]
         assert costs.share([one for one in kept.candidates if one.adapter_id in members]) <= share
-    deep = kept.among([place for place, one in enumerate(kept.candidates) if one.layer == 2])
+    deep = kept.subset([place for place, one in enumerate(kept.candidates) if one.layer == 2])
     with pytest.raises(UsageError, match=r"--max-layer 1: no adapter is within it, the run has layers \[2\]"):
         eligible(deep, SETTINGS.model_copy(update={"max_layer": 1}), costs)
 
@@ -231,9 +231,9 @@ def test_multiply_adds_are_counted(make_store: MakeStore) -> None:
 
 def test_blocks_stay_whole() -> None:
     blocks = torch.tensor([3, 3, 1, 2, 2, 2, 7, 7, 1])
-    for held in folds(blocks, 3, seed=0):
+    for held in fold_masks(blocks, 3, seed=0):
         assert not set(blocks[held].tolist()) & set(blocks[~held].tolist())
-    assert torch.stack(folds(blocks, 3, seed=0)).sum(0).tolist() == [1] * len(blocks)
+    assert torch.stack(fold_masks(blocks, 3, seed=0)).sum(0).tolist() == [1] * len(blocks)
     for drawn in bootstraps(blocks, 20, seed=0):
         rest = out_of_bag(drawn, len(blocks))
         assert not set(blocks[drawn].tolist()) & set(blocks[rest].tolist())

@@ -14,8 +14,8 @@ from icecore.train import Progress, Run, SelectSettings, select, train
 from icecore.train.runs.candidate import Candidate, Recipe
 from icecore.train.runs.ledger import Outcome
 from icecore.train.runs.out_of_fold import out_of_fold
-from icecore.train.runs.result import OK, EpochResult
-from icecore.train.splits.cross_validation import folds
+from icecore.train.runs.result import STATUS_OK, EpochResult
+from icecore.train.splits.cross_validation import cross_validation_splits
 from icecore.train.sweep.group import Group
 
 from ..conftest import FAST, MakeStore, predictions_of
@@ -34,7 +34,7 @@ def test_each_row_is_held_out_once_by_class_and_never_across_a_group(
     store = open_store(
         str(tmp_path / name) if (tmp_path / name).exists() else make_store(131, labels=labels, groups=groups, name=name)
     )
-    *parts, whole = folds(store, count, seed)
+    *parts, whole = cross_validation_splits(store, count, seed)
     train = store.rows("train").tolist()
     assert len(parts) == count
     assert sorted(row for part in parts for row in part.validation) == train == whole.train.tolist()
@@ -52,9 +52,11 @@ def test_who_alone_shows_a_class_always_trains(make_store: MakeStore) -> None:
     labels = [2, 2] + [row % 2 for row in range(129)]
     groups = ["a", "a", "a"] + [f"track {row // 2}" for row in range(128)]
     alone = open_store(make_store(131, labels=[2] + [row % 2 for row in range(130)]))
-    assert all(0 in part.train for part in folds(alone, 4, 0))
+    assert all(0 in part.train for part in cross_validation_splits(alone, 4, 0))
     together = open_store(make_store(131, labels=labels, groups=groups, name="g.ice"))
-    assert all({0, 1, 2} <= set(part.train) for part in folds(together, 4, 0))  # row 2 is of their group
+    assert all(
+        {0, 1, 2} <= set(part.train) for part in cross_validation_splits(together, 4, 0)
+    )  # row 2 is of their group
 
 
 @pytest.mark.parametrize(
@@ -86,11 +88,11 @@ def test_what_cannot_be_folded_is_said(
 ) -> None:
     store = open_store(make_store(4, labels=labels, splits=splits))
     with pytest.raises(error, match=message):
-        folds(store, 3, seed=0)
+        cross_validation_splits(store, 3, seed=0)
 
 
 def _predictions(run: Run) -> dict[tuple[str, int], list[float]]:
-    kept = run.kept()
+    kept = run.validation_predictions()
     tables = zip(kept.candidates, predictions_of(kept).tolist(), strict=True)
     rows = kept.rows.tolist()
     return {(one.adapter_id, row): said for one, table in tables for row, said in zip(rows, table, strict=True)}
@@ -100,7 +102,7 @@ def test_every_prediction_is_of_a_training_without_its_row(make_store: MakeStore
     store = open_store(make_store(planted=1))
     asked = FOLDED.model_copy(update={"adapters": ("linear", "inca", "ridge"), "lr": (1e-2, 3e-3), "heads": None})
     found = _predictions(train(store.url, str(tmp_path / "r"), asked))
-    parts = folds(store, 3, asked.shuffle_seed)[:-1]
+    parts = cross_validation_splits(store, 3, asked.shuffle_seed)[:-1]
     apart: dict[tuple[str, int], list[float]] = {}
     for number, part in enumerate(parts):
         splits = [
@@ -126,7 +128,7 @@ def test_what_is_kept_has_learnt_from_all_rows(make_store: MakeStore, tmp_path: 
 
 def test_score_and_loss_are_means_over_the_rows(make_store: MakeStore, tmp_path: Path) -> None:
     run = train(make_store(planted=1), str(tmp_path / "r"), FOLDED)
-    kept, last = run.kept(), {row["adapter_id"]: row for row in run.results.to_pylist()}
+    kept, last = run.validation_predictions(), {row["adapter_id"]: row for row in run.results.to_pylist()}
     for candidate, table in zip(kept.candidates, predictions_of(kept), strict=True):
         scores, row = kept.target.score(table, kept.labels), last[candidate.adapter_id]
         assert row["epoch"] == FOLDED.epochs
@@ -176,7 +178,7 @@ def test_every_target_and_every_kind_of_family_has_folds(make_store: MakeStore, 
     asked = FOLDED.model_copy(update={"adapters": families, "heads": None, "layers": "all"})
     run = train(make_store(planted=1, targets=targets, target=target), str(tmp_path / "r"), asked)
     assert {candidate.adapter for candidate in run.candidates.values()} == set(families)
-    assert run.kept().rows.tolist() == open_store(run.facts["store"]).rows("train").tolist()
+    assert run.validation_predictions().rows.tolist() == open_store(run.facts["store"]).rows("train").tolist()
 
 
 def test_an_extension_has_no_folds(make_store: MakeStore, tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_an_extension_has_no_folds(make_store: MakeStore, tmp_path: Path) -> Non
 
 def _outcome(candidate: Candidate, statuses: Sequence[str], num_rows: int) -> Outcome:
     results = [EpochResult(candidate, n, 1.0, 0.5, 2.0, 0.1, 7, status) for n, status in enumerate(statuses, 1)]
-    well = statuses[-1] == OK and len(statuses) == candidate.recipe.epochs
+    well = statuses[-1] == STATUS_OK and len(statuses) == candidate.recipe.epochs
     predictions = {candidate.adapter_id: torch.ones(num_rows, 2)} if well and num_rows else {}
     return Outcome(results, {candidate.adapter_id: {"a": torch.ones(1)}} if well else {}, predictions, 1.0, 2.0)
 
@@ -197,12 +199,14 @@ def _outcome(candidate: Candidate, statuses: Sequence[str], num_rows: int) -> Ou
 def test_who_goes_wrong_anywhere_is_no_candidate(where: int) -> None:
     recipe = Recipe(lr=1.0, weight_decay=0.0, epochs=3, batch_size=8)
     one = Candidate(adapter="linear", layers=(0,), config={}, recipe=recipe)
-    diverged = [OK, "diverged in epoch 2: train loss is nan"]
-    outcomes = [_outcome(one, diverged if number == where else [OK] * 3, rows) for number, rows in enumerate((2, 2, 0))]
+    diverged = [STATUS_OK, "diverged in epoch 2: train loss is nan"]
+    outcomes = [
+        _outcome(one, diverged if number == where else [STATUS_OK] * 3, rows) for number, rows in enumerate((2, 2, 0))
+    ]
     held = [np.array([0, 3]), np.array([1, 2])]
     joined = out_of_fold([[outcomes[0]], [outcomes[1]]], held, [outcomes[2]])
     assert not joined.trained
     assert not joined.predictions
     name = "all rows" if where == 2 else f"fold {where + 1}"
-    assert [result.status for result in joined.results] == [OK, f"{diverged[1]} ({name})"]
+    assert [result.status for result in joined.results] == [STATUS_OK, f"{diverged[1]} ({name})"]
     assert joined.training_seconds == 6.0

@@ -50,5 +50,7 @@ def test_a_sweep_repeats_to_the_bit_and_agrees_with_the_cpu(make_store: MakeStor
         for name, values in tensor.items():
             assert torch.equal(values, again.tensors()[key][name])
     cpu = run_of(url, tmp_path / "cpu", device="cpu")
-    for one, other in zip(predictions_of(first.kept()), predictions_of(cpu.kept()), strict=True):
+    for one, other in zip(
+        predictions_of(first.validation_predictions()), predictions_of(cpu.validation_predictions()), strict=True
+    ):
         torch.testing.assert_close(one, other, atol=2e-2, rtol=2e-2)

@@ -60,7 +60,7 @@ def test_only_new_rows_are_trained_and_only_new_classes_are_read(
     for name, tensor in before.items():
         assert torch.equal(after[name][: len(tensor)], tensor), name
         assert len(after[name]) == len(tensor) + 2 * (name in PER_CLASS), name
-    kept = new.kept()
+    kept = new.validation_predictions()
     assert set(kept.labels.tolist()) == {2, 3}
     assert kept.target.score(predictions_of(kept)[0][:, 2:], kept.labels - 2).score > 0.8
     assert new.results["num_parameters"].to_pylist()[0] == 2 * (2 * 16 + 1)
@@ -126,8 +126,8 @@ def test_new_classes_learn_by_the_loss_that_the_recipe_says(
     heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     original = OneClass.losses
 
-    def spy(self: OneClass, outputs: torch.Tensor, labels: torch.Tensor, emphasis: LossWeights) -> torch.Tensor:
-        found = original(self, outputs, labels, emphasis)
+    def spy(self: OneClass, outputs: torch.Tensor, labels: torch.Tensor, loss_weights: LossWeights) -> torch.Tensor:
+        found = original(self, outputs, labels, loss_weights)
         heard.append((outputs.detach(), labels, found.detach()))
         return found
 

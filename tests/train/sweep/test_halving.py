@@ -74,7 +74,7 @@ def test_a_stopped_adapter_is_recorded_and_is_no_candidate(make_store: MakeStore
     ends = last_epochs(run)
     finished = {key for key, (epoch, status) in ends.items() if status == "ok"}
     stopped = {key: end for key, end in ends.items() if key not in finished}
-    assert set(run.candidates) == finished == {one.adapter_id for one in run.kept().candidates}
+    assert set(run.candidates) == finished == {one.adapter_id for one in run.validation_predictions().candidates}
     assert all(status.startswith(f"stopped in epoch {epoch}: ") for epoch, status in stopped.values())
     assert run.facts["cost"]["num_stopped"] == len(stopped)
     assert run.facts["cost"]["num_diverged"] == 0

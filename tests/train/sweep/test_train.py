@@ -106,9 +106,9 @@ def test_no_batch_is_a_remainder(
     url, sizes = make_store(2500, num_views=num_views), list[int]()
     measured = OneClass.losses
 
-    def losses(self: OneClass, outputs: Tensor, labels: Tensor, emphasis: LossWeights) -> Tensor:
+    def losses(self: OneClass, outputs: Tensor, labels: Tensor, loss_weights: LossWeights) -> Tensor:
         sizes.append(len(labels))
-        return measured(self, outputs, labels, emphasis)
+        return measured(self, outputs, labels, loss_weights)
 
     monkeypatch.setattr(OneClass, "losses", losses)
     plain = {"adapters": ("inca",), "layers": "1", "epochs": 2, "memory": memory}
@@ -134,7 +134,7 @@ def test_views_are_trained_on_and_only_the_first_is_measured(
 
     monkeypatch.setattr(LayerReader, "read_into", spy)
     run, _ = trained(url, tmp_path / "r", layers="1", epochs=12)
-    kept = set(run.kept().rows.tolist())
+    kept = set(run.validation_predictions().rows.tolist())
     assert {view for row, view in read if row in kept} == {0}
     assert {view for row, view in read if row not in kept} == {0, 1}
     assert run.results["train_loss"].to_pylist()[-1] < 0.2
@@ -181,7 +181,7 @@ def test_a_run_says_what_was_done(make_store: MakeStore, tmp_path: Path) -> None
     assert heard[-1].done == heard[-1].total == 9 * FAST.epochs
     assert {row["layer"] for row in rows} == {0, 1, 2}
     assert all(row["epoch"] in range(1, 9) and row["num_parameters"] > 0 for row in rows)
-    kept = open_run(str(tmp_path / "r")).kept()
+    kept = open_run(str(tmp_path / "r")).validation_predictions()
     predictions = predictions_of(kept)
     assert predictions.shape == (9, run.facts["validation"]["num_rows"], 3)
     torch.testing.assert_close(predictions.sum(-1), torch.ones(predictions.shape[:2]), atol=2e-3, rtol=0)

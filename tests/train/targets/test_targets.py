@@ -17,7 +17,7 @@ from icecore.store import IcecoreError, UsageError, open_store
 from icecore.train import SelectSettings, TrainSettings, load_bundle, open_run, select, train
 from icecore.train.splits.resample import interval
 from icecore.train.sweep.predict import predict
-from icecore.train.targets import TARGETS, fitted, get_target
+from icecore.train.targets import TARGETS, get_target, recorded_target
 from icecore.train.targets.target import LossWeights, loss_weights_of
 
 from ..conftest import FAST, MakeStore, predictions_of
@@ -34,8 +34,8 @@ CPU = torch.device("cpu")
 def test_every_adapter_has_its_own_smoothing_and_weights() -> None:
     target = get_target("class")
     weights = target.balance(CLASSES, 5)
-    emphasis = loss_weights_of([0.0, 0.1, 0.4], [False, True, True], weights, CPU)
-    losses = target.losses(OUTPUTS, CLASSES, emphasis)
+    loss_weights = loss_weights_of([0.0, 0.1, 0.4], [False, True, True], weights, CPU)
+    losses = target.losses(OUTPUTS, CLASSES, loss_weights)
     unsmoothed = target.losses(OUTPUTS, CLASSES, loss_weights_of([0.0, 0.0, 0.0], [True, True, True], weights, CPU))
     for index, balanced in enumerate([False, True, True]):
         expected = nn.functional.cross_entropy(OUTPUTS[index], CLASSES, weights if balanced else None)
@@ -59,8 +59,8 @@ def test_losses_and_figures_of_many_labels() -> None:
     target = get_target("multilabel")
     weights = target.balance(FLAGS, 5)
     expected = nn.functional.binary_cross_entropy_with_logits(OUTPUTS[1], FLAGS, pos_weight=weights)
-    emphasis = loss_weights_of([0.0, 0.0, 0.0], [False, True, False], weights, CPU)
-    torch.testing.assert_close(target.losses(OUTPUTS, FLAGS, emphasis)[1], expected)
+    loss_weights = loss_weights_of([0.0, 0.0, 0.0], [False, True, False], weights, CPU)
+    torch.testing.assert_close(target.losses(OUTPUTS, FLAGS, loss_weights)[1], expected)
     table = target.predictions(OUTPUTS)[0]
     each = [average_precision_score(FLAGS[:, k], table[:, k]) for k in range(5)]
     assert target.score(table, FLAGS).score == pytest.approx(sum(each) / 5)
@@ -80,7 +80,7 @@ def test_numbers_are_learnt_in_deviations_and_said_in_their_unit() -> None:
     figures = target.metrics(target.standardised(guess), truth)
     assert figures["mae"] == pytest.approx(mean_absolute_error(NUMBERS, guess), rel=1e-5)
     assert figures["rmse"] == pytest.approx(root_mean_squared_error(NUMBERS.flatten(), guess.flatten()), rel=1e-5)
-    assert fitted({"name": "regression", **target.model_dump(mode="json")}) == target
+    assert recorded_target({"name": "regression", **target.model_dump(mode="json")}) == target
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, -3.0, 1e3])
@@ -96,7 +96,7 @@ def test_neither_size_nor_offset_of_a_number_matters(scale: float, shift: float)
     assert other.score(guess, truth).score == pytest.approx(1 - 1 / 81, abs=5e-3)
     assert all(math.isfinite(figure) for figure in other.metrics(guess, truth).values())
     assert np.array_equal(one.strata(plain), other.strata(moved))
-    assert fitted(json.loads(json.dumps({"name": "regression", **other.model_dump(mode="json")}))) == other
+    assert recorded_target(json.loads(json.dumps({"name": "regression", **other.model_dump(mode="json")}))) == other
 
 
 def test_a_small_spread_about_a_large_offset_is_not_lost() -> None:
@@ -151,7 +151,7 @@ def test_a_sweep_of_numbers_of_any_size_is_the_sweep_of_plain_ones(
         listed = [tuple(row) for row in values.tolist()]
         url = make_store(planted=1, targets=listed, target="regression", shows=plain, name=f"{name}.ice")
         run = train(url, str(tmp_path / name), fast)
-        kept, store = run.kept(), open_store(url)
+        kept, store = run.validation_predictions(), open_store(url)
         again = predict(store, kept.rows.numpy(), run.tensors(), kept.candidates, run.target, CPU)
         for one, table in zip(kept.candidates, predictions_of(kept), strict=True):
             torch.testing.assert_close(table, again[one.adapter_id])
@@ -174,7 +174,7 @@ def test_numbers_kept_before_in_float16_are_read_in_their_unit(make_store: MakeS
     url, out = make_store(targets=listed, target="regression"), tmp_path / "r"
     ridge = TrainSettings(adapters=("ridge",), layers="1", device="cpu", compute_dtype="float32")
     run = train(url, str(out), ridge)
-    now = run.kept()
+    now = run.validation_predictions()
     told, truth = (run.target.in_data_unit(values).numpy() for values in (predictions_of(now), now.labels))
     (out / "validation.safetensors").unlink()
     facts = json.loads((out / "run.json").read_text())
@@ -188,19 +188,19 @@ def test_numbers_kept_before_in_float16_are_read_in_their_unit(make_store: MakeS
         "label": pa.array(list(np.tile(truth, (len(told), 1)).astype(np.float32)), pa.list_(pa.float32())),
     }
     pq.write_table(table := pa.table(columns), out / "validation.parquet")
-    before = open_run(str(out)).kept()
+    before = open_run(str(out)).validation_predictions()
     torch.testing.assert_close(before.labels, now.labels, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(predictions_of(before), predictions_of(now), rtol=0, atol=32 / 500)
     large = pa.array([[math.inf, 0.0, 1.0]] * len(table), pa.list_(pa.float16()))
     pq.write_table(table.set_column(2, "predictions", large), out / "validation.parquet")
     with pytest.raises(IcecoreError, match="some predictions were too large for float16; train into a new RUN"):
-        open_run(str(out)).kept()
+        open_run(str(out)).validation_predictions()
 
 
 def test_probabilities_are_kept_as_they_were_measured(make_store: MakeStore, tmp_path: Path) -> None:
     url = make_store(planted=1)
     run = train(url, str(tmp_path / "r"), FAST.model_copy(update={"layers": "1", "epochs": 30, "lr": (0.3,)}))
-    kept, last = run.kept(), {row["adapter_id"]: row for row in run.results.to_pylist()}
+    kept, last = run.validation_predictions(), {row["adapter_id"]: row for row in run.results.to_pylist()}
     figures = zip(kept.candidates, kept.scores.tolist(), kept.row_losses.mean(1).tolist(), strict=True)
     for one, score, loss in figures:
         told = last[one.adapter_id]
@@ -229,7 +229,7 @@ def test_every_target_goes_from_store_to_bundle(make_store: MakeStore, tmp_path:
     if name != "class":
         told = torch.tensor(said["prediction"].to_pylist(), dtype=torch.float64)
         torch.testing.assert_close(bundle.predict(tokens).double(), told, rtol=1e-5, atol=1e-5)
-    kept = open_run(run.path).kept()
+    kept = open_run(run.path).validation_predictions()
     assert kept.target.score_name == selection.score_name
     assert len(kept.labels) == kept.tables.num_rows
 

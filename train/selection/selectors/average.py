@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
-from ...splits.resample import folds
+from ...splits.resample import fold_masks
 
 NUM_FOLDS = 5
 
@@ -30,7 +30,7 @@ def average(kept: ValidationPredictions, draws: Sequence[Places], settings: Sele
 def _first(kept: ValidationPredictions, drawn: Places, settings: SelectSettings) -> Places:
     most, losses = min(settings.top, len(kept.candidates)), kept.row_losses[:, drawn]
     found = torch.zeros(most, dtype=torch.float64)
-    for held in folds(kept.blocks[drawn], NUM_FOLDS, settings.seed):
+    for held in fold_masks(kept.blocks[drawn], NUM_FOLDS, settings.seed):
         order = losses[:, ~held if not held.all() else held].mean(1).argsort(stable=True)
         means = _running_means(kept.loss_terms[order[:most, None], drawn[held]])
         found += kept.target.row_losses(means).double().sum(1)

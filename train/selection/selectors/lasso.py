@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...runs.validation_predictions import Places, ValidationPredictions, Weights
 from ...settings import SelectSettings
-from ...splits.resample import folds
+from ...splits.resample import fold_masks
 from ..moments import Moments, moments
 
 NUM_FOLDS = 5
@@ -27,7 +27,7 @@ PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # of the penalty
 
 def lasso(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
     """Return the relevances at the penalty of lowest cross-fitted loss; a row is in the same fold of every draw."""
-    parts = folds(kept.blocks, NUM_FOLDS, settings.seed)
+    parts = fold_masks(kept.blocks, NUM_FOLDS, settings.seed)
     counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws])
     known = moments(kept, counts, parts)
     return torch.stack([_chosen(kept, parts, mine, of) for mine, of in zip(counts, known, strict=True)])
