@@ -1,6 +1,6 @@
-"""The tensors of a frozen transformer block by the names of what they do, whichever of timm's layouts they had.
+"""The tensors of a frozen transformer block under one set of names, whichever of timm's layouts the block has.
 
-Knows how timm's blocks name and pack their projections; nothing of what is computed with them.
+The module knows how timm's blocks name and pack their projections; nothing of the computation.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from icecore.store import Frozen
 
 
 class BlockFacts(Frozen):
-    """What the tensors of a block do not say of it."""
+    """The facts about a block that its tensors do not show."""
 
     num_heads: int
     eps: float
@@ -41,10 +41,13 @@ RENAMED = {
 SCALES = {"ls1.gamma": "scale1", "gamma_1": "scale1", "ls2.gamma": "scale2", "gamma_2": "scale2"}
 
 
-def block_tensors(found: dict[str, Tensor], facts: BlockFacts) -> dict[str, Tensor]:
-    """Return the tensors by the formula's names, the joint projections taken apart."""
-    named = {SCALES[name]: tensor for name, tensor in found.items() if name in SCALES}
-    for name, tensor in found.items():
+def block_tensors(timm_tensors: dict[str, Tensor], facts: BlockFacts) -> dict[str, Tensor]:
+    """Return a block's tensors by the values of `RENAMED` and `SCALES`, with packed projections split.
+
+    `timm_tensors` are by timm's names without the prefix of the block.
+    """
+    named = {SCALES[name]: tensor for name, tensor in timm_tensors.items() if name in SCALES}
+    for name, tensor in timm_tensors.items():
         module, _, kind = name.rpartition(".")
         if module in RENAMED:
             named[f"{RENAMED[module]}.{kind}"] = tensor

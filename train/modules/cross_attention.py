@@ -1,7 +1,7 @@
-"""Attention from an adapter's queries to tokens that all adapters share, folded or not, whichever costs less.
+"""Attention from an adapter's queries to tokens that all adapters share, folded or projected, whichever costs less.
 
-Folded, an image costs 2 query head token width multiply-adds in the attention and query width^2 after it. Projecting
-its tokens costs 2 token width^2, and 2 query token width in the attention. Both are exact. Knows no adapter.
+Folded attention costs 2 query head token width multiply-adds per image, and query width^2 after it. Projecting the
+tokens costs 2 token width^2, and 2 query token width in the attention. Both are exact, up to rounding.
 """
 
 from typing import NamedTuple
@@ -15,12 +15,16 @@ from .folded import attend, fold, project, project_values
 
 
 def is_folding_cheaper(num_queries: int, num_heads: int, width: int) -> bool:
-    """Say whether folding costs less, of many tokens: 2 query head token width against the two costs of projecting."""
+    """Return whether folding costs less than projecting the tokens, where there are many tokens.
+
+    >>> is_folding_cheaper(num_queries=1, num_heads=3, width=192), is_folding_cheaper(num_queries=200, num_heads=3, width=192)
+    (True, False)
+    """
     return num_queries * (num_heads - 1) < width
 
 
 class Projections(NamedTuple):
-    """What makes keys and values of tokens, heads side by side; tokens are scaled by `gamma` first."""
+    """The projections of tokens to keys and values, heads side by side; tokens are first scaled by `gamma`."""
 
     key_weight: Float[Tensor, "adapter width width"]
     value_weight: Float[Tensor, "adapter width width"]
@@ -32,15 +36,15 @@ class Projections(NamedTuple):
 def cross_attend(
     tokens: Float[Tensor, "row token width"], queries: Float[Tensor, "adapter query width"], to: Projections
 ) -> Float[Tensor, "adapter row query width"]:
-    """Return the values that each adapter's queries gather, in the cheaper way."""
-    how = attend_folded if is_folding_cheaper(queries.shape[1], to.num_heads, queries.shape[2]) else attend_projected
-    return how(tokens, queries, to)
+    """Attend with each adapter's queries, folded or projected, whichever costs less; no output projection."""
+    is_folded = is_folding_cheaper(queries.shape[1], to.num_heads, queries.shape[2])
+    return (attend_folded if is_folded else attend_projected)(tokens, queries, to)
 
 
 def attend_folded(
     tokens: Float[Tensor, "row token width"], queries: Float[Tensor, "adapter query width"], to: Projections
 ) -> Float[Tensor, "adapter row query width"]:
-    """Do it without ever projecting a token."""
+    """Attend as `cross_attend`, without projecting any token."""
     folded = fold(queries, to.key_weight, to.num_heads, to.gamma)
     pooled = attend(tokens, folded.flatten(0, 1)).unflatten(1, folded.shape[:2]).transpose(0, 1)
     return project_values(pooled, to.value_weight, to.value_bias, to.num_heads, to.gamma)
@@ -49,7 +53,7 @@ def attend_folded(
 def attend_projected(
     tokens: Float[Tensor, "row token width"], queries: Float[Tensor, "adapter query width"], to: Projections
 ) -> Float[Tensor, "adapter row query width"]:
-    """Do it by projecting every token to a key and a value."""
+    """Attend as `cross_attend`, after projecting every token to a key and a value."""
     keys, values = project_tokens(tokens, to)
     return attend_keys(keys, values, queries, to.num_heads) + to.value_bias[:, None, None].to(tokens.dtype)
 
@@ -57,7 +61,7 @@ def attend_projected(
 def project_tokens(
     tokens: Float[Tensor, "row token width"], to: Projections
 ) -> tuple[Float[Tensor, "stack head token inner"], Float[Tensor, "stack head token inner"]]:
-    """Return every token's keys and values; `stack` is adapter, then row. One product serves all adapters."""
+    """Return the keys and values of every token, from one product for all adapters; `stack` is adapter, then row."""
     weights = torch.stack([to.key_weight, to.value_weight])  # 2 adapter width width
     if to.gamma is not None:
         weights = weights * to.gamma[:, None]
@@ -74,7 +78,7 @@ def attend_keys(
     queries: Float[Tensor, "adapter query width"],
     num_heads: int,
 ) -> Float[Tensor, "adapter row query width"]:
-    """Gather values by keys."""
+    """Return softmax(q k^T / sqrt(inner)) v for every query, heads side by side; `stack` is adapter, then row."""
     num_adapters, num_queries, _ = queries.shape
     num_rows = keys.shape[0] // num_adapters
     heads = queries.unflatten(2, (num_heads, -1)).transpose(1, 2)[:, None].expand(-1, num_rows, -1, -1, -1)

@@ -1,4 +1,4 @@
-"""How stage two computes on its device: the same bits every time, sums in float64, and the peak of memory."""
+"""How training computes on its device: deterministic results, sums in float64, and the peak of memory."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def with_float64(tensor: Tensor) -> Tensor:
-    """Return a tensor where it can be summed in float64: Apple's MPS has none, and hands it to the CPU."""
+    """Return a tensor on a device that has float64: an MPS tensor moves to the CPU, any other stays."""
     return tensor.cpu() if tensor.device.type == "mps" else tensor
 
 
 @contextlib.contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Let a device give the same bits every time: a CPU does so by itself, CUDA is slower for it; it warns if not."""
+    """Make CUDA use deterministic algorithms within the context, and warn where it has none; a CPU is deterministic."""
     if device.type != "cuda":
         yield
         return
@@ -31,22 +31,22 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def on_device(labels: Tensor, device: torch.device) -> Tensor:
-    """Move labels to where they are trained on; MPS knows no float64."""
+    """Move labels to a device; float64 labels become float32 on MPS, which has no float64."""
     return (labels.float() if device.type == "mps" and labels.is_floating_point() else labels).to(device)
 
 
-RESET = "5"  # what Linux takes as the wish to measure the peak of resident memory anew
+RESET = "5"  # written to clear_refs, it makes Linux reset the peak of resident memory
 
 
 class Peak:
-    """`num_bytes` is known after the context ends; None where the system does not tell."""
+    """A peak of memory; `measure_peak` sets `num_bytes` at its end, and leaves None where the system has no figure."""
 
     num_bytes: int | None = None
 
 
 @contextlib.contextmanager
 def measure_peak(device: torch.device) -> Iterator[Peak]:
-    """Measure the device's memory that PyTorch holds, or on the CPU the resident memory of the whole process."""
+    """Measure the peak of PyTorch's memory on CUDA, or of the resident memory of the process on any other device."""
     peak = Peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -67,5 +67,5 @@ def _reset() -> bool:
 
 
 def _resident() -> int | None:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(match[1]) * 1024 if match else None

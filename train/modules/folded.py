@@ -7,7 +7,7 @@ With z a normalised token, gamma and beta the affine of the adapter's input norm
     value[q, h]  = W_V,h (gamma * pooled[q, h] + beta) + b_V,h
 
 The constant holds the key bias and beta; the softmax removes it. Values are projected after pooling, since the weights
-of a query sum to one. Exact, not approximate. Knows no adapter and no store.
+of a query sum to one. The result is exact, up to rounding.
 """
 
 import math
@@ -24,7 +24,13 @@ def fold(
     num_heads: int,
     gamma: Float[Tensor, "adapter width"] | None = None,
 ) -> Float[Tensor, "adapter folded width"]:
-    """Move the key projection of every head to the query's side; `folded` is query-major, then head."""
+    """Multiply the key projection of every head into the queries, divided by the square root of the head's width.
+
+    `queries` are projected already; `folded` is query-major, then head.
+
+    >>> fold(torch.randn(2, 1, 192), torch.randn(2, 192, 192), num_heads=3).shape
+    torch.Size([2, 3, 192])
+    """
     num_adapters, num_queries, width = queries.shape
     head_width = width // num_heads
     heads = queries.view(num_adapters, num_queries, num_heads, head_width).transpose(1, 2)
@@ -37,12 +43,10 @@ def fold(
 def attend(
     tokens: Float[Tensor, "row token width"], folded: Float[Tensor, "*row folded width"]
 ) -> Float[Tensor, "row folded width"]:
-    """Gather one vector for every row and folded query: of all adapters at once, whatever their heads and queries.
+    """Return the attention-weighted mean of the tokens for every row and folded query, of all adapters at once.
 
-    The queries are the same for all rows, or each row's own.
-
-    Products run in the tokens' dtype; in bfloat16 the softmax still adds up in float32. Tokens get no gradient, so that
-    autograd keeps the attention weights and nothing else of their size.
+    The queries are shared by all rows, or each row has its own. Products run in the tokens' dtype; in bfloat16 the
+    softmax still sums in float32. Tokens get no gradient, so that autograd keeps only the attention weights.
     """
     num_rows = tokens.shape[0]  # not len(): where this is traced, it is a symbol and stays one
     queries = folded.to(tokens.dtype).expand(num_rows, -1, -1)
@@ -51,11 +55,11 @@ def attend(
 
 
 def folding_pays(num_queries: int, num_tokens: int, width: int, num_heads: int) -> bool:
-    """Say whether a row's own queries cost less folded, in a training step, where no token and no weight learns.
+    """Return whether folding costs less in a training step where each row has its own queries and no weight is trained.
 
-    Multiplications, forward and backward: a query that is folded, and whose values are projected after pooling, costs
-    4 width^2, its logits and pooling 4 num_heads x num_tokens x width. Projecting keys and values of all tokens costs
-    2 num_tokens x width^2 once, whoever asks, and each query then 7 num_tokens x width.
+    Multiply-adds, forward and backward: folding a query and projecting its values after pooling costs 4 width^2, logits
+    and pooling cost 4 num_heads num_tokens width. Projecting keys and values of all tokens costs 2 num_tokens width^2
+    once, and each query then 7 num_tokens width.
     """
     folded = 4 * num_queries * (width + num_heads * num_tokens)
     return folded < num_tokens * (2 * width + 7 * num_queries)
@@ -69,7 +73,7 @@ def project_values(
     gamma: Float[Tensor, "adapter width"] | None = None,
     beta: Float[Tensor, "adapter width"] | None = None,
 ) -> Float[Tensor, "adapter row query width"]:
-    """Project what every head pooled to its values, heads side by side; in the dtype of `pooled`."""
+    """Project the pooled tokens of every head to values, heads side by side; in the dtype of `pooled`."""
     num_adapters, num_rows, num_folded, width = pooled.shape
     num_queries = num_folded // num_heads
     if gamma is not None:
@@ -83,7 +87,7 @@ def project_values(
 
 
 class _Project(torch.autograd.Function):
-    """`torch.matmul` would hand back a transposed weight gradient, and copying it costs more than computing it."""
+    """A batched product with a contiguous weight gradient; `torch.matmul` gives a transpose, which is slow to copy."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
@@ -97,13 +101,15 @@ class _Project(torch.autograd.Function):
         inputs, cast = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         to_inputs = torch.bmm(gradient, cast) if ctx.needs_input_grad[0] else None
-        turned = gradient.transpose(1, 2)
-        to_weight = turned * inputs if inputs.shape[1] == 1 else torch.bmm(turned, inputs)  # one row: a third the time
+        transposed = gradient.transpose(1, 2)
+        to_weight = (
+            transposed * inputs if inputs.shape[1] == 1 else torch.bmm(transposed, inputs)
+        )  # one row: a third of the time
         return to_inputs, to_weight.to(ctx.dtype)
 
 
 def project(
     inputs: Float[Tensor, "stack row inputs"], weight: Float[Tensor, "stack outputs inputs"]
 ) -> Float[Tensor, "stack row outputs"]:
-    """Apply each weight (outputs x inputs) to its own rows, in the dtype of the rows."""
+    """Return `inputs @ weight^T` for each element of the stack, in the dtype of the inputs."""
     return _Project.apply(inputs.contiguous(), weight)  # pyright: ignore[reportReturnType]

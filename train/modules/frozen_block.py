@@ -1,12 +1,12 @@
-"""One frozen block of a vision transformer, run on queries of one's own that look at the block's cached input.
+"""One frozen block of a vision transformer, applied to extra queries that attend to the block's cached input.
 
-A query is an extra token that attends to the tokens of its image, without a position, and that no token attends to:
+A query is an extra token without a position, which attends to the tokens of its image and to which no token attends:
 
     h = LS1 (W_O MHA(W_Q LN1(p), W_K LN1(x), W_V LN1(x)) + b_O)      `attend`; or `fold`, then `gathered`
     g = LS2 MLP(LN2(p + h))                                          `mlp`
-    p + h + g is what leaves the block
+    p + h + g is the output of the block
 
-Knows no adapter and no store. The block's tensors get no gradient, and let gradients pass.
+The block's tensors get no gradient; gradients pass through them to the queries.
 """
 
 import math
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class FrozenBlock:
-    """A block in float32; made by `FrozenBlock.of`. `tensors` have the names of the formula, not timm's."""
+    """A frozen block in float32; `FrozenBlock.of` makes one. `tensors` have the names that `block_tensors` gives."""
 
     facts: BlockFacts
     tensors: dict[str, Tensor]
@@ -44,23 +44,23 @@ class FrozenBlock:
         """Rebuild block `index` of a store's frozen backbone, on the device of its tensors; block 0 reads layer 0.
 
         Raises:
-            IcecoreError: the blocks of this backbone cannot be rebuilt, or the store lacks this one.
+            IcecoreError: the blocks of the backbone cannot be rebuilt, or the store lacks block `index`.
         """
         if config.get("rebuild") is None:
             reason = config.get("why_not") or "the store does not say how; extract again"
             raise IcecoreError(f"backbone: its blocks cannot be rebuilt without timm: {reason}")
         facts = BlockFacts.model_validate(config["rebuild"])
         prefix = f"blocks.{index}."
-        found = {
+        of_block = {
             name.removeprefix(prefix): t.detach().float() for name, t in tensors.items() if name.startswith(prefix)
         }
-        if not found:
+        if not of_block:
             raise IcecoreError(f"backbone/frozen.safetensors: there is no block {index}; expected tensors {prefix}*")
-        return cls(facts, block_tensors(found, facts))
+        return cls(facts, block_tensors(of_block, facts))
 
     @property
     def can_fold(self) -> bool:
-        """Whether attention is linear in the normalised tokens: not where every key is normalised by itself."""
+        """Whether keys are linear in the normalised tokens: false where the block normalises every key."""
         return not self.facts.qk_norm
 
     def to(self, device: torch.device | str) -> "FrozenBlock":
@@ -68,9 +68,9 @@ class FrozenBlock:
         return FrozenBlock(self.facts, {name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def fold(self, queries: Float[Tensor, "*stack query width"]) -> Float[Tensor, "*stack folded width"]:
-        """Move the key projection to the query's side: its product with a token, normalised without affine, is a logit.
+        """Multiply the key projection into the queries, so that their product with a normalised token is a logit.
 
-        Up to a constant for each query. `folded` is query-major, then head.
+        The logits are up to a constant for each query, which the softmax removes. `folded` is query-major, then head.
 
         Raises:
             IcecoreError: the block normalises its keys (`can_fold` is false).
@@ -84,9 +84,9 @@ class FrozenBlock:
         return (folded if gamma is None else folded * gamma).flatten(-3, -2)
 
     def gathered(self, pooled: Float[Tensor, "*stack folded width"]) -> Float[Tensor, "*stack query width"]:
-        """Return the attention branch of what the folded queries pooled of the normalised tokens.
+        """Return the attention branch, without the residual, from the vectors that folded queries pooled.
 
-        The values are projected in the dtype of `pooled`; the rest is float32.
+        The values are projected in the dtype of `pooled`; the rest is in float32.
         """
         weight, bias = self.tensors["value.weight"], self.tensors.get("value.bias")
         if (beta := self.tensors.get("norm1.bias")) is not None:
@@ -101,9 +101,9 @@ class FrozenBlock:
     def attend(
         self, queries: Float[Tensor, "row query width"], normalised: Float[Tensor, "row token width"]
     ) -> Float[Tensor, "row query width"]:
-        """Return the attention branch of each row's own queries, projecting every token of the block's input.
+        """Return the attention branch, without the residual, of each row's own queries, projecting every token.
 
-        The tokens are given normalised without affine, as the folded queries meet them.
+        `normalised` are the tokens of the block's input after layer normalisation without an affine.
         """
         gamma, beta = (self.tensors.get(f"norm1.{name}") for name in ("weight", "bias"))
         normed = normalised.float() if gamma is None else normalised.float() * gamma

@@ -1,6 +1,6 @@
-"""How the tensors of an adapter begin where its paper says nothing else.
+"""Initial values of an adapter's tensors, for families whose paper gives no others.
 
-Knows shapes; draws in the order of the calls, so that a seed gives an adapter.
+Numbers are drawn in the order of the calls, so that a seed determines an adapter.
 """
 
 import math
@@ -12,16 +12,16 @@ SPREAD = 0.01  # of a classifier's weights
 
 
 def uniform(generator: Generator, *shape: int, bound: float | None = None) -> Tensor:
-    """Draw from U(-b, b), b being 1 / sqrt(inputs) as in a linear layer of torch; inputs are the last axis."""
+    """Draw from U(-bound, bound), by default 1 / sqrt(size of the last axis), as `torch.nn.Linear` does."""
     return (torch.rand(shape, generator=generator) * 2 - 1) * (bound or 1 / math.sqrt(shape[-1]))
 
 
 def xavier(generator: Generator, width: int) -> Tensor:
-    """Draw a square matrix as torch's attention does: Xavier-uniform."""
+    """Draw a square matrix by Xavier-uniform initialisation, as `torch.nn.MultiheadAttention` does."""
     return uniform(generator, width, width, bound=math.sqrt(3 / width))
 
 
 def classifier(generator: Generator, num_outputs: int, num_features: int) -> dict[str, Tensor]:
-    """Draw weights from N(0, 0.01^2), biases zero."""
+    """Return the tensors `weight`, drawn from N(0, 0.01^2), and `bias`, zero, of a linear classifier."""
     weight = torch.randn(num_outputs, num_features, generator=generator) * SPREAD
     return {"weight": weight, "bias": torch.zeros(num_outputs)}

@@ -1,6 +1,6 @@
-"""Quasi-Newton steps (L-BFGS, Nocedal & Wright 2006, 7.4) of many small problems at once.
+"""L-BFGS (Nocedal & Wright 2006, algorithm 7.4) on many small problems at once.
 
-Each problem has steps of its own, so that it does not matter which others are solved beside it. Knows no adapter.
+Each problem has its own step sizes, so that its solution does not depend on the problems beside it.
 """
 
 from collections import deque
@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-MEMORY = 50  # pairs of steps and changes of the gradient that are remembered
-MOST_HALVINGS = 12  # of one step
-DECREASE = 1e-4  # of what the slope promises, at least
-FARTHEST = 3.0  # that a number moves in one step: behind a softmax, beyond is flat land that no slope leads out of
+MEMORY = 50  # pairs of a step and a change of the gradient that approximate the inverse Hessian
+MOST_HALVINGS = 12  # of one step in the line search
+DECREASE = 1e-4  # sufficient decrease, as a share of the decrease that the slope predicts
+FARTHEST = 3.0  # largest change of a number in one step: beyond it a softmax saturates and its gradient vanishes
 FLAT = 1e-9  # the largest gradient at which a problem is solved
 
 Points = Float64[Tensor, "problem number"]
@@ -22,7 +22,7 @@ Pairs = deque[tuple[Points, Points, Values]]  # a step, the gradient's change, o
 
 
 def minimise(evaluate: Callable[[Points], tuple[Values, Points]], start: Points, num_steps: int) -> Points:
-    """Return where each smooth function is least, given values and gradients at some points."""
+    """Return the minimiser of each smooth function; `evaluate` returns values and gradients at given points."""
     point, (value, gradient) = start, evaluate(start)
     pairs: Pairs = deque(maxlen=MEMORY)
     scale = 1 / gradient.abs().sum(1).clamp_min(1)  # of the first step
@@ -41,7 +41,7 @@ def minimise(evaluate: Callable[[Points], tuple[Values, Points]], start: Points,
 
 
 def _newton(gradient: Points, pairs: Pairs, scale: Values) -> Points:
-    """Return what the remembered pairs make of the inverse of the second derivative, times the gradient."""
+    """Return the approximate inverse Hessian times the gradient, by the two-loop recursion."""
     found, shares = gradient, list[Values]()
     for step, turn, inverse in reversed(pairs):
         shares.append(inverse * (step * found).sum(1))
@@ -59,7 +59,7 @@ def _walk(
     gradient: Points,
     direction: Points,
 ) -> tuple[Points, Values, Points]:
-    """Take a step, halved where it is too long; a problem that no step makes better stays where it is."""
+    """Step along `direction`, halved where the decrease is too small; a problem that does not improve stays put."""
     slope, rate = (direction * gradient).sum(1), (FARTHEST / direction.abs().amax(1)).clamp_max(1.0)
     moved, found, change = point, value, gradient
     for _ in range(MOST_HALVINGS):

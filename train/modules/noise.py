@@ -1,7 +1,7 @@
-"""What one training step draws at random: every adapter from its own generator, so that none depends on its neighbours.
+"""Random numbers of one training step: every adapter has its own generator and does not depend on its neighbours.
 
-A mask is a function of the adapter's seed, of the step and of its place in the forward; a sweep that was interrupted
-draws the same again.
+A dropout mask is a function of the adapter's seed, the step and the order of calls in the forward pass, so that an
+interrupted sweep draws the same masks again.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SPREAD = 1_000_003  # between the steps of one seed
+SPREAD = 1_000_003  # between the generator seeds of two adapter seeds
 
 
 class Noise:
-    """The random numbers of one step of a stack; `dropout` is the share that each adapter's recipe drops."""
+    """The random numbers of one step of a stack; `dropout` is the dropout rate of each adapter's recipe."""
 
     def __init__(self, seeds: Sequence[int], step: int, dropout: Sequence[float]) -> None:
         self._dropout = list(dropout)
@@ -24,11 +24,14 @@ class Noise:
     def drop(
         self, values: Float[Tensor, "adapter *shape"], rate: float | None = None
     ) -> Float[Tensor, "adapter *shape"]:
-        """Zero a share of each adapter's values and scale up the rest; the recipe's own share unless `rate` says."""
+        """Apply dropout to each adapter's values, at `rate` or at the rate of the adapter's recipe."""
         rates = self._dropout if rate is None else [rate] * len(self._generators)
         if not any(rates):
             return values
-        masks = [self._mask(values[0].shape, *of) for of in zip(rates, self._generators, strict=True)]
+        masks = [
+            self._mask(values[0].shape, *rate_and_generator)
+            for rate_and_generator in zip(rates, self._generators, strict=True)
+        ]
         return values * torch.stack(masks).to(values)
 
     def _mask(self, shape: torch.Size, rate: float, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
-"""Normalisation for stacks: layer normalisation without an affine, and batch normalisation of each adapter's own.
+"""Normalisation for stacks: layer normalisation without an affine, and batch normalisation for each adapter.
 
-A batch gives the statistics in training; otherwise the running ones do.
+Batch normalisation uses the statistics of the batch in training, and running statistics otherwise.
 """
 
 import torch
@@ -12,7 +12,11 @@ EPS = 1e-6
 
 
 def normalise(values: Float[Tensor, "*stack width"], eps: float = EPS) -> Float[Tensor, "*stack width"]:
-    """Give every vector mean zero and variance one."""
+    """Apply layer normalisation without an affine over the last axis, in the dtype of `values`.
+
+    >>> normalise(torch.tensor([[1.0, 3.0]])).round(decimals=3)
+    tensor([[-1.,  1.]])
+    """
     return layer_norm(values, values.shape[-1:], eps=eps)
 
 
@@ -25,9 +29,10 @@ def moments(
     variance: Float[Tensor, "adapter width"],
     training: bool,
 ) -> tuple[Float[Tensor, "adapter width"], Float[Tensor, "adapter width"]]:
-    """Return mean and variance to normalise by; in training they are the batch's, and move the running ones.
+    """Return the mean and variance to normalise by; in training, those of the batch.
 
-    A `stack` of one is shared by all adapters. The running variance is of the unbiased kind, as in torch.
+    Training also updates the running `mean` and `variance` in place, the variance unbiased as in PyTorch. A `stack` of
+    one is shared by all adapters.
     """
     if not training:
         return mean, variance

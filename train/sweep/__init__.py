@@ -1,6 +1,6 @@
-"""Training every adapter that reads the same layers, together: the grid, stacks, optimiser, halving, checkpoints.
+"""Training all adapters that read the same layers together: grid, stacks, optimiser, halving, checkpoints.
 
-May import every room of `train` but `selection`.
+The room may import every room of `train` but `selection`.
 """
 
 from icecore.store import lazy_package

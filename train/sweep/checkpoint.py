@@ -1,7 +1,8 @@
-"""Where a group's training stands, as one file: all that its next step depends on, and what is already known of it.
+"""Checkpoints of a group: a snapshot of all that the next step depends on, and of the results so far.
 
-One safetensors file, replaced atomically: parameters and moments of who still trains, parameters of who has ended, and
-in its header the place in the order, the results so far, and who the candidates are. Its size is bounded by the group.
+A checkpoint is one safetensors file, replaced atomically. The tensors are parameters and moments of the adapters in
+training and the parameters of finished adapters; the header holds the candidates, the position in the order and the
+results. The size of the file is bounded by the size of the group.
 """
 
 import time
@@ -18,11 +19,11 @@ from .group import Group
 
 
 def snapshot(group: Group, candidates: Sequence[Candidate]) -> Entry:
-    """Return where a group stands; `candidates` are all that it began with."""
-    tensors = {f"trained/{key}/{name}": t for key, one in group.trained.items() for name, t in one.items()}
-    for place, (stack, total) in enumerate(zip(group.stacks, group.totals, strict=True)):
-        tensors |= {f"stack/{place}/{name}": tensor for name, tensor in stack.state().items()}
-        tensors[f"total/{place}"] = total
+    """Return a snapshot of a group that began with `candidates`."""
+    tensors = {f"trained/{key}/{name}": t for key, adapter in group.trained.items() for name, t in adapter.items()}
+    for number, (stack, total) in enumerate(zip(group.stacks, group.totals, strict=True)):
+        tensors |= {f"stack/{number}/{name}": tensor for name, tensor in stack.state().items()}
+        tensors[f"total/{number}"] = total
     facts = {
         "candidates": [candidate.model_dump(mode="json") for candidate in candidates],
         "stacks": [[candidate.adapter_id for candidate in stack.candidates] for stack in group.stacks],
@@ -36,43 +37,43 @@ def snapshot(group: Group, candidates: Sequence[Candidate]) -> Entry:
 
 @torch.no_grad()
 def restore(group: Group, entry: Entry) -> None:
-    """Put a fresh group where a snapshot was taken."""
-    facts, by_id = entry.facts, {one.adapter_id: one for one in candidates_of(entry)}
+    """Bring a fresh group to the point of its training at which the snapshot was taken."""
+    facts, by_id = entry.facts, {candidate.adapter_id: candidate for candidate in candidates_of(entry)}
     group.results = [result_from_row(row) for row in facts["results"]]
     group.trained = _trained(entry.tensors)
     group.stacks = [group.fresh([by_id[adapter_id] for adapter_id in ids]) for ids in facts["stacks"]]
     group.begin_epoch(facts["epoch"])
     group.num_batches = facts["num_batches"]
-    for place, (stack, total) in enumerate(zip(group.stacks, group.totals, strict=True)):
-        stack.optimizer.num_steps = facts["num_steps"][place]
-        total.copy_(entry.tensors[f"total/{place}"])
+    for number, (stack, total) in enumerate(zip(group.stacks, group.totals, strict=True)):
+        stack.optimizer.num_steps = facts["num_steps"][number]
+        total.copy_(entry.tensors[f"total/{number}"])
         for name, tensor in stack.state().items():
-            tensor.copy_(entry.tensors[f"stack/{place}/{name}"])
+            tensor.copy_(entry.tensors[f"stack/{number}/{name}"])
 
 
 def num_epochs_of(entry: Entry) -> int:
-    """Return how many epochs of single adapters a snapshot has behind it."""
+    """Return the number of epochs trained before a snapshot, summed over the adapters."""
     return len(entry.facts["results"])
 
 
 class Clock:
-    """Says when the next checkpoint is due."""
+    """A timer that says when the next checkpoint is due."""
 
     def __init__(self, every_seconds: float) -> None:
         self._every_seconds = every_seconds
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Say whether the time has come, and start anew if it has."""
+        """Return whether `every_seconds` have passed since the last true answer; a true answer restarts the timer."""
         due = time.monotonic() - self._last >= self._every_seconds
         self._last = time.monotonic() if due else self._last
         return due
 
 
 def _trained(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    found: dict[str, dict[str, Tensor]] = {}
+    trained: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("trained/"):
             _, adapter_id, parameter = name.split("/", 2)
-            found.setdefault(adapter_id, {})[parameter] = tensor
-    return found
+            trained.setdefault(adapter_id, {})[parameter] = tensor
+    return trained

@@ -1,7 +1,7 @@
-"""The groups of a sweep on the workers of a dask cluster: a task a group; what they train comes back by the ledger.
+"""Training the tasks of a sweep on the workers of a dask cluster; results come back through the ledger of the RUN.
 
-Store and RUN must be where every worker can reach them. A task may run twice, after its worker died: it goes on from
-the last checkpoint, and what ended is not trained again.
+Every worker must reach the store and the RUN. If a worker dies, dask runs its task again on another worker: the task
+goes on from the last checkpoint, and finished adapters are not trained again.
 """
 
 import contextlib
@@ -26,17 +26,24 @@ CONNECT_SECONDS = 10
 
 
 def train_on_workers(store: str, out: str, works: list[SplitContext], tasks: list[Task], meter: Meter) -> None:
-    """Train every task on some worker; returns when all are in the ledger."""
+    """Train every task on a worker; return when all outcomes are in the ledger."""
     settings = works[0].settings
     settled = {"extend": settings.extend and _everywhere(settings.extend), "compute_dtype": works[0].compute_dtype}
     given = settings.model_copy(update=settled).model_dump(mode="json")
     with _cluster(settings) as client:
         futures: dict[Future, Task] = {}
         for task in tasks:
-            asked = [candidate.model_dump(mode="json") for candidate in task.candidates]
-            place = (_everywhere(store), _everywhere(out))
-            conditions = works[task.split].ledger(out).conditions
-            futures[client.submit(train_group, *place, given, task.split, asked, conditions, pure=False)] = task
+            future = client.submit(
+                train_group,
+                store=_everywhere(store),
+                out=_everywhere(out),
+                settings=given,
+                split=task.split,
+                asked=[candidate.model_dump(mode="json") for candidate in task.candidates],
+                conditions=works[task.split].ledger(out).conditions,
+                pure=False,
+            )
+            futures[future] = task
         try:
             for future in as_completed(futures):
                 meter.add(_result(future, futures[future]), futures[future].layers)
@@ -53,18 +60,22 @@ def train_group(
     asked: list[dict[str, Any]],
     conditions: dict[str, Any],
 ) -> int:
-    """Train what is not in the ledger yet, on one thread; return the epochs of single adapters. Runs on a worker.
+    """Train the candidates `asked` that are not in the ledger yet, on one thread of a worker.
 
-    `conditions` are those of the sweep: a worker that finds others, where the store is another, trains nothing.
+    `conditions` are the conditions of the sweep on the driving process. Return the number of epochs trained, summed
+    over the adapters.
+
+    Raises:
+        IcecoreError: the conditions on this worker differ, because its store is another.
     """
     torch.set_num_threads(1)
-    candidates = [Candidate.model_validate(one) for one in asked]
+    candidates = [Candidate.model_validate(candidate) for candidate in asked]
     work = works_of(store, TrainSettings.model_validate(settings))[split]
     ledger = work.ledger(out)
-    if found := [key for key, value in conditions.items() if ledger.conditions.get(key) != value]:
+    if differing := [key for key, value in conditions.items() if ledger.conditions.get(key) != value]:
         raise IcecoreError(
-            f"{store}: is another on the worker {socket.gethostname()} than where the sweep was started "
-            f"({', '.join(found)} differ); give every worker the same store"
+            f"{store}: differs between the worker {socket.gethostname()} and the process that started the sweep "
+            f"({', '.join(differing)}); give every worker the same store"
         )
     counts: list[int] = []
     for task in parted(work, pending(candidates, ledger.outcomes(candidates), ledger, split)):
@@ -74,7 +85,7 @@ def train_group(
 
 @contextlib.contextmanager
 def _cluster(settings: TrainSettings) -> Iterator[Client]:
-    """Use the cluster at an address, or start one of this machine's processes."""
+    """Connect to the cluster at `settings.scheduler`, or start one with processes of this machine."""
     if settings.scheduler is None:
         local = LocalCluster(n_workers=settings.workers, processes=True, threads_per_worker=1, dashboard_address=":0")  # pyright: ignore
         with local, Client(local) as client:

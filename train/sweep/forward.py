@@ -1,6 +1,6 @@
-"""One forward for every stack that reads the same layers, whatever their families.
+"""One forward pass for all stacks that read the same layers, whatever their families.
 
-All folded queries of a layer meet its tokens in one product; each stack then gets what its own queries pooled.
+The folded queries of all stacks attend to a layer's tokens in one product; each stack then gets its own queries' share.
 """
 
 from collections.abc import Sequence
@@ -16,30 +16,32 @@ from ..targets.target import Target
 from ..tokens.batch import TokenBatch
 
 
-def forward(stacks: Sequence[Adapter], seen: TokenBatch) -> list[Float[Tensor, "adapter row classes"]]:
-    """Return the outputs of every stack for a batch."""
-    asked = [stack.queries() for stack in stacks]
+def forward(stacks: Sequence[Adapter], batch: TokenBatch) -> list[Float[Tensor, "adapter row classes"]]:
+    """Return the outputs of every stack for a batch, in the order of the stacks."""
+    all_queries = [stack.queries() for stack in stacks]
     pooled: list[dict[int, Tensor]] = [{} for _ in stacks]
-    for layer in sorted({layer for queries in asked for layer in queries}):
-        users = [index for index, queries in enumerate(asked) if layer in queries]
-        gathered = _gather([asked[index][layer] for index in users], seen.normalised[layer])
+    for layer in sorted({layer for queries in all_queries for layer in queries}):
+        users = [index for index, queries in enumerate(all_queries) if layer in queries]
+        gathered = _gather([all_queries[index][layer] for index in users], batch.normalised[layer])
         for index, vectors in zip(users, gathered, strict=True):
             pooled[index][layer] = vectors
-    return [stack(replace(seen, pooled=mine)) for stack, mine in zip(stacks, pooled, strict=True)]
+    return [stack(replace(batch, pooled=vectors)) for stack, vectors in zip(stacks, pooled, strict=True)]
 
 
 def _gather(
-    asked: list[Float[Tensor, "_adapter _folded width"]], tokens: Float[Tensor, "row token width"]
+    queries_of: list[Float[Tensor, "_adapter _folded width"]], tokens: Float[Tensor, "row token width"]
 ) -> list[Float[Tensor, "_adapter row _folded width"]]:
-    """Attend once with everybody's queries."""
-    pooled = attend(tokens, torch.cat([queries.flatten(0, 1) for queries in asked]))
-    parts = pooled.split([queries.shape[0] * queries.shape[1] for queries in asked], dim=1)
-    return [part.unflatten(1, queries.shape[:2]).transpose(0, 1) for part, queries in zip(parts, asked, strict=True)]
+    """Attend once with the queries of all stacks; return the pooled vectors of each stack."""
+    pooled = attend(tokens, torch.cat([queries.flatten(0, 1) for queries in queries_of]))
+    parts = pooled.split([queries.shape[0] * queries.shape[1] for queries in queries_of], dim=1)
+    return [
+        part.unflatten(1, queries.shape[:2]).transpose(0, 1) for part, queries in zip(parts, queries_of, strict=True)
+    ]
 
 
 @torch.no_grad()
 def predictions(
-    stacks: Sequence[Adapter], seen: TokenBatch, target: Target
+    stacks: Sequence[Adapter], batch: TokenBatch, target: Target
 ) -> list[Float[Tensor, "adapter row classes"]]:
-    """Return what is kept of the outputs of every stack for a batch."""
-    return [target.predictions(outputs) for outputs in forward(stacks, seen)]
+    """Return the predictions of every stack for a batch, in the form that the target keeps."""
+    return [target.predictions(outputs) for outputs in forward(stacks, batch)]

@@ -1,4 +1,4 @@
-"""The candidates of a sweep: the grid of the settings, taken apart."""
+"""The candidates of a sweep: every point of the grid that the settings span."""
 
 import functools
 import itertools
@@ -15,29 +15,41 @@ from ..runs.candidate import Candidate, Recipe
 from ..scores.score import top_layers
 from ..settings import TrainSettings
 
-SOLVED: dict[str, object] = {"lr": 0.0, "weight_decay": 0.0, "epochs": 1}  # the recipe of a family in closed form
-SHARED_AXES = {"queries": "num_queries", "heads": "num_heads", "pooling": "pooling"}  # by option
+SOLVED: dict[str, object] = {"lr": 0.0, "weight_decay": 0.0, "epochs": 1}  # recipe of a family with a closed form
+SHARED_AXES = {
+    "queries": "num_queries",
+    "heads": "num_heads",
+    "pooling": "pooling",
+}  # axis of a family's configuration, by option
 RECIPE_AXES = ("lr", "weight_decay", "epochs", "label_smoothing", "dropout", "class_weights")
 
 
 def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
-    """Return every candidate once, layer by layer; UsageError for what cannot be trained from this store."""
+    """Return every candidate once, sorted by layers.
+
+    Raises:
+        UsageError: a candidate cannot be trained from this store, or an option is unknown.
+    """
     unknown = set(settings.options) - set(settings.adapters)
     if unknown:
         raise UsageError(f"options for {sorted(unknown)}: not among the adapters {list(settings.adapters)}")
     layers = parse_layers(settings.layers, store)
-    found: dict[str, Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     for name in settings.adapters:
         family = get_adapter(name)
-        scopes = functools.cache(lambda span, family=family: make_scope(store, span, family))
+        scopes = functools.cache(lambda group, family=family: make_scope(store, group, family))
         for values in _grid(family, name, store.spec.layers[layers[-1]], settings):
             for candidate in _candidates(name, values, layers, scopes, settings):
-                found[candidate.adapter_id] = candidate
-    return sorted(found.values(), key=lambda candidate: candidate.layers)
+                candidates[candidate.adapter_id] = candidate
+    return sorted(candidates.values(), key=lambda candidate: candidate.layers)
 
 
 def parse_layers(text: str, store: Store) -> tuple[int, ...]:
-    """Read `all`, `top:5` by score, or `sum`, numbers and ranges such as `0,3,6-12`, among what a store has."""
+    """Parse `all`, `top:5` (the best by layer score), `sum`, or numbers and ranges such as `0,3,6-12`.
+
+    Raises:
+        UsageError: the text is none of these, or names a layer that the store does not have.
+    """
     if text == "all":
         return store.layers
     kind, _, count = text.partition(":")
@@ -64,7 +76,7 @@ def _range(part: str, text: str) -> Iterable[int]:
 
 
 def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSettings) -> Iterator[dict[str, object]]:
-    """Yield every combination of the axes that a family has; its own where nothing is asked for."""
+    """Yield every combination of a family's axes, with the family's default values where the settings have none."""
     shared = {axis: getattr(settings, option) for option, axis in SHARED_AXES.items()}
     recipe = {axis: getattr(settings, axis) for axis in RECIPE_AXES if axis != "epochs"} | {
         "epochs": (settings.epochs,)
@@ -76,7 +88,9 @@ def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSett
     }
     own = settings.options.get(name, {})
     if issubclass(family, ClosedForm) and (moot := sorted(set(own) & set(RECIPE_AXES))):
-        raise UsageError(f"options {moot} of adapter {name!r}: it is solved in closed form, which has no such")
+        raise UsageError(
+            f"options {moot} of adapter {name!r}: it is solved in closed form, which has no recipe; leave them out"
+        )
     axes |= {axis: tuple(values) for axis, values in own.items()}
     for point in itertools.product(*axes.values()):
         yield dict(zip(axes, point, strict=True))
@@ -89,21 +103,24 @@ def _candidates(
     scopes: Callable[[tuple[int, ...]], Scope],
     settings: TrainSettings,
 ) -> Iterator[Candidate]:
-    """Yield the candidates of one point of the grid: one for each span of layers and seed."""
+    """Yield the candidates of one point of the grid: one for each group of layers and seed."""
     family = get_adapter(name)
     config, recipe = _validated(family, name, values, settings)
-    for span in _spans(family, config, layers):
-        settled = family.resolve(config, scopes(span))
-        refusal = family.incompatibility(settled, scopes(span))
-        if refusal:
-            raise UsageError(f"adapter {name!r} at layer {layer_name(max(span))}: {refusal}")
+    for group in _layer_groups(family, config, layers):
+        resolved = family.resolve(config, scopes(group))
+        reason = family.incompatibility(resolved, scopes(group))
+        if reason:
+            raise UsageError(f"adapter {name!r} at layer {layer_name(max(group))}: {reason}")
         for seed in range(1 if issubclass(family, ClosedForm) else settings.seeds):
             seeded = recipe.model_copy(update={"seed": seed})
-            yield Candidate(adapter=name, layers=span, config=settled.model_dump(mode="json"), recipe=seeded)
+            yield Candidate(adapter=name, layers=group, config=resolved.model_dump(mode="json"), recipe=seeded)
 
 
-def _spans(family: type[Adapter], config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Let a family part the layers; their sum is for those that add up, and for all where there is nothing else."""
+def _layer_groups(family: type[Adapter], config: Frozen, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the family's groups of layers.
+
+    The stored sum of all layers is read by a family that needs the sum alone, and by any where it is the only layer.
+    """
     single = tuple(layer for layer in layers if layer != SUM)
     if len(single) < len(layers) and (family.reads_layer_sum or not single):
         return [(SUM,)]

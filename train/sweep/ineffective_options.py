@@ -1,4 +1,4 @@
-"""Options that would change nothing, refused before anything is read: who asks for something means something by it."""
+"""Refusal of options that would change nothing, before any token is read: an option that is given should count."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ OF_TRAINING = ("batch_size", "clip", "seeds", "halving")  # by gradient descent,
 
 
 def require_effect(store: Store, settings: TrainSettings, candidates: Sequence[Candidate]) -> None:
-    """Raise UsageError for an option that was given and that no candidate, and no row, depends on."""
+    """Raise UsageError for a given option on which no candidate and no row depends."""
     given = _given(settings)
     for option, reason in _idle(store, settings, candidates):
         if option in given:
@@ -25,7 +25,7 @@ def require_effect(store: Store, settings: TrainSettings, candidates: Sequence[C
 
 
 def _given(settings: TrainSettings) -> set[str]:
-    """Return the options that somebody asked for; of all, as a RUN records them, those that stand out."""
+    """Return the options that were given; of settings that a RUN recorded, which set every field, the non-defaults."""
     fields, values = TrainSettings.model_fields, settings.model_dump()
     named = {name for name in settings.model_fields_set if values[name] is not None and values[name] is not False}
     if settings.model_fields_set == fields.keys():
@@ -35,7 +35,7 @@ def _given(settings: TrainSettings) -> set[str]:
 
 
 def _idle(store: Store, settings: TrainSettings, candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
-    """Yield what has no effect here, asked for or not, and why."""
+    """Yield every option that has no effect on this sweep, given or not, and the reason."""
     yield from _idle_axes(settings)
     families, has_own = ", ".join(settings.adapters), len(store.rows("validation")) > 0
     is_solved = all(issubclass(get_adapter(name), ClosedForm) for name in settings.adapters)
@@ -56,13 +56,13 @@ def _idle(store: Store, settings: TrainSettings, candidates: Sequence[Candidate]
 
 
 def _idle_axes(settings: TrainSettings) -> Iterator[tuple[str, str]]:
-    """Yield the axes of the grid that every family lacks, or has its own of."""
+    """Yield the axes that no family of the sweep has, or that every family has from `options`, and the reason."""
     for option, axis in {**SHARED_AXES, **{name: name for name in RECIPE_AXES}}.items():
         having = [name for name in settings.adapters if _has(name, axis)]
         if not having:
             yield option, f"none of the adapters {', '.join(settings.adapters)} has {axis}"
         elif all(axis in settings.options.get(name, {}) for name in having):
-            yield option, f"options say what {axis} is of {', '.join(having)}"
+            yield option, f"options already set {axis} for {', '.join(having)}"
 
 
 def _has(name: str, axis: str) -> bool:
@@ -71,18 +71,21 @@ def _has(name: str, axis: str) -> bool:
 
 
 def _unread(store: Store, settings: TrainSettings, candidates: Sequence[Candidate]) -> list[int]:
-    """Return the layers that were named and that nobody reads; a family may be asked to thin them out."""
+    """Return the named layers that no candidate reads.
+
+    With `every` above 1 a family skips layers on purpose, so that only an unread sum counts.
+    """
     if settings.layers == "all" or settings.layers.startswith("top"):
         return []
-    read = {layer for one in candidates for layer in one.layers}
-    is_thinned = any(one.config.get("every", 1) != 1 for one in candidates)
+    read = {layer for candidate in candidates for layer in candidate.layers}
+    is_thinned = any(candidate.config.get("every", 1) != 1 for candidate in candidates)
     left = set(parse_layers(settings.layers, store)) - read
     return sorted(left & {SUM} if is_thinned else left)
 
 
 def _require_classless(candidates: Sequence[Candidate]) -> None:
-    for one in candidates:
-        if one.recipe.label_smoothing:
+    for candidate in candidates:
+        if candidate.recipe.label_smoothing:
             raise UsageError("label smoothing: the target is regression, which has no classes; use 0")
-        if one.recipe.class_weights != "none":
+        if candidate.recipe.class_weights != "none":
             raise UsageError("class weights 'balanced': the target is regression, which has no classes; use none")

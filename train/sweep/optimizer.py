@@ -1,7 +1,7 @@
-"""AdamW over a stack and its learning rate: every adapter has its own rate, decay and clip, as if it were alone.
+"""AdamW for a stack, and the learning-rate schedule: every adapter has its own rate, decay and gradient clip.
 
-Decay is decoupled and on every parameter. In every phase the rate warms up linearly, then falls over half a cosine.
-Knows no loss.
+An adapter is updated as if it were alone. Weight decay is decoupled and applies to every parameter. In every phase the
+learning rate warms up linearly, then falls along half a cosine to zero.
 """
 
 import math
@@ -16,7 +16,7 @@ EPS = 1e-8
 
 
 class StackedAdamW:
-    """The moments of a stack's parameters, and the step that uses them."""
+    """AdamW with one weight decay and one gradient clip for each adapter of a stack; None does not clip."""
 
     def __init__(
         self, parameters: Sequence[Tensor], weight_decay: Sequence[float], clip: Sequence[float | None]
@@ -31,29 +31,29 @@ class StackedAdamW:
 
     @property
     def moments(self) -> dict[str, list[Tensor]]:
-        """All that it remembers beside `num_steps`, in the order of the parameters; written to when a run goes on."""
+        """First and second moments in the order of the parameters: no copies, so that a checkpoint can be loaded."""
         return {"mean": self._means, "square": self._squares}
 
     def _set_views(self) -> None:
-        """Keep one list of tensors an adapter: views, so that a step costs no indexing."""
+        """Keep one list of views for each adapter, so that a step costs no indexing."""
         kinds = (self._parameters, self._means, self._squares)
         self._views = [list(zip(*(tensor.detach().unbind() for tensor in kind), strict=True)) for kind in kinds]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rates: Sequence[float]) -> None:
-        """Move every adapter by its own rate; gradients in the order of the parameters."""
-        mine = list(zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True))
+        """Update every adapter with its own learning rate; `gradients` are in the order of the parameters."""
+        by_adapter = list(zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True))
         for index, rate in enumerate(rates):
             self.num_steps[index] += 1
             clip = self._clip[index]
             if clip is not None:
-                mine[index] = _clipped(mine[index], clip)
-            self._move(index, mine[index], rate)
+                by_adapter[index] = _clipped(by_adapter[index], clip)
+            self._update(index, by_adapter[index], rate)
 
-    def _move(self, index: int, gradients: Sequence[Tensor], rate: float) -> None:
+    def _update(self, index: int, gradients: Sequence[Tensor], rate: float) -> None:
         parameters, means, squares = (list(view[index]) for view in self._views)
         count = torch.tensor(float(self.num_steps[index]), device=parameters[0].device)
-        # One pass over memory for each adapter, which torch.optim offers only for one rate at a time.
+        # One fused pass over memory for each adapter; torch.optim offers it only with one rate for all parameters.
         torch.ops.aten._fused_adamw_(
             parameters,
             list(gradients),
@@ -71,13 +71,13 @@ class StackedAdamW:
         )
 
     def reset(self, index: int) -> None:
-        """Forget all about one adapter, which begins anew."""
+        """Set the moments and the step count of the adapter at `index` to zero."""
         self.num_steps[index] = 0
         for tensor in (*self._means, *self._squares):
             tensor[index] = 0
 
     def subset(self, keep: Sequence[int], parameters: Sequence[Tensor]) -> "StackedAdamW":
-        """Return the optimiser of some of the adapters, whose parameters are given, with their moments."""
+        """Return an optimiser with the moments of the adapters at the indices `keep`, whose tensors are `parameters`."""
         weight_decay = [self._weight_decay[index] for index in keep]
         kept = StackedAdamW(parameters, weight_decay, [self._clip[index] for index in keep])
         kept._means = [mean[list(keep)] for mean in self._means]
@@ -97,7 +97,11 @@ WARM_UP = 0.05  # of all steps of a phase
 
 
 def rate(lr: float, step: int, num_steps: int) -> float:
-    """Return the learning rate of a step of a phase, counted from 0."""
+    """Return the learning rate at `step` of a phase, counted from 0; `lr` is the peak.
+
+    >>> [round(rate(1.0, step, 5), 2) for step in range(5)]
+    [1.0, 1.0, 0.85, 0.5, 0.15]
+    """
     warm_up = max(1, round(WARM_UP * num_steps))
     if step < warm_up:
         return lr * (step + 1) / warm_up
@@ -105,7 +109,11 @@ def rate(lr: float, step: int, num_steps: int) -> float:
 
 
 def phase_starts(shares: Sequence[float], num_epochs: int) -> list[int]:
-    """Return the epoch, counted from 0, with which each phase begins; every phase has an epoch if there are enough."""
+    """Return the first epoch of each phase, counted from 0; every phase gets an epoch if there are enough.
+
+    >>> phase_starts((0.5, 0.5), 9)
+    [0, 4]
+    """
     starts = [0]
     for share in shares[:-1]:
         starts.append(min(num_epochs, max(starts[-1] + 1, starts[-1] + round(share * num_epochs))))

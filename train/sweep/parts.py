@@ -1,8 +1,8 @@
-"""How many adapters train together: so many that they leave room for their rows in the memory of a group.
+"""How many adapters train together: as many as leave room for their rows in the memory of a task.
 
-An adapter in training is its parameters, their gradients, two moments of each, what is kept of it when it ends, and
-while a checkpoint is written a copy; and its predictions for the validation rows. Adapters that halve against each
-other stay together. On a device with memory of its own they are not counted.
+An adapter in training takes its parameters, their gradients, two moments, the kept tensors at its end, a copy while a
+checkpoint is written, and its predictions for the validation rows. Adapters of one halving contest stay together. On a
+device with separate memory adapters are not counted.
 """
 
 from collections.abc import Sequence
@@ -18,28 +18,30 @@ from ..tokens.memory import streaming_bytes
 from .halving import Contest, contest_of
 from .task import SplitContext, Task, feeds_of
 
-COPIES = 8  # of every number, in float32
-PREDICTIONS = 3  # of every validation row and output: measured, joined and kept
+COPIES = 8  # of every trained scalar, in float32
+PREDICTIONS = 3  # copies of the prediction table: measured, joined and kept
 
 
 def parted(work: SplitContext, tasks: Sequence[Task]) -> list[Task]:
-    """Part tasks into such as fit; who has begun together goes on together."""
+    """Split tasks into tasks that fit in memory; a task with a checkpoint stays whole."""
     parts = [part for task in tasks for part in ([task] if task.checkpoint else _parts(work, task))]
-    sizes = [sum(adapter_bytes(work, one) for one in part.candidates) for part in parts]
+    sizes = [sum(adapter_bytes(work, candidate) for candidate in part.candidates) for part in parts]
     return [replace(part, num_bytes=size) for part, size in zip(parts, sizes, strict=True)]
 
 
 def units(work: SplitContext, task: Task) -> list[tuple[tuple[Candidate, ...], int]]:
-    """Return the smallest parts of a task, each with the bytes that it takes in training."""
+    """Return the smallest groups of candidates that may train alone, each with the bytes that it takes in training."""
     contests: dict[Contest | str, list[Candidate]] = {}
-    for one in task.candidates:
-        halves = work.settings.halving and task.split == 0
-        contests.setdefault(contest_of(one) if halves else one.adapter_id, []).append(one)
-    return [(tuple(those), sum(adapter_bytes(work, one) for one in those)) for those in contests.values()]
+    is_halved = work.settings.halving and task.split == 0
+    for candidate in task.candidates:
+        contests.setdefault(contest_of(candidate) if is_halved else candidate.adapter_id, []).append(candidate)
+    return [
+        (tuple(members), sum(adapter_bytes(work, candidate) for candidate in members)) for members in contests.values()
+    ]
 
 
 def adapter_bytes(work: SplitContext, candidate: Candidate) -> int:
-    """Return what one adapter takes in training."""
+    """Return the bytes of memory of the process that one adapter takes in training."""
     if work.device.type != "cpu":
         return 0
     key = (candidate.adapter, candidate.layers, str(sorted(candidate.config.items())))
@@ -57,10 +59,10 @@ def _parts(work: SplitContext, task: Task) -> list[Task]:
     most = min(work.memory_bytes // 2, work.memory_bytes - streaming_bytes(*feeds, task.batch_size))
     parts: list[list[Candidate]] = []
     left = 0
-    for those, num_bytes in units(work, task):
+    for members, num_bytes in units(work, task):
         if num_bytes > left:
             parts.append([])
             left = most
-        parts[-1] += those
+        parts[-1] += members
         left -= num_bytes
     return [replace(task, candidates=tuple(part)) for part in parts]

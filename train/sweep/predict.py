@@ -1,6 +1,6 @@
-"""Predictions of trained adapters for rows of a store, in float32, whatever they were trained in.
+"""Predictions of trained adapters for rows of a store, in float32 whatever the compute dtype of training.
 
-Every prediction that is kept is made here, so that validation, test and a bundle on raw images agree.
+Every prediction that is kept is computed here, so that validation, test and a bundle on raw images agree.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from ..tokens.batch import Reads
 from ..tokens.feed import StoreFeed, block_rows
 from .forward import predictions
 
-TABLE_BYTES = 32 << 20  # of what all adapters of some layers say of a block of rows
+TABLE_BYTES = 32 << 20  # of the predictions of all adapters of some layers for a block of rows
 
 
 def predict(
@@ -31,13 +31,13 @@ def predict(
     target: Target,
     device: torch.device,
 ) -> dict[str, Float[Tensor, "row classes"]]:
-    """Return a table of predictions for every candidate, by id; each layer is read once. No row, no table."""
-    found: dict[str, Tensor] = {}
-    for those, start, tables in predicted_blocks(store, rows, trained, candidates, target, device):
-        for candidate, block in zip(those, tables, strict=True):
-            table = found.setdefault(candidate.adapter_id, block.new_empty(len(rows), block.shape[1]))
+    """Return each candidate's predictions for `rows`, by adapter id; each layer is read once. Empty if `rows` is."""
+    tables: dict[str, Tensor] = {}
+    for members, start, blocks in predicted_blocks(store, rows, trained, candidates, target, device):
+        for candidate, block in zip(members, blocks, strict=True):
+            table = tables.setdefault(candidate.adapter_id, block.new_empty(len(rows), block.shape[1]))
             table[start : start + len(block)] = block
-    return found
+    return tables
 
 
 def predicted_blocks(
@@ -48,13 +48,16 @@ def predicted_blocks(
     target: Target,
     device: torch.device,
 ) -> Iterator[tuple[Sequence[Candidate], int, Float[Tensor, "adapter row classes"]]]:
-    """Yield what some candidates say of a block of rows, and the first of these; each layer is read once."""
+    """Yield candidates, the index of a block's first row in `rows`, and the predictions for the block.
+
+    Each layer is read once.
+    """
     by_layers: dict[tuple[int, ...], list[Candidate]] = {}
     for candidate in candidates if len(rows) else ():
         by_layers.setdefault(candidate.layers, []).append(candidate)
     for layers, group in by_layers.items():
-        parted = alike(group)
-        stacks = [load_stack(store, those, trained, device) for those in parted]
+        alike_groups = alike(group)
+        stacks = [load_stack(store, members, trained, device) for members in alike_groups]
         reads = frozenset[Reads]().union(*(stack.reads for stack in stacks))
         feed = StoreFeed(
             store=store,
@@ -67,17 +70,17 @@ def predicted_blocks(
         )
         most = max(1, TABLE_BYTES // (4 * len(group) * max(1, len(store.classes))))
         batches = torch.arange(len(rows)).split(min(block_rows(store, layers), most))
-        for places, seen in zip(batches, feed.batches(batches), strict=True):
-            for those, tables in zip(parted, predictions(stacks, seen, target), strict=True):
-                yield those, int(places[0]), tables.cpu()
+        for row_indices, batch in zip(batches, feed.batches(batches), strict=True):
+            for members, tables in zip(alike_groups, predictions(stacks, batch, target), strict=True):
+                yield members, int(row_indices[0]), tables.cpu()
 
 
 def load_stack(
-    store: Store, those: Sequence[Candidate], trained: Mapping[str, Mapping[str, Tensor]], device: torch.device
+    store: Store, candidates: Sequence[Candidate], trained: Mapping[str, Mapping[str, Tensor]], device: torch.device
 ) -> Adapter:
-    """Return trained adapters, which are alike, as one stack."""
-    family = get_adapter(those[0].adapter)
-    scope = make_scope(store, those[0].layers, family)
-    each = [trained[candidate.adapter_id] for candidate in those]
-    stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-    return family(family.recorded(those[0].config), scope, stacked).to(device)
+    """Return trained adapters of one family, configuration and layers as one stack."""
+    family = get_adapter(candidates[0].adapter)
+    scope = make_scope(store, candidates[0].layers, family)
+    adapters = [trained[candidate.adapter_id] for candidate in candidates]
+    stacked = {name: torch.stack([tensors[name] for tensors in adapters]) for name in adapters[0]}
+    return family(family.recorded(candidates[0].config), scope, stacked).to(device)

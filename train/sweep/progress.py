@@ -1,4 +1,4 @@
-"""How far a sweep is."""
+"""The progress of a sweep: epochs done, out of how many."""
 
 import threading
 import time
@@ -10,9 +10,9 @@ from ..runs.result import EpochResult
 
 @dataclass(frozen=True)
 class Progress:
-    """Epochs of single adapters done, of how many, the layers being trained, and what came of their last epochs.
+    """Epochs done and in total, summed over adapters, and the latest layers with the results of their last epochs.
 
-    `results` is empty where they are trained in other processes.
+    `results` is empty where the layers are trained in another process.
     """
 
     done: int
@@ -23,7 +23,7 @@ class Progress:
 
 
 class Meter:
-    """Adds up what groups report, side by side."""
+    """Adds up the epochs that tasks report from several threads, and passes the progress on."""
 
     def __init__(self, begin: float, progress: Callable[[Progress], None] | None, done: int, total: int) -> None:
         self._total, self._begin, self._progress = total, begin, progress
@@ -32,7 +32,7 @@ class Meter:
         self.stopped = False
 
     def add(self, count: int, layers: tuple[int, ...], results: Sequence[EpochResult] = ()) -> None:
-        """Report some adapters' epochs."""
+        """Report `count` epochs, summed over the adapters, of a task that reads `layers`."""
         with self._lock:
             self._done += count
             if self._progress is not None:

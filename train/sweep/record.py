@@ -1,4 +1,4 @@
-"""What a sweep was asked and what came of it, as the RUN folder records it."""
+"""The RUN folder of a finished sweep: its settings, results, predictions and cost."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -37,24 +37,24 @@ def record(
     elapsed_seconds: float,
     peak_bytes: int | None,
 ) -> Run:
-    """Write the RUN folder of a finished sweep, in the order of its candidates, whatever order they were trained in.
+    """Write the RUN folder of a finished sweep, in the order of its candidates, and return the run.
 
-    `settings` are those that were asked for, `outcomes` those of each split of `works`: one split, or the folds and at
-    last all rows. `growth` says what of the store is new, so that everything was trained anew.
-    Seconds and peak are those of the last call, and of this process: None where the system does not tell.
+    `outcomes` holds the outcomes of each split of `works`: one split, or the folds and last the split of all rows.
+    `growth` names the parts of the store that are new, for which everything was trained anew. `elapsed_seconds` and
+    `peak_bytes` are of the last call and of this process; None where the system does not report the peak.
     """
     work, joined = works[-1], list(outcomes[-1])
-    held = [one.split.validation for one in works]
+    held = [work_of_split.split.validation for work_of_split in works]
     validation, source = np.sort(np.concatenate(held)), work.store
     if len(works) > 1:
         folds = [_in_unit_of(work.target, one.target, mine) for one, mine in zip(works, outcomes, strict=True)][:-1]
         joined = [out_of_fold(folds, held[:-1], outcomes[-1])]
-    place = {candidate.adapter_id: place for place, candidate in enumerate(candidates)}
+    rank = {candidate.adapter_id: rank for rank, candidate in enumerate(candidates)}
     results = [result for outcome in joined for result in outcome.results]
-    results.sort(key=lambda result: (place[result.candidate.adapter_id], result.epoch))
+    results.sort(key=lambda result: (rank[result.candidate.adapter_id], result.epoch))
     tables, trained = (chained(kind) for kind in zip(*((one.predictions, one.trained) for one in joined), strict=True))
-    predictions = LazyMapping(sorted(tables, key=lambda key: place[key]), tables.__getitem__)
-    trained = LazyMapping(sorted(trained, key=lambda key: place[key]), trained.__getitem__)
+    predictions = LazyMapping(sorted(tables, key=lambda key: rank[key]), tables.__getitem__)
+    trained = LazyMapping(sorted(trained, key=lambda key: rank[key]), trained.__getitem__)
     truth = work.target.truth(source, validation)
     files: dict[str, Content] = {
         "results.parquet": results_bytes(results),
@@ -71,13 +71,13 @@ def record(
 
 
 def _in_unit_of(whole: Target, fold: Target, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return outcomes of a fold with their predictions in the unit of all rows: each fold has its own deviations."""
+    """Return the outcomes of a fold with predictions in the unit of all rows, since each fold standardises its own."""
 
-    def told(one: Outcome) -> LazyMapping[Tensor]:
-        tables = one.predictions
+    def converted(outcome: Outcome) -> LazyMapping[Tensor]:
+        tables = outcome.predictions
         return LazyMapping(tables, lambda key: whole.standardised(fold.in_data_unit(tables[key])).to(tables[key].dtype))
 
-    return [replace(one, predictions=told(one)) for one in outcomes]
+    return [replace(outcome, predictions=converted(outcome)) for outcome in outcomes]
 
 
 def _facts(work: SplitContext, split: Split, num_folds: int, results: list[EpochResult]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _facts(work: SplitContext, split: Split, num_folds: int, results: list[Epoch
 
 
 def _fewest(store: Store, split: Split) -> int | None:
-    """Return by how few validation rows a class that is learnt is judged; None where nothing learnt is a class."""
+    """Return the smallest number of validation rows of any class in the train rows; None if none has a class."""
     learnt, judged = (count_classes(store, rows) for rows in (split.train, split.validation))
     return int(judged[learnt > 0].min()) if learnt.any() else None
 
@@ -119,7 +119,7 @@ def _fewest(store: Store, split: Split) -> int | None:
 def _cost(
     works: Sequence[SplitContext], outcomes: Sequence[Sequence[Outcome]], results: Sequence[EpochResult]
 ) -> dict[str, Any]:
-    """Seconds are of the clock, threads side by side; bytes are what the rows read of each layer take on disk."""
+    """Return wall-clock seconds, divided by the workers side by side, and the bytes that the rows read take on disk."""
     work, everything = works[0], [outcome for mine in outcomes for outcome in mine]
     specs = work.store.spec.layers
     num_values = sum(spec.num_tokens * spec.width for spec in specs.values()) * work.store.num_rows
@@ -137,7 +137,7 @@ def _cost(
 
 
 def _values_read(work: SplitContext, outcome: Outcome) -> int:
-    """Return how many numbers of tokens a group reads: all rows to train by, and validation again for what is kept."""
+    """Return how many scalars of tokens a task reads: its rows, and the validation rows again for the predictions."""
     specs, num_rows = work.store.spec.layers, len(work.split.train) + 2 * len(work.split.validation)
     layers = outcome.results[0].candidate.layers if outcome.results else ()
     return sum(specs[layer].num_tokens * specs[layer].width for layer in layers) * num_rows

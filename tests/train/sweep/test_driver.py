@@ -74,7 +74,7 @@ def test_a_worker_that_sees_another_store_trains_nothing(
         return [split if len(splits) == 1 else type(split)(split.train[1:], split.validation, split.how)]
 
     monkeypatch.setattr(preparation, "_splits", other_rows)
-    with pytest.raises(IcecoreError, match=r"s.ice: is another on the worker .* \(num_train_rows, .* differ\); give"):
+    with pytest.raises(IcecoreError, match=r"s.ice: differs between the worker .* \(num_train_rows, .*\); give"):
         train(make_store(), str(tmp_path / "r"), ONCE.model_copy(update={"scheduler": address}))
     assert not (tmp_path / "r" / "run.json").exists()
 

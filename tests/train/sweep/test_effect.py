@@ -29,7 +29,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (LINEAR | {"queries": (4, 16)}, "--queries: none of the adapters linear has num_queries; leave it out"),
     (LINEAR | {"heads": (3,)}, "--heads: none of the adapters linear has num_heads"),
     (BASE | {"pooling": ("cls",)}, "--pooling: none of the adapters inca has pooling"),
-    (BASE | {"options": {"inca": {"lr": [0.1]}}}, "--lr: options say what lr is of inca"),
+    (BASE | {"options": {"inca": {"lr": [0.1]}}}, "--lr: options already set lr for inca"),
     (SOLVED | {"lr": (1e-2,)}, "--lr: none of the adapters ridge has lr"),
     (SOLVED | {"weight_decay": (0.1,)}, "--weight-decay: none of the adapters ridge has weight_decay"),
     (SOLVED | {"epochs": 7}, "--epochs: none of the adapters ridge has epochs"),
