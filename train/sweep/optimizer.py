@@ -77,7 +77,7 @@ class StackedAdamW:
             tensor[index] = 0
 
     def subset(self, keep: Sequence[int], parameters: Sequence[Tensor]) -> "StackedAdamW":
-        """Return an optimiser with the moments of the adapters at the indices `keep`, whose tensors are `parameters`."""
+        """Return an optimiser with the moments of the adapters at the indices `keep`, with tensors `parameters`."""
         weight_decay = [self._weight_decay[index] for index in keep]
         kept = StackedAdamW(parameters, weight_decay, [self._clip[index] for index in keep])
         kept._means = [mean[list(keep)] for mean in self._means]
