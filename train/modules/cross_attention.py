@@ -17,8 +17,8 @@ from .folded import attend, fold, project, project_values
 def is_folding_cheaper(num_queries: int, num_heads: int, width: int) -> bool:
     """Return whether folding costs less than projecting the tokens, where there are many tokens.
 
-    >>> is_folding_cheaper(num_queries=1, num_heads=3, width=192), is_folding_cheaper(num_queries=200, num_heads=3, width=192)
-    (True, False)
+    >>> [is_folding_cheaper(num_queries, num_heads=3, width=192) for num_queries in (1, 200)]
+    [True, False]
     """
     return num_queries * (num_heads - 1) < width
 
