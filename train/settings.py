@@ -1,4 +1,4 @@
-"""What a user may ask of stage two; every comma list is an axis of one grid.
+"""The settings of stage two; every comma list is one axis of the grid that a sweep trains.
 
 Knows nothing of stores or adapters: a family takes from the grid the axes that its configuration has.
 """
@@ -41,8 +41,8 @@ class TrainSettings(Settings):
     `workers` are processes of this machine, `scheduler` is the address of a dask cluster; without either, threads
     of this process train. `memory` is then what each worker may take.
 
-    `folds` trains that often, and once more on all rows, instead of on what `validation` leaves; `halving` then decides
-    by the first fold who is trained on.
+    With `folds`, every adapter is trained once per cross-validation fold and once more on all rows, instead of on the
+    rows that `validation` leaves; `halving` then decides by the first fold which adapters are trained further.
 
     `options` holds axes for one family alone, by the names of its configuration and of the recipe:
     `{"inca": {"num_queries": [1, 4]}, "linear": {"lr": [0.01]}}`. They replace the axes given for all families. An
@@ -91,10 +91,10 @@ class TrainSettings(Settings):
 
 
 class SelectSettings(Settings):
-    """How to choose among the trained adapters, and how sure to be of the figures.
+    """How to select among the trained adapters, and how to compute the intervals of the figures.
 
-    `one_standard_error` is of the selector `best`, `top` (the most members) of `average`. `max_layer` and `max_cost` (a
-    share of the whole backbone's multiply-adds) bound the choice, whatever the selector.
+    `one_standard_error` applies to the selector `best`; `top`, the maximum ensemble size, to `average`. `max_layer` and
+    `max_cost` (a share of the whole backbone's multiply-adds) limit the choice of every selector.
     """
 
     selector: str = "bagged"

@@ -1,6 +1,6 @@
-"""RUN/adapters.safetensors, written an adapter at a time: `ADAPTER_ID/NAME` of every tensor, in that order.
+"""RUN/adapters.safetensors, written one adapter at a time; tensors are named `ADAPTER_ID/NAME` and sorted by name.
 
-The same adapters are the same bytes, whoever trained them, and in whatever order.
+The bytes depend on the adapters alone, not on the order in which workers trained them.
 """
 
 import hashlib
@@ -24,7 +24,10 @@ NAMES = {
 
 
 def write_adapters(file: IO[bytes], trained: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """Write the file and return its SHA-256; `trained` by adapter_id may be loaded as it is asked for, twice."""
+    """Write the file and return its SHA-256.
+
+    `trained` maps adapter_id to tensors by name; each value is read twice, for the header and for the data.
+    """
     header: dict[str, Any] = {}
     offset = 0
     for key in sorted(trained):

@@ -1,6 +1,6 @@
-"""One adapter that a sweep trains: everything its result depends on, and the digest that names it.
+"""One adapter that a sweep trains: everything that its result depends on, and the digest that names it.
 
-Knows nothing of what else is in the sweep, so neither name nor initialisation can depend on it.
+A candidate does not know the rest of the sweep, so neither its name nor its initialisation depends on other adapters.
 """
 
 import hashlib
@@ -15,7 +15,10 @@ from icecore.store import Frozen
 
 
 class Recipe(Frozen):
-    """How one adapter is optimised; `clip` bounds the norm of its own gradient, `dropout` is before its classifier."""
+    """How one adapter is optimised.
+
+    `clip` bounds the gradient norm of this adapter alone; `dropout` is the rate before its classifier.
+    """
 
     lr: float
     weight_decay: float
@@ -29,7 +32,7 @@ class Recipe(Frozen):
 
 
 class Candidate(Frozen):
-    """A family, the layers it reads, its configuration and its recipe."""
+    """An adapter family, the layers that the adapter reads, its configuration and its recipe."""
 
     adapter: str
     layers: tuple[int, ...]
@@ -48,17 +51,17 @@ class Candidate(Frozen):
 
     @property
     def init_seed(self) -> int:
-        """The seed of its initial parameters."""
+        """The seed of the adapter's initial parameters, from the same digest as `adapter_id`."""
         return int(self._digest[16:31], 16)
 
     @property
     def layer(self) -> int:
-        """The deepest layer that it reads."""
+        """The deepest layer that the adapter reads."""
         return max(self.layers)
 
 
 def alike(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
-    """Part candidates that read the same layers into those that fit one stack."""
+    """Group candidates that read the same layers into stacks: lists of equal family and configuration."""
     shapes: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         shapes.setdefault(f"{candidate.adapter} {sorted(candidate.config.items())}", []).append(candidate)

@@ -1,7 +1,7 @@
-"""What a sweep uses of a store, its layers aside: everything there that a result depends on, and nothing else.
+"""The inputs of a sweep: everything in a store, apart from layers, that a result depends on.
 
-A RUN belongs to that and not to the whole store. A store that has grown, by layers, by views or by rows that the RUN
-never read, still holds what was used.
+A RUN is bound to its inputs and not to the whole store. A store that has grown by layers, by views, or by rows that the
+RUN never read still holds the RUN's inputs.
 """
 
 import hashlib
@@ -34,16 +34,16 @@ class Inputs(Frozen):
 
     @property
     def sha256(self) -> str:
-        """The digest that stands for all of it."""
+        """The SHA-256 of the inputs."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
     def row_numbers(self) -> Rows:
-        """The train and validation rows, ascending."""
+        """The numbers of the train and validation rows, ascending."""
         return from_ranges(self.rows)
 
     def growth(self, now: "Inputs") -> list[str]:
-        """Say by what a store has grown that a later sweep uses; nothing where it uses the same."""
+        """Return one line per quantity in which the later inputs `now` differ in size; empty if none does."""
         pairs = {
             "train and validation rows": (len(self.row_numbers), len(now.row_numbers)),
             "views": (self.identity.views, now.identity.views),
@@ -51,7 +51,7 @@ class Inputs(Frozen):
         return [f"{after} {what}, {before} before" for what, (before, after) in pairs.items() if before != after]
 
     def differences(self, store: Store, layers: Sequence[int] = ()) -> list[str]:
-        """Say where a store does not hold what was used, a line for each fact; nothing where it still does."""
+        """Return one line per input, or layer, that a store no longer holds; empty if the store holds all."""
         views, now = self.identity.views, store.identity.views
         found = _used_of(store.identity, min(views, now)).differences(self.identity, "in the run")
         if missing := [layer_name(layer) for layer in layers if layer not in store.layers]:
@@ -70,7 +70,7 @@ class Inputs(Frozen):
 
 
 def inputs_of(store: Store, rows: Rows) -> Inputs:
-    """Return what a sweep uses that trains and validates on some rows, in all views that a store has."""
+    """Return the inputs of a sweep that trains and validates on some rows, in all views of the store."""
     rows = np.unique(rows)
     identity = _used_of(store.identity, store.identity.views)
     digest = rows_sha256(store, rows)
@@ -85,7 +85,7 @@ def _used_of(identity: Identity, views: int) -> Identity:
 
 
 def rows_sha256(store: Store, rows: Rows) -> str:
-    """Return the digest of all that a store says of some rows, their tokens aside."""
+    """Return the SHA-256 of everything that a store records about some rows, apart from their tokens."""
     table = store.samples.take(rows)
     columns: list[list[object]] = [rows.tolist(), *(table[name].to_pylist() for name in COLUMNS)]
     columns.append([store.classes[label] if label >= 0 else None for label in store.labels[rows].tolist()])

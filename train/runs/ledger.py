@@ -1,9 +1,9 @@
-"""The ledger of a RUN: what is trained already, and where unfinished training stands.
+"""The ledger of a RUN: finished groups of adapters, and checkpoints of unfinished groups.
 
-RUN/ledger/store.json names the store and what is used of it; `done-*.safetensors` hold groups that ended,
-`part-*.safetensors` the place of a group in progress. An adapter is known by its id, which is the hash of its
-configuration, and by the conditions that all adapters of a sweep share (rows, labels, order, type): the same of both is
-never trained twice.
+RUN/ledger/store.json names the store and the inputs that the sweep uses. `done-*.safetensors` hold finished groups,
+`part-*.safetensors` checkpoints. An adapter is identified by its adapter_id, the hash of its candidate, and by the
+conditions that all adapters of a sweep share (rows, labels, order, type). An adapter is never trained twice under the
+same conditions.
 """
 
 import contextlib
@@ -33,9 +33,9 @@ STORE = "store.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one group, by adapter_id; predictions are of the validation rows, as adapters make them.
+    """The results of one group of adapters; parameters and validation predictions are by adapter_id.
 
-    What the ledger returns is read from its file when it is asked for.
+    Tensors of an outcome from the ledger are read from its file on access.
     """
 
     results: list[EpochResult]
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Ledger:
-    """The ledger of one RUN, under some conditions; workers read and add to it while the sweep holds it."""
+    """The ledger of one RUN under one set of conditions; workers read and add entries while the sweep holds it."""
 
     def __init__(self, run: str, inputs: Inputs, conditions: dict[str, Any], halving: bool) -> None:
         self._run = Path(run)
@@ -58,7 +58,12 @@ class Ledger:
 
     @contextlib.contextmanager
     def held(self, store: Store) -> Iterator[None]:
-        """Let nobody else train into this RUN; UsageError if it is another store's, LockedError if it is in use."""
+        """Hold the RUN's lock for the body of the `with`, and record the store.
+
+        Raises:
+            UsageError: the RUN was trained from another store.
+            LockedError: another process trains into the RUN.
+        """
         _require_free(self._run, store)
         with only_writer(str(self._folder)):
             if "inputs" in (before := read_facts(self._folder / STORE)):
@@ -76,7 +81,10 @@ class Ledger:
             yield
 
     def outcomes(self, asked: Sequence[Candidate]) -> list[Outcome]:
-        """Return what is known of the candidates asked for, each once; one that a rung stopped, only when halving."""
+        """Return the finished outcomes of the candidates asked for, each candidate once.
+
+        A candidate that successive halving stopped counts as finished only if this sweep halves too.
+        """
         wanted = {candidate.adapter_id for candidate in asked}
         found: list[Outcome] = []
         for path in sorted(self._folder.glob("done-*.safetensors")):
@@ -87,7 +95,7 @@ class Ledger:
         return found
 
     def checkpoints(self, pending: Sequence[Candidate]) -> list[Entry]:
-        """Return where groups stand all of whose candidates are still to be trained."""
+        """Return the checkpoints of groups whose candidates are all still pending."""
         left = {candidate.adapter_id for candidate in pending}
         found: list[Entry] = []
         for path in sorted(self._folder.glob("part-*.safetensors")):
@@ -99,12 +107,12 @@ class Ledger:
         return found
 
     def save(self, candidates: Sequence[Candidate], entry: Entry) -> None:
-        """Record where a group stands, in place of where it stood."""
+        """Save a group's checkpoint in place of its previous checkpoint."""
         shared = {"conditions": self.conditions, "halving": self._halving, "order": RULE}
         Entry(entry.facts | shared, entry.tensors).write(self._path("part", candidates))
 
     def finish(self, candidates: Sequence[Candidate], outcome: Outcome) -> Outcome:
-        """Record what came of a group, which is never trained again; return the same, without tensors in memory."""
+        """Save the outcome of a finished group, drop its checkpoint, and return the outcome with tensors on disk."""
         tensors = {f"predictions/{key}": table for key, table in outcome.predictions.items()}
         for key, one in outcome.trained.items():
             tensors |= {f"trained/{key}/{name}": tensor.contiguous() for name, tensor in one.items()}
@@ -192,15 +200,15 @@ def _outcome(path: Path, entry: Entry, ids: set[str]) -> Outcome:
 
 
 def begun_in(run: str) -> str | None:
-    """Return the compute type that a RUN was begun in; None where there is no RUN, or it does not say."""
+    """Return the compute type in which a RUN was begun; None if there is no RUN, or it records no type."""
     return read_facts(Path(run) / "ledger" / STORE).get("compute_dtype")
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Read a JSON document of a RUN; nothing where it is not there.
+    """Return the content of a JSON document of a RUN, or an empty dict if there is no document.
 
     Raises:
-        IntegrityError: it is not the document that was written.
+        IntegrityError: the document does not match its checksum.
     """
     try:
         return load_document(path, "remove the file and run the same command again, or choose another --out").content
@@ -220,5 +228,5 @@ def _require_free(folder: Path, store: Store) -> None:
 
 
 def candidates_of(entry: Entry) -> list[Candidate]:
-    """Return all candidates that the group of a snapshot began with."""
+    """Return the candidates with which the group of a checkpoint began, including those that have ended."""
     return [Candidate.model_validate(candidate) for candidate in entry.facts["candidates"]]

@@ -27,7 +27,7 @@ REMEDY = "run the same icecore train command again, which trains anew what the f
 
 @dataclass(frozen=True)
 class Entry:
-    """Facts that JSON can say, and tensors by name."""
+    """Facts, which must be JSON values, and tensors by name."""
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -38,15 +38,15 @@ class Entry:
         return {name: _digest(tensor) for name, tensor in self.tensors.items()}
 
     def write(self, path: Path) -> None:
-        """Create or replace a file, whole or not at all."""
+        """Create or replace the file atomically."""
         write_atomic(str(path), save(self.tensors, {HEADER: document_bytes(self.facts, self.digests).decode()}))
 
 
 def read_tensors(path: Path, digests: dict[str, str], names: Sequence[str]) -> list[Tensor]:
-    """Read some tensors of a file, and no more of it.
+    """Return the named tensors of a file; only their bytes are read.
 
     Raises:
-        IntegrityError: the file has changed since its digests were read, or is gone.
+        IntegrityError: the file has changed since `digests` were read, or is gone.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -60,7 +60,7 @@ def read_tensors(path: Path, digests: dict[str, str], names: Sequence[str]) -> l
 
 
 def read_entry(path: Path) -> Entry | None:
-    """Read a file; None where it is not one that was written, so that what it held is done again.
+    """Return the entry of a file; None if the file is damaged, so that its groups are trained again.
 
     Raises:
         IcecoreError: a later version of icecore wrote the file.

@@ -1,4 +1,4 @@
-"""The store that a RUN was trained from: whether one is it, and where it is now."""
+"""Find the store that a RUN was trained from, and check that it still holds the RUN's inputs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from .run import Run
 
 
 def open_run_store(run: Run) -> Store:
-    """Open a run's store as it is now, under the names of the run's classes; it may have grown since.
+    """Open the store of a run, with labels numbered by the run's classes; the store may have grown since.
 
-    Where it is not at its old path it is looked for where it would be if both had moved together.
+    If the store is not at its recorded path, the path relative to the RUN folder is tried: both may have moved.
 
     Raises:
-        IdentityError: the store no longer holds what the run was trained on.
-        IcecoreError: it is not there, or not complete.
+        IdentityError: the store no longer holds the inputs of the run.
+        IcecoreError: the store is missing or incomplete.
     """
     store = _opened(run)
     if found := differences(run.facts, store, run.facts["layers"]):
@@ -32,7 +32,7 @@ def open_run_store(run: Run) -> Store:
 
 
 def require_known_classes(run: Run, store: Store) -> None:
-    """Refuse test rows of classes that a run has never seen: they would count for nothing."""
+    """Raise IcecoreError if test rows have classes that the run was not trained on: no adapter could be right."""
     rows = store.rows("test")
     if isinstance(store, Relabelled) and (strangers := store.strangers(rows)):
         raise IcecoreError(
@@ -42,7 +42,7 @@ def require_known_classes(run: Run, store: Store) -> None:
 
 
 def differences(facts: Mapping[str, Any], store: Store, layers: Sequence[int] = ()) -> list[str]:
-    """Say where a store does not hold what a run used, of which run.json or its ledger's store.json tells."""
+    """Return one line per input of a run that a store does not hold; `facts` are of run.json or ledger/store.json."""
     if "inputs" in facts:
         return Inputs.model_validate(facts["inputs"]).differences(store, layers)
     if facts["identity_sha256"] == store.identity.sha256:
@@ -53,7 +53,7 @@ def differences(facts: Mapping[str, Any], store: Store, layers: Sequence[int] = 
 
 
 def places(store: str, run: str) -> dict[str, str]:
-    """Return where a store is, for run.json: its path and, of a local one, the way there from the RUN folder."""
+    """Return the location of a store for run.json: its URL or path, and a local path relative to the RUN folder."""
     if "://" in store:
         return {"store": store}
     path = Path(store).resolve()

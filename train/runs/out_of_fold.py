@@ -1,8 +1,9 @@
-"""What came of each fold and of all rows, as what came of one training.
+"""Join the outcomes of cross-validation folds and of the training on all rows into one outcome.
 
-Parameters are those of all rows, which cost what one adapter costs. Predictions are of each row by the adapter that had
-not seen it, and so are score and loss: the mean over the folds. An adapter that ended early anywhere ended there; who
-did in the first fold was not trained any more.
+The parameters are those of the training on all rows, so a choice costs no more than without folds. The predictions
+are out of fold: those of each row come from the adapter that was not trained on it. Score and loss are means over the
+folds, weighted by rows. The history of an adapter is truncated at the first epoch in which any of its trainings ended;
+adapters that ended early in fold 1 skip the other folds.
 """
 
 import math
@@ -17,11 +18,11 @@ from .lazy_mapping import LazyMapping, chained
 from .ledger import Outcome
 from .result import STATUS_OK, EpochResult
 
-Rows = Int64[np.ndarray, " _row"]  # not as many in each fold
+Rows = Int64[np.ndarray, " _row"]  # the number differs from fold to fold
 
 
 def out_of_fold(folds: Sequence[Sequence[Outcome]], held: Sequence[Rows], whole: Sequence[Outcome]) -> Outcome:
-    """Join the outcomes of every fold, given the rows each held out, with those of all rows."""
+    """Join the outcomes of every fold, with the rows that each fold held out, and those of all rows (`whole`)."""
     tables = [chained(outcome.predictions for outcome in one) for one in folds]
     trained = chained(outcome.trained for outcome in whole)
     finished = [key for key in trained if all(key in table for table in tables)]
@@ -47,7 +48,7 @@ def _by_id(outcomes: Sequence[Outcome]) -> dict[str, list[EpochResult]]:
 def _results(
     folds: Sequence[dict[str, list[EpochResult]]], sizes: Sequence[int], whole: dict[str, list[EpochResult]]
 ) -> Iterator[EpochResult]:
-    """Yield the epochs of every adapter, up to where the first of its trainings ended."""
+    """Yield the joined epochs of every adapter, up to the epoch in which the first of its trainings ended."""
     for adapter_id, first in folds[0].items():
         if adapter_id not in whole:
             yield from first

@@ -14,7 +14,10 @@ BLOCK_BYTES = 128 << 20  # of a block of all tables: each of them is read in pie
 
 @dataclass(frozen=True)
 class PredictionTables:
-    """Predictions of adapters for the same rows; `read` fills rows of one table, from a row on, by name."""
+    """Predictions of adapters for the same rows, one table per adapter.
+
+    `read(into, name, start)` fills the tensor `into`, rows x outputs, with rows of the table `name` from `start` on.
+    """
 
     names: tuple[str, ...]
     num_rows: int
@@ -24,7 +27,7 @@ class PredictionTables:
 
     @classmethod
     def in_memory(cls, names: Sequence[str], tables: Float[Tensor, "adapter row output"]) -> "PredictionTables":
-        """Return tables that are in memory."""
+        """Return tables that are in memory already."""
         place = {name: index for index, name in enumerate(names)}
 
         def read(into: Tensor, name: str, start: int) -> None:
@@ -33,13 +36,13 @@ class PredictionTables:
         return cls(tuple(names), tables.shape[1], tables.shape[2], tables.dtype, read)
 
     def subset(self, places: Sequence[int]) -> "PredictionTables":
-        """Return some of the tables, by place, in that order."""
+        """Return the tables at some indices, in that order."""
         return replace(self, names=tuple(self.names[place] for place in places))
 
     def blocks(self) -> Iterator[tuple[int, int, Float[Tensor, "adapter row output"]]]:
-        """Yield the first row of every block, the row after its last, and the block, which the next one overwrites.
+        """Yield (start, stop, block) over all rows; the block's buffer is reused, so copy what must outlive the step.
 
-        Numbers are in float32, or in float64 where that is what is kept.
+        Blocks are float32, or float64 where the tables are stored in float64.
         """
         dtype = wide(self.dtype)
         row_bytes = max(1, len(self.names) * self.num_outputs * dtype.itemsize)

@@ -1,4 +1,4 @@
-"""What one adapter did in one epoch, and the same as a row of a table, there and back."""
+"""The result of one adapter in one epoch, and its conversion to and from a row of results.parquet."""
 
 import json
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 from .candidate import Candidate
 
 STATUS_OK = "ok"
-STATUS_DIVERGED = "diverged"  # how the status of an adapter begins of which a number went wrong
-STATUS_STOPPED = "stopped"  # how the status of an adapter begins that a rung of halving ended
+STATUS_DIVERGED = "diverged"  # prefix of the status of an adapter whose loss became infinite or NaN
+STATUS_STOPPED = "stopped"  # prefix of the status of an adapter that successive halving ended
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one adapter did in one epoch, counted from 1; `seconds` is its share of the group's time.
+    """The result of one adapter in one epoch, counted from 1; `seconds` is the adapter's share of the group's time.
 
-    Once it has diverged it has no score: NaN, whatever its outputs happen to say.
+    The score of a diverged adapter is NaN.
     """
 
     candidate: Candidate
@@ -29,7 +29,7 @@ class EpochResult:
 
     @property
     def is_last(self) -> bool:
-        """Whether the adapter was trained to its end."""
+        """Whether the epoch is the last of the recipe."""
         return self.epoch == self.candidate.recipe.epochs
 
 
@@ -43,7 +43,7 @@ def best_first(score: float, loss: float) -> tuple[float, float]:
 
 
 def result_to_row(result: EpochResult) -> dict[str, Any]:
-    """Return a row of results.parquet."""
+    """Return the row of results.parquet for a result."""
     candidate, recipe = result.candidate, result.candidate.recipe
     return {
         "adapter_id": candidate.adapter_id,
@@ -66,12 +66,12 @@ def result_to_row(result: EpochResult) -> dict[str, Any]:
 
 
 def result_from_row(row: dict[str, Any]) -> EpochResult:
-    """Return what a row of results.parquet says."""
+    """Return the result that a row of results.parquet describes."""
     names = ("epoch", "train_loss", "validation_score", "validation_loss", "seconds", "num_parameters", "status")
     return EpochResult(candidate_of(row), **{name: row[name] for name in names})
 
 
 def candidate_of(row: dict[str, Any]) -> Candidate:
-    """Return the candidate that a row of results.parquet is about."""
+    """Return the candidate that a row of results.parquet describes."""
     fixed = {"adapter": row["adapter"], "layers": row["layers"], "config": json.loads(row["config"])}
     return Candidate.model_validate({**fixed, "recipe": json.loads(row["recipe"])})

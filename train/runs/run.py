@@ -1,4 +1,4 @@
-"""The RUN folder: what a sweep leaves behind, and the only code that reads or writes it.
+"""The RUN folder, which a sweep writes and `select` reads; the only code that reads or writes its files.
 
 run.json is written last and names the digest of every other file: a folder that has one is complete.
 """
@@ -30,7 +30,7 @@ from .validation_predictions import ValidationPredictions
 
 DOCUMENT, ADAPTERS = "run.json", "adapters.safetensors"
 REMEDY = "run the icecore train command of this run again: what is trained is kept in its ledger"
-FACTS = {  # what run.json says at least, and as what
+FACTS = {  # the required keys of run.json and their types
     "store": str,
     "identity": dict,
     "identity_sha256": str,
@@ -68,26 +68,26 @@ RESULTS = pa.schema(
 
 @dataclass(frozen=True)
 class Run:
-    """A finished sweep, as its folder says; what does not match its checksum is an IntegrityError."""
+    """A finished sweep; reading a file that does not match its checksum raises IntegrityError."""
 
     path: str
     document: Document
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What run.json says."""
+        """The content of run.json."""
         return self.document.content
 
     @cached_property
     def sha256(self) -> str:
-        """The digest of what a choice depends on: equal where the same adapters were trained on the same rows."""
+        """The digest of everything that a choice depends on: parameters, validation predictions, classes and target."""
         is_old = self.document.files is None and not (self.document.folder / KEPT).exists()
         digests = [self.document.digest(name) for name in (ADAPTERS, OLD_FILE if is_old else KEPT)]
         return checksum([digests, self.facts["classes"], self.facts["target"]])
 
     @cached_property
     def results(self) -> pa.Table:
-        """One row for every adapter and epoch."""
+        """The table of results, one row per adapter and epoch."""
         name = "results.parquet"
         try:
             table = pq.read_table(pa.BufferReader(self.document.read(name)), use_threads=False)
@@ -111,7 +111,7 @@ class Run:
             raise IcecoreError(f"{self.path}: no adapter finished its training; {hint}")
 
     def tensors(self, wanted: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
-        """Return the parameters of finished adapters by id: of all, or of those that are wanted."""
+        """Return the parameters of finished adapters by adapter_id and name: of all, or of the `wanted` ones."""
         found: dict[str, dict[str, Tensor]] = {}
         try:
             with safe_open(self.document.checked(ADAPTERS), "pt") as file:
@@ -125,11 +125,15 @@ class Run:
 
     @cached_property
     def target(self) -> Target:
-        """What it was trained towards, as fitted to its train rows."""
+        """The target of the run, as fitted to its train rows."""
         return recorded_target(self.facts["target"])
 
     def validation_predictions(self) -> ValidationPredictions:
-        """The validation predictions of every finished adapter; IcecoreError where they are no numbers."""
+        """Return the validation predictions of every finished adapter.
+
+        Raises:
+            IcecoreError: the file is damaged, or an earlier version stored values too large for float16.
+        """
         self._require_kept()
         found = read_predictions(str(self.document.folder), self.target)
         parameters = {row["adapter_id"]: row["num_parameters"] for row in self.results.to_pylist()}
@@ -168,18 +172,18 @@ def open_run(path: str) -> Run:
 
 
 def results_bytes(results: list[EpochResult]) -> bytes:
-    """Return results.parquet."""
+    """Return the bytes of results.parquet."""
     return _parquet(pa.Table.from_pylist([result_to_row(result) for result in results], RESULTS))
 
 
 def metrics_bytes(figures: dict[str, dict[str, float]]) -> bytes:
-    """Return metrics.parquet: one row for every finished adapter."""
+    """Return the bytes of metrics.parquet: one row per finished adapter, one column per metric."""
     rows = [{"adapter_id": key} | mine for key, mine in figures.items()]
     return _parquet(pa.Table.from_pylist(rows) if rows else pa.table({"adapter_id": pa.array([], pa.string())}))
 
 
 def write_run(path: str, files: Mapping[str, Content], facts: dict[str, Any]) -> Run:
-    """Write a RUN folder, run.json last."""
+    """Write the files of a RUN folder, run.json last, and open the folder."""
     Path(path).mkdir(parents=True, exist_ok=True)
     replace_files(Path(path), DOCUMENT, partial(document_bytes, facts), files)
     (Path(path) / OLD_FILE).unlink(missing_ok=True)

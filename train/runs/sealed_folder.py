@@ -36,19 +36,19 @@ class Document:
     remedy: str
 
     def read(self, name: str) -> bytes:
-        """Return a file that lies beside the document; IntegrityError unless it is the one that was written."""
+        """Return the bytes of a file beside the document; IntegrityError if they do not match the recorded digest."""
         with self.opened(name) as file:
             data = file.read()
         self.require(name, hashlib.sha256(data).hexdigest())
         return data
 
     def checked(self, name: str) -> Path:
-        """Return where a file is that is too large to be held; IntegrityError as `read`."""
+        """Return the path of a file too large for memory, after checking it; IntegrityError as `read`."""
         self.require(name, self._digest(name))
         return self.folder / name
 
     def digest(self, name: str) -> str:
-        """Return the digest of a file, as the document names it or, of an earlier version, as it is."""
+        """Return the recorded SHA-256 of a file; of a document without digests, the SHA-256 of the file as it is."""
         return self._digest(name) if self.files is None else self.files.get(name, "")
 
     def _digest(self, name: str) -> str:
@@ -56,7 +56,7 @@ class Document:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def require(self, name: str, digest: str) -> None:
-        """Raise IntegrityError unless a digest is the one that the document names for a file."""
+        """Raise IntegrityError if a digest differs from the one that the document records for a file."""
         if self.files is not None and self.files.get(name) != digest:
             raise self.broken(name, f"is not the file that {self.path.name} names (another digest)")
 
@@ -99,13 +99,17 @@ def load_document(path: Path, remedy: str) -> Document:
 
 
 def document_bytes(content: Mapping[str, Any], files: Mapping[str, str]) -> bytes:
-    """Return the bytes of a document that stands for its content and, by their digests, for files beside it."""
+    """Return the JSON bytes of a document: its content, the digests of the files beside it, its own checksum."""
     document = {"format": FORMAT, **content, "files": dict(files)}
     return json.dumps({**document, "checksum": checksum(document)}, indent=2).encode()
 
 
 def checksum(value: object) -> str:
-    """Return the SHA-256 of what JSON says of a value, however it is written."""
+    """Return the SHA-256 of a value's canonical JSON, which does not depend on the order of keys.
+
+    >>> checksum({"a": 1, "b": 2}) == checksum({"b": 2, "a": 1})
+    True
+    """
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

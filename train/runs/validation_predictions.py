@@ -1,7 +1,7 @@
-"""The validation predictions that a run kept, and the truth: all that a choice may know.
+"""The validation predictions of a run, and the labels: the only evidence that a choice may use.
 
-What the losses and scores of adapters depend on is in memory; where that is less than the predictions, whoever mixes
-them reads them a block of rows at a time.
+Loss terms and verdicts of all adapters are in memory. The predictions themselves may be larger than memory: mixing them
+reads `tables` a block of rows at a time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,17 @@ from .candidate import Candidate
 from .prediction_tables import PredictionTables
 from .result import best_first
 
-Places = Int64[Tensor, " _place"]  # of rows; a place may come more than once
-Weights = Float64[Tensor, "draw adapter"]  # not negative; those of a draw sum to one
+Places = Int64[Tensor, " _place"]  # indices of validation rows, from 0; a bootstrap draw repeats some
+Weights = Float64[Tensor, "draw adapter"]  # not negative; the weights of a draw sum to one
 
 
 @dataclass(frozen=True)
 class ValidationPredictions:
-    """Predictions of every finished adapter for the same rows; rows of one group are no independent witnesses.
+    """Predictions of every finished adapter for the same validation rows.
 
-    `loss_terms` of a mixture are the mixture of the adapters' `loss_terms`; `verdicts` decide the score.
+    `loss_terms` are linear in the predictions: those of a mixture are the same mixture of the adapters' `loss_terms`.
+    `verdicts` hold what the score depends on, such as right or wrong. `groups` numbers the group of each row; rows of
+    one group are not independent. `rows` are row numbers of the store.
     """
 
     candidates: tuple[Candidate, ...]
@@ -40,12 +42,12 @@ class ValidationPredictions:
 
     @property
     def blocks(self) -> Int64[Tensor, " row"]:
-        """Say which rows stay together when rows are drawn or parted: those of a group, or each alone."""
+        """The block number of each row: rows of a block, which is a group or a single row, are resampled together."""
         return self.rows if self.groups is None else self.groups
 
     @property
     def every_row(self) -> Places:
-        """The places of all rows: the draw that a choice is made from in the end."""
+        """The draw that has every row once, from which the final choice is made."""
         return torch.arange(len(self.rows))
 
     @cached_property
@@ -65,7 +67,7 @@ class ValidationPredictions:
         return [best_first(score, loss) for score, loss in zip(self.scores.tolist(), losses, strict=True)]
 
     def subset(self, places: Sequence[int]) -> "ValidationPredictions":
-        """Return what was kept of some adapters, by place, in that order."""
+        """Return the predictions of the adapters at some indices, in that order."""
         return replace(
             self,
             candidates=tuple(self.candidates[place] for place in places),
@@ -76,17 +78,17 @@ class ValidationPredictions:
         )
 
     def weights(self, chosen: Sequence[Mapping[str, float]]) -> Weights:
-        """Return the weights of some choices, given by adapter_id, as a table."""
+        """Return choices, each a weight by adapter_id, as rows of one table; an adapter not in a choice weighs 0."""
         rows = [[one.get(of.adapter_id, 0.0) for of in self.candidates] for one in chosen]
         return torch.tensor(rows, dtype=torch.float64)
 
     def losses_of(self, weights: Weights) -> Float64[Tensor, "draw row"]:
-        """Return the loss of some mixtures at every row."""
+        """Return the loss of every mixture at every row."""
         flat = weights.to(self.loss_terms) @ self.loss_terms.flatten(1)
         return self.target.row_losses(flat.double().unflatten(1, self.loss_terms.shape[1:]))
 
     def verdicts_of(self, weights: Weights, places: Sequence[Places]) -> list[Shaped[Tensor, "_place verdict"]]:
-        """Return what the score of each mixture at its own rows, which ascend, depends on; read once for all."""
+        """Return the verdicts of each mixture for its own rows, ascending; tables are read once for all mixtures."""
         alone = (weights > 0).sum(1) == 1
         mixed = iter(self._mixed(weights[~alone], [own for own, one in zip(places, alone, strict=True) if not one]))
         single = weights.argmax(1)

@@ -1,4 +1,4 @@
-"""The choice: who may be chosen at all, and then a selector's word. From kept predictions and costs alone."""
+"""The choice: limits on layer and cost decide which adapters are eligible, then a selector weighs the eligible ones."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,11 @@ from .selectors import get_selector
 
 
 def eligible(kept: ValidationPredictions, settings: SelectSettings, costs: Costs) -> ValidationPredictions:
-    """Return the adapters within the limits, shallow and small before deep and large, whatever order they came in."""
+    """Return the adapters within the limits on layer and cost, sorted by layer, number of parameters and adapter_id.
+
+    Raises:
+        UsageError: no adapter is within the limits.
+    """
     deepest = _deepest(kept, settings, costs)
     ranks = [(one.layer, size, one.adapter_id) for one, size in zip(kept.candidates, kept.num_parameters, strict=True)]
     places = sorted(range(len(ranks)), key=lambda place: ranks[place])
@@ -26,9 +30,9 @@ def eligible(kept: ValidationPredictions, settings: SelectSettings, costs: Costs
 def choose(
     kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings, costs: Costs
 ) -> list[dict[str, float]]:
-    """Return what is chosen from each draw of rows: positive weights that sum to one, by adapter_id.
+    """Return the choice from each draw of rows: positive weights that sum to one, by adapter_id.
 
-    Over the cost allowed, the deepest layer chosen is given up.
+    While a choice costs more than `max_cost`, its deepest layer is excluded and the choice is repeated.
     """
     weights = get_selector(settings.selector)(kept, draws, settings)
     ids = [one.adapter_id for one in kept.candidates]

@@ -1,4 +1,4 @@
-"""What `select` left in a RUN: selection.json, test.parquet and the bundle, which are written and read together."""
+"""The files that `select` writes into a RUN together: selection.json, test.parquet and the bundle."""
 
 import json
 from collections.abc import Mapping
@@ -23,25 +23,25 @@ SETS = "choices"  # of every choice that a RUN holds: the current one and the on
 
 @dataclass(frozen=True)
 class Chosen:
-    """A choice as its RUN holds it."""
+    """A selection read from its RUN, with the document that it was read from."""
 
     document: Document
     selection: Selection
 
     @property
     def content(self) -> dict[str, Any]:
-        """What selection.json says."""
+        """The content of selection.json."""
         return self.document.content
 
     def is_of(self, run: Run) -> bool:
-        """Say whether the choice was made among the adapters that the run holds now."""
+        """Return whether the selection was made among the adapters that the run holds now."""
         if self.selection.run_sha256 is not None:
             return self.selection.run_sha256 == run.sha256
         named = {one.adapter_id for one in (*self.selection.selected, *self.selection.table)}
         return named <= run.candidates.keys() and self.selection.num_candidates == len(run.candidates)
 
     def tested(self) -> pa.Table:
-        """Return what was said of every test row."""
+        """Return test.parquet: the prediction for every test row."""
         try:
             return pq.read_table(pa.BufferReader(self.document.read(TEST)), use_threads=False)
         except pa.ArrowException as error:
@@ -50,7 +50,7 @@ class Chosen:
 
 
 def read_chosen(run: str) -> Chosen | None:
-    """Return the choice that a RUN holds, None where there is none; IntegrityError where it was changed."""
+    """Return the selection of a RUN, or None if there is none; IntegrityError if its file was changed."""
     try:
         document = load_document(Path(run) / DOCUMENT, f"choose anew with icecore select {run}")
     except FileNotFoundError:
@@ -64,14 +64,14 @@ def read_chosen(run: str) -> Chosen | None:
 
 
 def write_chosen(run: str, selection: Selection, test: bytes, bundle: Mapping[str, bytes]) -> None:
-    """Put a choice in the place of the one before, in one step."""
+    """Replace the previous selection of a RUN, in one step."""
     files = {TEST: test, **{f"{BUNDLE}/{name}": data for name, data in bundle.items()}}
     content = json.loads(selection.model_dump_json())  # where a number that is none is null
     switch_files(Path(run), SETS, DOCUMENT, partial(document_bytes, content), files)
 
 
 def trained_since(bundle: Bundle, path: str) -> str | None:
-    """Return the RUN folder that a bundle lies in, where that holds another training by now."""
+    """Return the RUN folder of a bundle if the RUN was trained further since the bundle was made, else None."""
     for folder in (Path(path), Path(path).absolute().parent):
         if (folder / "run.json").is_file() and (folder / BUNDLE).resolve() == bundle.document.folder:
             is_old = bundle.facts.run_sha256 not in (None, open_run(str(folder)).sha256)

@@ -1,4 +1,4 @@
-"""The table of a selection: the best of every family at every layer, whether it was chosen or not."""
+"""The leaderboard of a selection: the best adapter of every family at every layer, selected or not."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ NUM_RESAMPLES = 200  # of an interval in the table, which has dozens
 
 
 def best_of_each(kept: ValidationPredictions) -> list[str]:
-    """Return the best by validation of every family and span of layers, in order of layers."""
+    """Return the adapter_id of the best adapter, by validation, of every family and tuple of layers, sorted by both."""
     best: dict[tuple[str, tuple[int, ...]], tuple[float, float, str]] = {}
     for candidate, (score, loss) in zip(kept.candidates, kept.ranks, strict=True):
         rank = (score, loss, candidate.adapter_id)
@@ -24,7 +24,7 @@ def best_of_each(kept: ValidationPredictions) -> list[str]:
 def leaderboard_row(
     kept: ValidationPredictions, adapter_id: str, test: TestPredictions, measure: Measure, costs: Costs
 ) -> TableRow:
-    """Return how one adapter did."""
+    """Return the leaderboard row of one adapter, with its validation and test figures."""
     place = next(index for index, one in enumerate(kept.candidates) if one.adapter_id == adapter_id)
     rough = replace(measure, settings=measure.settings.model_copy(update={"num_resamples": NUM_RESAMPLES}))
     candidate = kept.candidates[place]

@@ -1,4 +1,4 @@
-"""Predictions measured as one target measures them, each figure with its interval."""
+"""Measure predictions: the target's score and loss, with a bootstrap interval of the score."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from .selection import Figures
 
 @dataclass(frozen=True)
 class RowResults:
-    """What the score and the loss of some predictions depend on, for rows that all have a label."""
+    """The verdicts, from which a target computes its score, and the losses of labelled rows."""
 
     verdicts: Shaped[Tensor, "row value"]
     losses: Float64[Tensor, " row"]
@@ -22,13 +22,13 @@ class RowResults:
 
 @dataclass(frozen=True)
 class Measure:
-    """How to measure, and how sure to be."""
+    """The target that measures predictions, and the settings of the bootstrap interval."""
 
     target: Target
     settings: SelectSettings
 
     def figures(self, answers: RowResults, labels: Labels, groups: Int64[Tensor, " row"] | None) -> Figures:
-        """Measure answers."""
+        """Return the score, its interval and the loss of labelled rows; the bootstrap resamples whole groups."""
         blocks = torch.arange(len(labels)) if groups is None else groups
         again = lambda rows: float(self.target.scores(answers.verdicts[None, rows], labels[rows]))  # noqa: E731
         one = self.settings
@@ -45,7 +45,7 @@ class Measure:
     def known(
         self, table: Float[Tensor, "row classes"], labels: Labels, groups: Int64[Tensor, " row"] | None
     ) -> Figures | None:
-        """Measure predictions for the rows that have a label; None where none has."""
+        """Return the figures of predictions over the labelled rows; None if no row has a label."""
         known = self.target.known(labels)
         if not bool(known.any()):
             return None
@@ -54,6 +54,6 @@ class Measure:
 
 
 def row_results(target: Target, tables: Float[Tensor, "adapter row output"], labels: Labels) -> list[RowResults]:
-    """Return what some tables of predictions say of rows that all have a label."""
+    """Return the row results of every table of predictions; all rows must have a label."""
     verdicts, losses = target.verdicts(tables, labels), target.row_losses(target.loss_terms(tables, labels).double())
     return [RowResults(*one) for one in zip(verdicts, losses, strict=True)]

@@ -1,8 +1,8 @@
-"""What a choice is worth on rows that it has not seen, without opening the test split.
+"""The out-of-bag estimate of a choice: its score on rows that it has not seen, without opening the test split.
 
-The validation figure of what was chosen by it is too good: of many, the luckiest wins. So the rows are drawn again,
-the whole choice is made anew from those drawn, and measured on those that were not (Efron & Tibshirani 1997). Each
-choice knows about 63 % of the rows, so the estimate leans to the low side.
+The validation score of a choice made by validation is optimistic: among many adapters, the luckiest wins. Therefore the
+whole choice is repeated on bootstrap draws of the rows and measured on the rows that were not drawn (Efron & Tibshirani
+1997). A draw has about 63 % of the rows, so the estimate is slightly pessimistic.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ NUM_CHOICES = 50
 
 
 def redrawn(kept: ValidationPredictions, settings: SelectSettings) -> list[Places]:
-    """Return the draws of rows from which the choice is made anew; none that has all rows."""
+    """Return the bootstrap draws on which the choice is repeated, without draws that leave no row out."""
     draws = bootstraps(kept.blocks, NUM_CHOICES, settings.seed)
     return [draw for draw in draws if len(out_of_bag(draw, len(kept.rows)))]
 
@@ -30,9 +30,10 @@ def out_of_bag_estimate(
     choices: Sequence[dict[str, float]],
     naive: float,
 ) -> OutOfBagEstimate | None:
-    """Return the mean over choices, each made from a draw of rows, and how far the middle of them spread.
+    """Return the mean score over choices, each made from one draw, and the percentile interval of their scores.
 
-    None where there is no draw.
+    `naive` is the validation score of the final choice, from which the optimism is computed. None if there is no draw,
+    or no score is finite.
     """
     if not draws:
         return None

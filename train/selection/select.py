@@ -1,6 +1,6 @@
-"""Choosing among the adapters of a run: by validation predictions alone; then the test split is read, once.
+"""Select among the adapters of a run by validation predictions alone, then read the test split once.
 
-A RUN that is trained further meanwhile ends a choice; two choices are not made at once.
+A selection fails if the RUN is trained further meanwhile; a lock keeps two selections from running at once.
 """
 
 import io
@@ -33,12 +33,12 @@ from .test_split import TestPredictions, TestSplit, record_test_read
 
 
 def select(run: str, settings: SelectSettings) -> Selection:
-    """Choose, measure on the test split, and write RUN/selection.json, RUN/test.parquet and RUN/bundle, in one step.
+    """Select adapters, measure them on the test split, and write selection.json, test.parquet and bundle, in one step.
 
     Raises:
-        UsageError: `run` is none, or a setting leaves nothing to choose from.
-        LockedError: another process chooses in the same RUN.
-        IcecoreError: the RUN was trained further meanwhile, or a file of it is not the one that was written.
+        UsageError: `run` is not a RUN folder, or the settings leave no adapter to select.
+        LockedError: another process selects in the same RUN.
+        IcecoreError: the RUN was trained further meanwhile, or one of its files is damaged.
     """
     opened = open_run(run)
     store = open_run_store(opened)

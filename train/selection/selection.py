@@ -1,4 +1,4 @@
-"""The result of a selection, as selection.json holds it. Knows no store and no tensor."""
+"""The result of a selection, as selection.json stores it."""
 
 import math
 from typing import Annotated
@@ -13,7 +13,7 @@ Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is Non
 
 
 class Figures(Frozen):
-    """How good predictions are, with a bootstrap interval of the score over the rows, or over `num_groups` groups."""
+    """Score and loss of predictions; `low` and `high` bound the score by bootstrap over rows, or over groups."""
 
     score: Number
     loss: Number
@@ -24,9 +24,9 @@ class Figures(Frozen):
 
 
 class OutOfBagEstimate(Frozen):
-    """The choice made again `num_choices` times, measured where it had not looked; `low` and `high` hold its spread.
+    """The mean of `num_choices` choices on bootstrap draws, measured out of bag; `low` and `high` bound their scores.
 
-    `optimism` is by how much the validation score of the choice is better than `score`.
+    `optimism` is the validation score of the final choice minus `score`.
     """
 
     score: Number
@@ -38,7 +38,7 @@ class OutOfBagEstimate(Frozen):
 
 
 class Selected(Frozen):
-    """One member of the selection; weights sum to one."""
+    """One selected adapter and its weight; the weights of a selection sum to one."""
 
     adapter: str
     layer: int
@@ -49,7 +49,7 @@ class Selected(Frozen):
 
 
 class TableRow(Frozen):
-    """The best configuration, by validation, of one family at one layer; test figures are None without test rows."""
+    """The best adapter, by validation, of one family at its layers; test figures are None without test rows."""
 
     adapter: str
     layer: int
@@ -70,11 +70,11 @@ class TableRow(Frozen):
 
 
 class Selection(Frozen):
-    """What was chosen, how good it is by `score_name` and `loss_name`; `test` is None where there is no test row.
+    """The selected adapters and their figures, by `score_name` and `loss_name`; `test` is None without test rows.
 
-    `honest` is what the choice is worth by validation alone. `test_optimism` is by how much validation was better than
-    test, of what was chosen, and `winner_test_optimism` the same of the best adapter alone. `run_sha256` is the digest
-    of the training that was chosen from (`Run.sha256`), and `test_rows_sha256` of all that is known of the test rows.
+    `honest` is the out-of-bag estimate. `test_optimism` is validation score minus test score of the selection, and
+    `winner_test_optimism` the same for the best single adapter, `winner`. `run_sha256` identifies the training
+    (`Run.sha256`), `test_rows_sha256` everything that the store records about the test rows except tokens.
     """
 
     selector: str

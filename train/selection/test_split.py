@@ -1,6 +1,6 @@
-"""The test split, which a choice can open once: after it is made, so that it cannot change.
+"""The test split, which a selection reads once, after the choice is made, so that test rows cannot influence it.
 
-A RUN counts its openings, of every choice that was ever made from it: the figures of a later choice are not as clean.
+A RUN counts the test reads of all its selections: the more reads, the more optimistic the test figures of the latest.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ REMEDY = "it counts the readings of the test split: put it back, or remove it an
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """What was chosen says of the test rows: every adapter briefly, mixtures in full; `known` rows have a label.
+    """Predictions for the test rows: row results of every adapter, by adapter_id, and full predictions of mixtures.
 
-    Labels are in the unit of predictions.
+    `known` marks the rows that have a label. Labels are in the unit of the predictions.
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
@@ -62,7 +62,11 @@ class TestSplit:
         device: torch.device,
         mixtures: Sequence[Mapping[str, float]] = (),
     ) -> TestPredictions:
-        """Predict with everything that was chosen, in one read, and mix it by weights; a second call is an error."""
+        """Predict the test rows with all candidates in one read, and mix the predictions by weights.
+
+        Raises:
+            IcecoreError: the test split was read before.
+        """
         if self.num_reads:
             raise IcecoreError(f"{self._store.url}: the test split was read already; choose first, then read it once")
         self.num_reads += 1
@@ -88,7 +92,7 @@ def _joined(parts: Sequence[RowResults]) -> RowResults:
 
 
 def record_test_read(run: str, selector: str) -> int:
-    """Record, before the test split is read, that it will be; return how often it was by then, this time included."""
+    """Record a test read in the RUN, before it happens; return the number of reads, including this one."""
     path = Path(run) / READS
     reads = [*_reads(path), {"selector": selector}]
     write_atomic(str(path), document_bytes({"reads": reads}, {}))

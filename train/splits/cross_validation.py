@@ -1,6 +1,6 @@
-"""Parts of the train split, each held out in its turn: every row is judged by adapters that have not seen it.
+"""K-fold cross-validation: every train row is predicted by adapters that were not trained on it.
 
-By class and never across a group, as a single split is. Reads labels, groups and splits of the samples; never a token.
+Folds are stratified by class and never divide a group. Reads labels, groups and splits of the samples; never a token.
 """
 
 import warnings
@@ -16,9 +16,12 @@ NEVER = -1  # held out
 
 
 def cross_validation_splits(store: Store, count: int, seed: int) -> list[Split]:
-    """Return `count` splits that hold out each row once, and after them one that trains on all and holds out none.
+    """Return `count` splits that together hold out every train row once, then a split that trains on all rows.
 
-    A row, or group, that alone shows a class is never held out: nothing could have learnt it.
+    The only row, or group, of a class is never held out, since no adapter could have learnt the class.
+
+    Raises:
+        UsageError: the store has a split `validation`, or too few rows for `count` folds.
     """
     if len(store.rows("validation")):
         raise UsageError(f"{store.url}: has a split named 'validation', which is used as it is; leave out --folds")
@@ -41,7 +44,7 @@ def cross_validation_splits(store: Store, count: int, seed: int) -> list[Split]:
 def _deal(
     labels: Int64[np.ndarray, " row"], groups: Int64[np.ndarray, " row"] | None, count: int, seed: int
 ) -> Int64[np.ndarray, " row"]:
-    """Say of every row in which fold it is held out."""
+    """Return the fold that holds out each row, from 0; NEVER for rows that stay in train."""
     fold_of = np.full(len(labels), NEVER)
     if np.bincount(labels).max(initial=0) < count:
         return fold_of

@@ -11,7 +11,10 @@ from torch import Tensor
 def bootstraps(
     blocks: Int64[Tensor, " row"], count: int, seed: int, most_rows: int | None = None
 ) -> Iterator[Int64[Tensor, " place"]]:
-    """Yield the places of rows drawn with replacement: as many blocks as there are, or as have about `most_rows`."""
+    """Yield `count` bootstrap resamples: indices of rows, in whole blocks, drawn with replacement.
+
+    A resample has as many blocks as there are, or, with `most_rows`, as many as hold about `most_rows` rows.
+    """
     _, places, sizes = blocks.unique(return_inverse=True, return_counts=True)
     members, ends = places.argsort(stable=True), sizes.cumsum(0)  # the rows of block after block
     generator = torch.Generator().manual_seed(seed)
@@ -24,7 +27,13 @@ def bootstraps(
 
 
 def fold_masks(blocks: Int64[Tensor, " row"], count: int, seed: int) -> list[Bool[Tensor, " row"]]:
-    """Part rows into folds of about equally many blocks; each fold marks its own rows. At least one block a fold."""
+    """Return a mask of its rows for every cross-validation fold; folds have about equally many blocks.
+
+    With fewer blocks than `count`, there are as many folds as blocks.
+
+    >>> [mask.sum().item() for mask in fold_masks(torch.tensor([0, 0, 1, 1, 2, 2]), count=3, seed=0)]
+    [2, 2, 2]
+    """
     names, places = blocks.unique(return_inverse=True)
     count = max(1, min(count, len(names)))
     fold_of = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)) % count
@@ -32,7 +41,11 @@ def fold_masks(blocks: Int64[Tensor, " row"], count: int, seed: int) -> list[Boo
 
 
 def out_of_bag(drawn: Int64[Tensor, " place"], num_rows: int) -> Int64[Tensor, " missed"]:
-    """Return the places that were not drawn."""
+    """Return the indices of the rows that were not drawn, ascending.
+
+    >>> out_of_bag(torch.tensor([0, 0, 3]), num_rows=4)
+    tensor([1, 2])
+    """
     missed = torch.ones(num_rows, dtype=torch.bool)
     missed[drawn] = False
     return missed.nonzero()[:, 0]
@@ -45,9 +58,9 @@ def interval(
     num_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Return the low and high end for a score of some rows, given how to score any of them; blocks stay whole.
+    """Return the percentile bootstrap interval (low, high) of a score, which `score` computes for any indices of rows.
 
-    Resamples that have no score, as where no class occurs, do not count; NaN where none has.
+    Blocks stay whole. Resamples whose score is NaN are left out; if all are NaN, so are both ends.
     """
     scores = torch.tensor([score(drawn) for drawn in bootstraps(blocks, num_resamples, seed)], dtype=torch.float64)
     tail = (1 - confidence) / 2

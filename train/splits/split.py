@@ -1,4 +1,4 @@
-"""Which rows train and which choose: validation held out of train, by class and never across a group.
+"""Hold validation rows out of the train split, stratified by class and never dividing a group.
 
 Reads labels, groups and splits of the samples; never a token, and of the test split nothing but which classes occur.
 """
@@ -18,7 +18,7 @@ from ..targets import get_target
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on and rows to choose by, ascending, and how they were parted."""
+    """Row numbers to train on and to validate on, ascending; `how` describes the split in words, for reports."""
 
     train: Int64[np.ndarray, " train"]
     validation: Int64[np.ndarray, " validation"]
@@ -31,7 +31,7 @@ class Split:
 
 
 def hold_out(store: Store, fraction: float, seed: int) -> Split:
-    """Part a store's train split; a store that has a split named `validation` uses that instead."""
+    """Split a store's train rows into train and validation; a split named `validation` is used as it is."""
     train = train_rows(store)
     if len(store.rows("validation")):
         validation = labelled_rows(store, "validation")
@@ -63,7 +63,7 @@ def labelled_rows(store: Store, name: str) -> Int64[np.ndarray, " row"]:
 
 
 def left_out(store: Store, *names: str) -> str:
-    """Say how many rows of some splits have no label, and so no part; nothing where all have one."""
+    """Return a phrase that counts the unlabelled rows of some splits, which are left out; empty if all have labels."""
     target = get_target(store.spec.target)
     lacking = {name: int((~target.known(target.labels(store, store.rows(name)))).sum()) for name in names}
     told = [f"{count} {name} rows without a label left out" for name, count in lacking.items() if count]
@@ -71,7 +71,7 @@ def left_out(store: Store, *names: str) -> str:
 
 
 def strata_of(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
-    """Return the kind of each row, of which every part should have its share; all have a label."""
+    """Return the stratum of each row, such as its class; every row must have a label."""
     target = get_target(store.spec.target)
     return target.strata(target.labels(store, rows))
 
@@ -130,7 +130,7 @@ def _hold_out_groups(
 
 
 def groups_of(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[Tensor, " row"] | None:
-    """Return the number of each row's group, a row without one alone in its own; None where no row has one."""
+    """Return the group number of each row, a number of its own for a row without group; None if no row has a group."""
     groups = np.array(store.samples["group"].to_pylist(), dtype=object)[rows]
     return torch.from_numpy(_numbers(groups)) if any(group is not None for group in groups) else None
 
@@ -141,7 +141,7 @@ def _numbers(groups: np.ndarray) -> Int64[np.ndarray, " row"]:
 
 
 def check_classes(store: Store, split: Split) -> None:
-    """Refuse classes that occur somewhere but have no row to learn from."""
+    """Raise IcecoreError if a class occurs in some split and has no train row."""
     if store.spec.target == "regression":
         return
     num_train = count_classes(store, split.train)
@@ -155,7 +155,7 @@ def check_classes(store: Store, split: Split) -> None:
 
 
 def count_classes(store: Store, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " class"]:
-    """Return how many of some rows each class has."""
+    """Return the number of rows of each class among some rows."""
     if store.spec.target == "multilabel":
         return np.nansum(store.targets[rows] > 0, axis=0)
     labels = store.labels[rows]

@@ -22,7 +22,7 @@ CACHED = 1 << 17  # numbers: of so few, what is made of them stays in a core's c
 
 
 class Scores(NamedTuple):
-    """How good some predictions are: a score that is better higher, and a loss that is better lower."""
+    """A score, where higher is better, and a loss, where lower is better."""
 
     score: float
     loss: float
@@ -30,13 +30,13 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each adapter's loss makes more or less of; None where all of a stack take the labels as they are."""
+    """Label smoothing of every adapter, and loss weights of every output; None where a stack uses neither."""
 
     smoothing: Float[Tensor, " adapter"] | None = None
     weights: Float[Tensor, "adapter outputs"] | None = None
 
     def subset(self, keep: Sequence[int]) -> "LossWeights":
-        """Return that of some of the adapters."""
+        """Return the weights of the adapters at some indices."""
         return LossWeights(*[None if one is None else one[list(keep)] for one in (self.smoothing, self.weights)])
 
 
@@ -71,11 +71,11 @@ class Target(Frozen):
 
     @abstractmethod
     def known(self, labels: Labels) -> Bool[Tensor, " row"]:
-        """Say which rows have a label."""
+        """Return a mask of the rows that have a label."""
 
     @abstractmethod
     def strata(self, labels: Labels) -> Int64[np.ndarray, " row"]:
-        """Part rows into kinds that a held-out share should have alike."""
+        """Return the stratum of each row; a hold-out takes the same share of every stratum."""
 
     @abstractmethod
     def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
@@ -95,13 +95,13 @@ class Target(Frozen):
 
     @abstractmethod
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
-        """Measure predictions against labels that are known."""
+        """Return score and loss of predictions for labelled rows."""
 
     @abstractmethod
     def loss_terms(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Float[Tensor, "adapter row value"]:
-        """Return all that the loss of known rows depends on; a weighted mean of predictions has that of loss_terms."""
+        """Return per-row loss terms that are linear in the predictions: `terms(sum w p) == sum w terms(p)`."""
 
     @abstractmethod
     def row_losses(self, loss_terms: Float[Tensor, "*mix row value"]) -> Float[Tensor, "*mix row"]:
@@ -138,7 +138,11 @@ class Target(Frozen):
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the type to compute in with what is kept in another: float32 at least."""
+    """Return the type in which to compute with values of a stored type: float32, or float64 for float64.
+
+    >>> wide(torch.float16)
+    torch.float32
+    """
     return torch.promote_types(dtype, torch.float32)
 
 
