@@ -5,12 +5,11 @@ from .backbone.loading import load_backbone
 from .extract import extract
 from .job.progress import Progress
 from .job.report import ExtractReport
-from .layers import parse_layers
 from .preflight import Preflight, preflight
 from .recompute import LayerDifference, images_of, recompute, worse
 from .settings import ExtractSettings, SourceSettings, parse_command
 from .sources import SOURCES, Source, open_source
-from .tokens import reduction
+from .tokens import parse_layers, reduction
 
 __all__ = [
     "Backbone",

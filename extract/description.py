@@ -8,9 +8,8 @@ from icecore.store import Identity, Sample, SourceReport, StoreSpec, UsageError,
 
 from .backbone.backbone import Backbone
 from .decoding.augmentation import Augmentation, canonical_augmentation
-from .layers import parse_layers
 from .settings import ExtractSettings, command_line
-from .tokens import reduction
+from .tokens import parse_layers, reduction
 
 RECORDED = ("icecore", "torch", "timm", "torchvision", "pillow", "numpy", "zarr")
 

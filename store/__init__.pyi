@@ -1,6 +1,7 @@
 """The names of `icecore.store`, by module; each is imported when it is first asked for."""
 
 from .choose import choose
+from .cluster import SchedulerLostError, absolute_url, connect_cluster, run_tasks
 from .codecs import get_codec
 from .compute import num_usable_cores, resolve_compute_dtype, resolve_device
 from .configuration import Frozen
@@ -11,6 +12,7 @@ from .errors import IcecoreError, IdentityError, IncompleteError, IntegrityError
 from .files.destination import require_destination, require_file
 from .files.location import create_atomic, write_atomic
 from .files.lock import only_writer
+from .format.layer_list import parse_layer_list
 from .format.layout import Shard
 from .format.samples import Sample, dataset_sha256
 from .format.source_report import Finding, SourceReport
@@ -40,6 +42,7 @@ __all__ = [
     "Problem",
     "SUM",
     "Sample",
+    "SchedulerLostError",
     "Shard",
     "ShardWriter",
     "SizeEstimate",
@@ -48,7 +51,9 @@ __all__ = [
     "StoreSpec",
     "StoreWriter",
     "UsageError",
+    "absolute_url",
     "choose",
+    "connect_cluster",
     "create_atomic",
     "dataset_sha256",
     "estimate_size",
@@ -62,12 +67,14 @@ __all__ = [
     "open_shard",
     "open_store",
     "open_writer",
+    "parse_layer_list",
     "require_destination",
     "require_file",
     "require_room",
     "require_store",
     "resolve_compute_dtype",
     "resolve_device",
+    "run_tasks",
     "stored_identity",
     "verify",
     "write_atomic",

@@ -21,14 +21,14 @@ FOLDERS = tuple(MAY_IMPORT)
 LEVELS = {
     "store": (
         {"errors", "configuration", "lazy"},
-        {"choose", "files"},
+        {"choose", "cluster", "files"},
         {"compute", "format"},
         {"codecs"},
         {"documents"},
         {"reading", "writing"},
     ),
     "extract": (
-        {"decoding", "layers", "tokens"},
+        {"decoding", "tokens"},
         {"backbone", "files"},
         {"labels"},
         {"settings", "sources"},
@@ -53,8 +53,8 @@ ONLY_IN = {
     "timm": ("extract/backbone/", "extract/sources/timm", "live/"),
     "zarr": ("store/",),
     "yaml": ("cli/",),
-    "dask": ("extract/job/distributed", "train/sweep/distributed"),
-    "distributed": ("extract/job/distributed", "train/sweep/distributed"),
+    "dask": ("store/cluster",),
+    "distributed": ("store/cluster",),
 }
 TABLES = {
     "store.codecs": ("CODECS", set[str]()),

@@ -9,9 +9,9 @@ from ..options.augmentation import read_augmentation
 from ..options.settings import require_effect, settings_of
 from ..options.shared_options import AS_JSON, BATCH_SIZE, COMPUTE_DTYPE, DEVICE
 from ..options.source_options import with_source_options
-from ..show.extract_progress import extract_progress
 from ..show.interrupt import interruptible, stopping
 from ..show.preflight import print_preflight
+from ..show.progress import extract_progress
 from ..show.source_lines import passed_lines, print_splits
 from ..show.terminal import print_facts, print_json, print_line
 from ..show.wording import extracted

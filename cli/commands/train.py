@@ -8,9 +8,9 @@ from ..options.settings import settings_of
 from ..options.shared_options import AS_JSON, COMPUTE_DTYPE, DEVICE, EPOCHS, STORE
 from ..show.interrupt import interruptible
 from ..show.metrics import write_metrics
+from ..show.progress import train_progress
 from ..show.tensorboard import TensorBoard
 from ..show.terminal import print_json, print_line
-from ..show.train_progress import train_progress
 from ..show.wording import trained
 
 LOGS = {"tensorboard": TensorBoard}

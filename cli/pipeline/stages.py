@@ -7,11 +7,10 @@ files have no say, nor has what else is in the file of pipelines.
 from collections.abc import Callable
 from pathlib import Path
 
-from ..show.extract_progress import extract_progress
 from ..show.metrics import write_metrics
+from ..show.progress import extract_progress, train_progress
 from ..show.source_lines import print_splits
 from ..show.terminal import notes
-from ..show.train_progress import train_progress
 from ..show.wording import extracted, trained
 from .plan import Plan
 

@@ -63,7 +63,7 @@ class Tiff:
         """Return the channels of the first page; or, where it has but one, a channel for each page of its size."""
         series = self._file.series[0]
         if pages_are_bands and self._page.samplesperpixel == 1 and len(series.shape) == 3:
-            return Channels(np.moveaxis(series.asarray(), 0, 2), 0)
+            return Channels(np.moveaxis(series.asarray(), 0, 2), 0, is_inverted=self._is_inverted)
         values = self._page.asarray()
         values = np.moveaxis(values, 0, 2) if self._page.axes == "SYX" else values.reshape(self.height, self.width, -1)
         if self.has_alpha and self._page.extrasamples and self._page.extrasamples[0].name == "ASSOCALPHA":

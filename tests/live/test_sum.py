@@ -79,7 +79,9 @@ def test_who_needs_single_layers_is_told_so(make: Any, tmp_path: Path) -> None:
     for name in ("vqt", "synqt"):
         with pytest.raises(UsageError, match=rf"'{name}' at layer sum: it looks at the input of every block, not at t"):
             train(make("sum"), str(tmp_path / "r"), FAST.model_copy(update={"adapters": (name,)}))
-    with pytest.raises(UsageError, match=r"layers '3': 3 not in the store, which has sum; extract with --layers"):
+    with pytest.raises(
+        UsageError, match=r"layers '3': there is no layer 3; the store has layers sum; extract with --layers"
+    ):
         train(make("sum"), str(tmp_path / "r"), FAST.model_copy(update={"layers": "3"}))
-    with pytest.raises(UsageError, match=r"layers 'sum': sum not in the store, which has 0, 1, 2"):
+    with pytest.raises(UsageError, match=r"layers 'sum': there is no layer sum; the store has layers 0, 1, 2"):
         train(make("all"), str(tmp_path / "r"), FAST.model_copy(update={"layers": "sum"}))

@@ -2,11 +2,11 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name
+from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name, parse_layer_list
 
 from ..adapters import get_adapter
 from ..adapters.adapter import Adapter, Scope, make_scope
@@ -45,34 +45,21 @@ def sweep(store: Store, settings: TrainSettings) -> list[Candidate]:
 
 
 def parse_layers(text: str, store: Store) -> tuple[int, ...]:
-    """Parse `all`, `top:5` (the best by layer score), `sum`, or numbers and ranges such as `0,3,6-12`.
+    """Return the layers that `all`, `top:5` (by score), `sum` or a list such as `0,3,6-12` names, ascending.
 
     Raises:
-        UsageError: the text is none of these, or names a layer that the store does not have.
+        UsageError: the text cannot be read, or names a layer twice or one that the store lacks.
     """
-    if text == "all":
-        return store.layers
     kind, _, count = text.partition(":")
     if kind.strip() == "top" and count.strip().isdecimal():
         return top_layers(store, int(count))
-    chosen = [layer for part in text.split(",") for layer in _range(part.strip(), text)]
-    if twice := sorted({layer for layer in chosen if chosen.count(layer) > 1}):
+    has = f"the store has layers {', '.join(map(layer_name, store.layers))}; extract with --layers"
+    layers = parse_layer_list(
+        text, store.layers, has=has, forms="all, sum, top:5, or numbers and ranges such as 0,3,6-12"
+    )
+    if twice := sorted({layer for layer in layers if layers.count(layer) > 1}):
         raise UsageError(f"layers {text!r}: {', '.join(map(layer_name, twice))} twice; name each once")
-    if missing := sorted(set(chosen) - set(store.layers)):
-        lacking, names = (", ".join(map(layer_name, some)) for some in (missing, store.layers))
-        raise UsageError(f"layers {text!r}: {lacking} not in the store, which has {names}; extract with --layers")
-    return tuple(sorted(chosen))
-
-
-def _range(part: str, text: str) -> Iterable[int]:
-    if part == "sum":
-        return [SUM]
-    low, dash, high = part.partition("-")
-    if not low.isdecimal() or (dash and not high.isdecimal()):
-        raise UsageError(f"layers {text!r}: expected all, sum, numbers and ranges such as 0,3,6-12, or top:5")
-    if dash and int(high) < int(low):
-        raise UsageError(f"layers {text!r}: {part} runs backwards; expected {high}-{low}")
-    return range(int(low), int(high or low) + 1)
+    return tuple(sorted(layers))
 
 
 def _grid(family: type[Adapter], name: str, spec: LayerSpec, settings: TrainSettings) -> Iterator[dict[str, object]]:

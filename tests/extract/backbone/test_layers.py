@@ -28,7 +28,7 @@ def test_layers_are_ascending_and_without_duplicates(text: str, layers: tuple[in
     ("text", "message"),
     [
         ("13", "layers '13': there is no layer 13; the backbone has layers 0 to 12"),
-        ("3,", "cannot read ''; expected all, sum, or numbers such as 0,3,6-12"),
+        ("3,", "cannot read ''; expected all, sum, or numbers and ranges such as 0,3,6-12"),
         ("last", "cannot read 'last'"),
         ("-1", "cannot read '-1'"),
         ("6-3", "'6-3' counts down"),

@@ -256,6 +256,19 @@ def test_bands_of_a_plain_picture() -> None:
     assert np.array_equal(found, COLOUR)  # red, green and blue beside another band are the picture
 
 
+@pytest.mark.parametrize("bands", [None, (1,), (3, 2, 1)])
+@pytest.mark.parametrize("shape", [(7, 9), (3, 7, 9)])
+@pytest.mark.parametrize("dtype", ["bool", "u1", "i1", "u2", "i2", "u4", "f4", "f8"])
+def test_where_zero_is_white_the_picture_is_the_negative(
+    dtype: str, shape: tuple[int, ...], bands: tuple[int, ...] | None
+) -> None:
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    if shape == (7, 9) and bands is not None:
+        bands = (1,) * len(bands)
+    white, black = (decoded(tiff(values, photometric=f"mini{end}"), bands=bands) for end in ("swhite", "sblack"))
+    assert np.array_equal(white, 255 - black)
+
+
 def test_without_tifffile_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
     for data in (tiff_of_rgb := TWINS["TIFF colour"]()[0], TWINS["float of 64 bits"]()[0]):

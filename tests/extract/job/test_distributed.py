@@ -19,6 +19,7 @@ from icecore.extract import ExtractSettings, Progress, extract
 from icecore.extract.files.passing import PassingError
 from icecore.extract.job import distributed
 from icecore.store import IcecoreError, IdentityError, UsageError, open_store, verify
+from icecore.store import cluster as store_cluster
 
 from ..conftest import BACKBONE, make_csv, make_folder
 
@@ -128,8 +129,8 @@ def test_a_cluster_of_this_machine_finishes_what_one_process_began(
     assert seen[-1].num_done == 23
 
 
-def test_as_many_workers_start_as_are_asked_for(settings: ExtractSettings) -> None:
-    with distributed._cluster(settings.model_copy(update={"workers": 3})) as client:
+def test_as_many_workers_start_as_are_asked_for() -> None:
+    with store_cluster.connect_cluster(None, 3) as client:
         client.wait_for_workers(3, timeout=60)
         assert list(client.nthreads().values()) == [1, 1, 1]  # pyright: ignore
 
@@ -164,9 +165,9 @@ def test_a_cluster_without_workers_is_not_waited_for(
         settings = settings.model_copy(update={"scheduler": empty.scheduler_address})  # pyright: ignore
         with pytest.raises(IcecoreError, match=r"has no workers; start some with: dask worker"):
             extract(source, str(tmp_path / "s.ice"), settings)
-        monkeypatch.setattr(distributed, "WORKERLESS_SECONDS", 0.5)
-        monkeypatch.setattr(distributed, "_require_workers", lambda _: None)
-        with pytest.raises(IcecoreError, match="no worker for 0 s; finished shards are kept: start workers"):
+        monkeypatch.setattr(store_cluster, "WORKERLESS_SECONDS", 0.5)
+        monkeypatch.setattr(store_cluster, "_require_workers", lambda _: None)
+        with pytest.raises(IcecoreError, match="no worker for 0 s; finished work is kept: start workers"):
             extract(source, str(tmp_path / "s.ice"), settings)
 
 

@@ -227,8 +227,8 @@ def test_a_folder_that_is_no_run_is_not_written_to(make_store: MakeStore, tmp_pa
     ("changes", "message"),
     [
         ({"adapters": ("incca",)}, r"unknown adapter 'incca' \(did you mean 'inca'"),
-        ({"layers": "0,9"}, r"layers '0,9': 9 not in the store, which has 0, 1, 2"),
-        ({"layers": "top"}, r"layers 'top': expected all, sum, numbers and ranges"),
+        ({"layers": "0,9"}, r"layers '0,9': there is no layer 9; the store has layers 0, 1, 2"),
+        ({"layers": "top"}, r"layers 'top': cannot read 'top'; expected all, sum, top:5"),
         ({"heads": (5,)}, r"adapter 'inca' at layer 0: 5 heads: expected a divisor of the width 16"),
         ({"pooling": ("max",)}, r"option 'pooling' of adapter 'linear': .* got 'max'"),
         ({"options": {"inca": {"depth": [1]}}}, r"option 'depth' of adapter 'inca': .* it has num_heads, num_queries"),
