@@ -1,4 +1,4 @@
-"""What a store to be is, said before its first row: identity, shapes, and the command that resumes it."""
+"""Describes a store before its first row is written: identity, shapes, and the command that resumes it."""
 
 import platform
 from collections.abc import Sequence
@@ -23,7 +23,11 @@ def describe(
     classes: tuple[str, ...],
     report: SourceReport,
 ) -> StoreSpec:
-    """Return the specification of the store that these settings ask for."""
+    """Return the specification of the store that the settings ask for.
+
+    Raises:
+        UsageError: the backbone lacks a layer or its tokens, or the views cannot be made.
+    """
     layers = parse_layers(settings.layers, backbone.num_layers)
     settled = settings.model_copy(  # `auto` differs between machines, and a retry is asked for once
         update={"compute_dtype": backbone.compute_dtype, "retry_failed": False}
@@ -56,7 +60,11 @@ def describe(
 
 
 def _augmentation(settings: ExtractSettings, backbone: Backbone) -> str | None:
-    """Return the transforms of the views after the plain one; UsageError where they cannot be made."""
+    """Return the transforms of the augmented views in canonical form; None where there is the plain view alone.
+
+    Raises:
+        UsageError: `views` and `augment` contradict each other, or the transforms cannot be built.
+    """
     if (settings.augment is None) != (settings.views == 1):
         raise UsageError(
             f"views {settings.views} and augment {settings.augment!r}; expected both or neither: view 0 is the plain "

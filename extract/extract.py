@@ -1,4 +1,4 @@
-"""The stage: make ready, and write every shard that the store does not have yet."""
+"""The stage `extract`: prepares an extraction, and writes every shard that the store lacks."""
 
 import contextlib
 import time
@@ -23,7 +23,7 @@ from .settings import ExtractSettings, command_line
 
 
 class ExtractInterruptedError(IcecoreError):
-    """The user stopped a job; what is finished is kept."""
+    """The user interrupted an extraction; finished shards are kept."""
 
     exit_code = 130
 
@@ -35,31 +35,40 @@ def extract(
     progress: Callable[[Progress], None] | None = None,
     found: Callable[[SourceReport], None] | None = None,
 ) -> ExtractReport:
-    """Write the tokens of all images of `source` to `store`, or what is missing of them, and say what was done.
+    """Write the tokens of all images of `source` to `store`; shards that the store has already are skipped.
 
-    Rows that cannot be decoded are recorded as failed, unless `settings.strict`. `found` is called once, before the
-    first forward pass, with what the source holds; `progress` is called after each batch.
+    Args:
+        source: `KIND:PATH`, or a path whose kind is plain from its content.
+        store: path or URL of the store.
+        settings: backbone, layers, tokens, codec and so on. With `settings.strict` a row that cannot be decoded stops
+            the extraction; without it the row is recorded as failed.
+        progress: called after each batch.
+        found: called once with the counts of the source, before the first forward pass.
 
     Raises:
-        IcecoreError: one line that says what is wrong; shards finished until then are kept, and the same call resumes.
+        UsageError: a setting, the source or the backbone is wrong; nothing was written.
+        IdentityError: the store was made by another backbone, data set or layout.
+        PassingError: the system failed (memory, a file server, the scheduler); the same call resumes.
+        ExtractInterruptedError: the user pressed Ctrl-C; the same call resumes.
+        IcecoreError: anything else, in one line; finished shards are kept.
     """
     require_destination(store, "store")
     started = time.monotonic()
-    with _saying_how_to_go_on(store, command_line(source, store, settings)):
+    with _with_resume_command(store, command_line(source, store, settings)):
         ready = prepare(source, store, settings)
     if found is not None:
         found(ready.report)
     settled = settings.model_copy(update={"compute_dtype": ready.spec.identity.compute_dtype})
-    tried: list[int] = []
+    retried: list[int] = []
 
     def retry(failed: Sequence[int], order: Sequence[int]) -> list[int]:
-        tried.extend(failed)
+        retried.extend(failed)
         return ready.job.good(failed, order)
 
-    with _saying_how_to_go_on(store, command_line(source, store, settled)):
+    with _with_resume_command(store, command_line(source, store, settled)):
         require_room(store, ready.size)
-        again = retry if settings.retry_failed else None
-        with open_writer(store, ready.spec, ready.samples, ready.frozen, ready.job.measure, again) as writer:
+        retry_rows = retry if settings.retry_failed else None
+        with open_writer(store, ready.spec, ready.samples, ready.frozen, ready.job.measure, retry_rows) as writer:
             done = _write(ready.job, writer, source, settings, progress or (lambda _: None))
         written = open_store(store)
     return ExtractReport(
@@ -68,8 +77,8 @@ def extract(
         num_skipped=done.num_skipped,
         num_failed=len(written.failed),
         failures=written.failures,
-        num_retried=len(tried),
-        num_mended=len({*tried} - {*written.failed}),
+        num_retried=len(retried),
+        num_mended=len({*retried} - {*written.failed}),
         num_bytes=written.num_bytes(),
         elapsed_seconds=time.monotonic() - started,
         rows_per_second=done.rows_per_second,
@@ -78,8 +87,8 @@ def extract(
 
 
 @contextlib.contextmanager
-def _saying_how_to_go_on(store: str, command: str) -> Iterator[None]:
-    """Turn what ends a job for a passing reason, the user's Ctrl-C among it, into a line with the command to go on."""
+def _with_resume_command(store: str, command: str) -> Iterator[None]:
+    """Turn Ctrl-C and failures of the system into an error of one line that names the command to resume."""
     advice = f"finished shards are kept, go on with: {command}"
     try:
         yield
@@ -90,14 +99,14 @@ def _saying_how_to_go_on(store: str, command: str) -> Iterator[None]:
     except (OSError, MemoryError, RuntimeError) as error:
         if not is_passing(error):
             raise
-        less = "" if isinstance(error, OSError) else "; free memory, or lower --batch-size or --num-threads"
-        raise PassingError(f"{store}: stopped ({in_words(error)}){less}; {advice}") from error
+        advice_memory = "" if isinstance(error, OSError) else "; free memory, or lower --batch-size or --num-threads"
+        raise PassingError(f"{store}: stopped ({in_words(error)}){advice_memory}; {advice}") from error
 
 
 def _write(
     job: Job, writer: StoreWriter, source: str, settings: ExtractSettings, report: Callable[[Progress], None]
 ) -> Progress:
-    """Write what the store lacks, in this process or on workers."""
+    """Write the shards that the store lacks, in this process or on workers."""
     if settings.workers is None and settings.scheduler is None:
         return job.run(writer, report)
     from .job.distributed import write_on_workers  # dask takes a second to import

@@ -1,4 +1,4 @@
-"""What an extraction will cost, said before it starts: rows, bytes, free space, and a time from a few batches."""
+"""Estimates what an extraction costs before it starts: rows, bytes, and the time from a few batches."""
 
 import time
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from icecore.store import SourceReport, free_bytes, missing_bytes
 from .preparation import Prepared, prepare
 from .settings import ExtractSettings
 
-BATCHES_TIMED = 3  # after one that warms up
+BATCHES_TIMED = 3  # after one warm-up batch
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a store will hold and cost; `free_bytes` is None where nobody can say."""
+    """The size and cost of a store to be; `free_bytes` is None for object stores, which do not tell."""
 
     num_rows: int
     layer_bytes: dict[int, int]
@@ -27,12 +27,16 @@ class Preflight:
 
     @property
     def fits(self) -> bool:
-        """Whether there is room for what is missing."""
+        """Whether the free space suffices for the missing bytes; True where the free space is not known."""
         return self.free_bytes is None or self.missing_bytes <= self.free_bytes
 
 
 def preflight(source: str, store: str, settings: ExtractSettings) -> Preflight:
-    """Say what `extract` with the same arguments would cost; writes nothing."""
+    """Return the cost of `extract` with the same arguments; nothing is written.
+
+    Raises:
+        UsageError: a setting, the source or the backbone is wrong.
+    """
     ready = prepare(source, store, settings)
     rate = _rows_per_second(ready, settings.batch_size)
     num_rows, missing = len(ready.samples), missing_bytes(store, ready.size)
@@ -49,7 +53,7 @@ def preflight(source: str, store: str, settings: ExtractSettings) -> Preflight:
 
 
 def _rows_per_second(ready: Prepared, batch_size: int) -> float:
-    """Run a few batches, spread over the data set."""
+    """Measure the rate of a few batches of rows that are spread over the data set."""
     num_rows = len(ready.samples)
     step = max(1, num_rows // (batch_size * (BATCHES_TIMED + 1)))
     batches = ready.job.tokens(range(0, num_rows, step), ready.spec.identity.layers)

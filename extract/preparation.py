@@ -1,4 +1,4 @@
-"""All that comes before the first forward: the source opened and scanned, the backbone loaded, the store described."""
+"""Prepares an extraction: opens and scans the source, loads the backbone, describes the store."""
 
 import hashlib
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from .sources import open_source
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An extraction that is ready to run, and what its store will weigh."""
+    """An extraction that is ready to run, and the estimated size of its store."""
 
     spec: StoreSpec
     samples: Sequence[Sample]
@@ -48,8 +48,14 @@ class Prepared:
 
 
 def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
-    """Make an extraction ready; every wrong word of the request is found here, and nothing is written."""
-    get_codec(settings.dtype)  # a wrong name is found before anything is read
+    """Return an extraction that is ready to run; nothing is written.
+
+    Raises:
+        UsageError: a setting is wrong, the source holds no images, or the backbone cannot be loaded. All errors of the
+            request are found here, before the first forward pass.
+        PassingError: an image cannot be read at present.
+    """
+    get_codec(settings.dtype)  # finds a wrong name before the source is read
     if settings.workers and settings.scheduler:
         raise UsageError(f"workers {settings.workers} and scheduler {settings.scheduler!r}; expected one of the two")
     if settings.stream_blocks and (settings.workers or settings.scheduler):
@@ -57,25 +63,25 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
     require_apart(source, store)
     opened = open_source(source, settings.columns)
     moved = move_splits(opened.samples, settings.split)
-    places = _limited(moved, settings.limit, store)
+    rows = _limited(moved, settings.limit, store)
     load = stream_backbone if settings.stream_blocks else load_backbone
     backbone = load(
         settings.backbone, settings.checkpoint, settings.device, settings.compute_dtype, settings.preprocessing
     )
-    for found in backbone.notes:
-        opened.tally.note(found.what, found.example, found.count)
+    for finding in backbone.notes:
+        opened.tally.note(finding.what, finding.example, finding.count)
     recorded = stored_identity(store)
     rules = asked_decoding(settings, recorded and recorded.preprocessing)
-    scanned = scan(opened, places, rules)
-    found = extents(opened, places, scanned, rules)
-    backbone.transform.decoding = settled_decoding(rules, recorded is None, settings.range, found.values())
-    note_oddities(opened.tally, scanned, found, backbone.transform)
-    samples = [replace(sample, split=moved[place].split) for place, sample in zip(places, scanned.samples, strict=True)]
+    scanned = scan(opened, rows, rules)
+    value_extents = extents(opened, rows, scanned, rules)
+    backbone.transform.decoding = settled_decoding(rules, recorded is None, settings.range, value_extents.values())
+    note_oddities(opened.tally, scanned, value_extents, backbone.transform)
+    samples = [replace(sample, split=moved[row].split) for row, sample in zip(rows, scanned.samples, strict=True)]
     report = source_report(opened.tally, samples, opened.classes, settings.target)
     spec = describe(source, store, settings, backbone, samples, opened.classes, report)
     frozen = backbone.frozen()
     size = estimate_size(spec, len(samples), sum(tensor.nbytes for tensor in frozen.tensors.values()))
-    images = Images(opened, places, samples, backbone.transform)
+    images = Images(opened, rows, samples, backbone.transform)
     job = (
         StreamedJob(images, backbone, settings)
         if isinstance(backbone, StreamedBackbone)
@@ -85,32 +91,32 @@ def prepare(source: str, store: str, settings: ExtractSettings) -> Prepared:
 
 
 def _limited(samples: Sequence[Sample], limit: int | None, store: str) -> list[int]:
-    """Return the places of at most `limit` samples, with every split and class in proportion.
+    """Return the indices of at most `limit` samples, with every split and class in proportion.
 
-    Of two limits the larger takes all that the smaller takes, and what a store holds stays, so that it can grow.
+    A larger limit takes all samples that a smaller one takes, and samples of an existing store stay, so that the store
+    can grow.
     """
     if limit is None or limit >= len(samples):
         return list(range(len(samples)))
     strata: dict[str, dict[int | None, list[int]]] = {}
-    for place, sample in enumerate(samples):
-        strata.setdefault(sample.split, {}).setdefault(sample.label, []).append(place)
+    for row, sample in enumerate(samples):
+        strata.setdefault(sample.split, {}).setdefault(sample.label, []).append(row)
     drawn = [
-        in_proportion([[group[place] for place in _spread(len(group))] for group in classes.values()])
+        in_proportion([[group[index] for index in _shuffled(len(group))] for group in classes.values()])
         for classes in strata.values()
     ]
-    known = _keys(store)
-    order = sorted(in_proportion(drawn), key=lambda place: samples[place].key not in known)  # stable
+    stored = _stored_keys(store)
+    order = sorted(in_proportion(drawn), key=lambda row: samples[row].key not in stored)  # stored rows first; stable
     return sorted(order[:limit])
 
 
-def _spread(num_samples: int, limit: int | None = None) -> list[int]:
-    """Return places in an order drawn by a hash: every k-th would fall in with whatever repeats in the source."""
-    lots = sorted((hashlib.sha256(str(place).encode()).digest(), place) for place in range(num_samples))
-    return [place for _, place in lots[:limit]]
+def _shuffled(num_samples: int) -> list[int]:
+    """Return indices in the order of their hashes; every k-th sample might coincide with a period of the source."""
+    return sorted(range(num_samples), key=lambda index: hashlib.sha256(str(index).encode()).digest())
 
 
-def _keys(store: str) -> set[str]:
-    """Return the keys of the rows that a store holds; none where there is no store, or one that cannot be read."""
+def _stored_keys(store: str) -> set[str]:
+    """Return the keys of the rows of a store; none where the store does not exist or cannot be read."""
     try:
         return set(open_store(store).samples["key"].to_pylist())
     except IcecoreError:

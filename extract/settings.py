@@ -1,4 +1,4 @@
-"""What a user may choose about an extraction, and the command line that says the same."""
+"""The settings of an extraction, and the command line that states them."""
 
 import json
 import shlex
@@ -13,9 +13,9 @@ from .labels.columns import Columns, TargetKind
 
 
 class SourceSettings(Frozen):
-    """What a user may say about a source: which of its images, what its columns mean, and how an image is seen.
+    """The settings of a source: which images, the meaning of its columns, and how files become pixels.
 
-    `extract` and every other stage that reads a source take all of it.
+    `extract` and every other command that reads a source take all of them.
     """
 
     img_size: int | None = Field(default=None, ge=1)
@@ -35,13 +35,13 @@ class SourceSettings(Frozen):
 
     @property
     def preprocessing(self) -> dict[str, JsonValue]:
-        """What changes of the backbone's own preprocessing, by timm's words."""
+        """Changes to the backbone's own preprocessing, under timm's names."""
         given: dict[str, JsonValue] = {"img_size": self.img_size, "crop_pct": self.crop_pct}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
     def columns(self) -> Columns:
-        """What the columns of the source are called."""
+        """The names of the source's columns, and how their values are read."""
         return Columns(
             label=self.label_column,
             split=self.split_column,
@@ -86,7 +86,11 @@ class ExtractSettings(SourceSettings):
 
 
 def command_line(source: str, store: str, settings: ExtractSettings) -> str:
-    """Return the `icecore extract` command that does what these settings say, and resumes it when interrupted."""
+    """Return the `icecore extract` command with these settings; the same command resumes an interrupted extraction.
+
+    >>> command_line("shapes:count", "a.ice", ExtractSettings(backbone="icecore_nano", layers="0,3"))
+    'icecore extract shapes:count a.ice --backbone icecore_nano --layers 0,3'
+    """
     words = ["icecore", "extract", source, store]
     for name, value in settings.model_dump(exclude_defaults=True).items():
         words.append("--" + name.replace("_", "-"))
@@ -96,7 +100,7 @@ def command_line(source: str, store: str, settings: ExtractSettings) -> str:
 
 
 def parse_command(command: str) -> tuple[str, ExtractSettings]:
-    """Return the source and the settings that a command line of `command_line` says."""
+    """Return the source and the settings of a command line that `command_line` made."""
     words = shlex.split(command)
     source, options = words[2], words[4:]
     values: dict[str, object] = {}

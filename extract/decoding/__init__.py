@@ -1,4 +1,4 @@
-"""Image files as RGB pixels: formats, bit depths, bands, orientation, transparency, and the rules that say how.
+"""Turns image files into RGB pixels: formats, bit depths, bands, orientation and transparency, by recorded rules.
 
 Knows nothing of where the bytes came from. Imports no other room.
 """

@@ -1,6 +1,6 @@
-"""Seeded views of an image: transforms of torchvision, by name and arguments, before the backbone's own preprocessing.
+"""Makes seeded views of an image with torchvision's transforms, before the backbone's own preprocessing.
 
-A view depends on the image, its key and the view's number alone, whatever the batch, the thread or the worker.
+A view depends on the image, its key and the number of the view alone, not on the batch, the thread or the worker.
 """
 
 import hashlib
@@ -22,11 +22,18 @@ RAND: list[JsonValue] = [
     {"RandAugment": {"num_ops": 2, "magnitude": 9, "interpolation": "bilinear"}},
 ]
 EXPECTED = 'expected rand, or a list such as [{"RandomHorizontalFlip": {"p": 0.5}}, "RandAugment"]'
-_global_generator = threading.Lock()  # torchvision draws from PyTorch's one generator
+_global_generator = threading.Lock()  # torchvision draws from the global generator of PyTorch, which is seeded here
 
 
 def canonical_augmentation(text: str) -> str:
-    """Return `rand` or a JSON list in full and in one spelling: what the identity of a store says."""
+    """Return the transforms that `rand` or a JSON list names, as JSON in one spelling; part of the identity of a store.
+
+    >>> canonical_augmentation('["RandomHorizontalFlip"]')
+    '[{"RandomHorizontalFlip": {}}]'
+
+    Raises:
+        UsageError: the text is neither.
+    """
     try:
         steps = RAND if text == "rand" else json.loads(text)
     except ValueError:
@@ -37,10 +44,14 @@ def canonical_augmentation(text: str) -> str:
 
 
 class Augmentation:
-    """The transforms of a list, one after another; `size` (height, width) is given to those that need one.
+    """The transforms of a list, one after another.
+
+    Args:
+        text: `rand` or a JSON list of torchvision transforms.
+        size: height and width in pixels, for transforms that need an output size.
 
     Raises:
-        UsageError: an unknown transform, arguments that it does not take, or a result that is no RGB image.
+        UsageError: a transform is unknown or does not take its arguments, or the result is no RGB image.
     """
 
     def __init__(self, text: str, size: tuple[int, int]) -> None:
@@ -52,7 +63,7 @@ class Augmentation:
             )
 
     def __call__(self, image: Image.Image, key: str, view: int) -> Image.Image:
-        """Return a view of an RGB image; safe to call from several threads, which wait for each other."""
+        """Return view number `view` of an RGB image; threads may call it and wait for each other."""
         digest = hashlib.sha256(f"{key}\0{view}".encode()).digest()
         return self._seeded(image, int.from_bytes(digest[:8], "little"))
 

@@ -1,4 +1,4 @@
-"""The channels of an image as numbers of any type, and what they mean as a picture."""
+"""The channels of an image as numbers of any type, and which of them are colours."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,32 +11,32 @@ Values = Shaped[np.ndarray, "y x channel"]
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Numbers, and how they mean a picture: grey or RGB, then alpha if there is one, then what else."""
+    """The values of an image: first `num_colours` channels of grey or RGB, then alpha if present, then other bands."""
 
     values: Values
-    num_colours: int  # 1 or 3; 0 where nothing says which channels are a picture
+    num_colours: int  # 1 or 3; 0 where the file does not say which channels are colours
     has_alpha: bool = False
     is_inverted: bool = False  # the smallest value is white
 
     @property
     def kind(self) -> Literal["int", "float"] | None:
-        """Say whether the numbers are `int` or `float`; None where they are bytes, whose range is always their own."""
+        """Whether the values are `int` or `float`; None for bytes and booleans, whose range is fixed."""
         if self.values.dtype in (np.uint8, np.bool_):
             return None
         return "float" if self.values.dtype.kind == "f" else "int"
 
     @property
     def type_range(self) -> tuple[float, float]:
-        """Black and white by the type: all values of a whole number, 0 to 1 of a float."""
+        """The values of black and white by the type: the full range of integers, 0 to 1 for floats."""
         dtype = self.values.dtype
         return (0.0, 1.0) if dtype.kind in "fb" else (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
 
     @property
     def colours(self) -> Values:
-        """The channels of the picture.
+        """The channels of grey or RGB.
 
         Raises:
-            ValueError: nobody says which they are, or some of their values are no numbers.
+            ValueError: the file does not say which channels are colours, or a value is NaN or infinite.
         """
         if not self.num_colours:
             raise ValueError(f"has {self.values.shape[2]} bands, none of them a colour; choose by --bands, as in 4,3,2")
@@ -47,7 +47,11 @@ class Channels:
         return colours
 
     def chosen(self, bands: tuple[int, ...]) -> "Channels":
-        """Return some bands, counted from 1, as grey or as RGB; ValueError where the image has fewer."""
+        """Return one band as grey or three as RGB; bands count from 1.
+
+        Raises:
+            ValueError: the image has fewer bands.
+        """
         num_bands = self.values.shape[2]
         if max(bands) > num_bands:
             raise ValueError(f"has {num_bands} bands; band {max(bands)} is asked for")

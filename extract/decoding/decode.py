@@ -1,4 +1,4 @@
-"""Decoding an image file held in memory; knows nothing of where the bytes came from."""
+"""Decodes an image file held in memory; knows nothing of where the bytes came from."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,13 +15,16 @@ EXTENSIONS = frozenset(
 
 
 def decode_image(data: bytes, decoding: Decoding | None = DEFAULT) -> Image.Image:
-    """Return the RGB image; raises where there is none, where it is cut short, or where it is a decompression bomb.
+    """Return the RGB image of a file.
 
-    Without rules it is as stores without rules were made: EXIF orientation is not applied, transparency is dropped, and
-    values beyond 8 bits are clipped or cut.
+    Args:
+        data: the bytes of the file.
+        decoding: the rules. None decodes as in stores older than the rules: EXIF orientation is not applied,
+            transparency is dropped, and values of more than 8 bits are clipped or cut.
 
     Raises:
-        UsageError: a library is needed that is not installed. Any other exception is about the bytes.
+        UsageError: a library is needed that is not installed.
+        Exception: of any type, where the bytes are no image, cut short, or a decompression bomb.
     """
     if decoding is None:
         return _without_rules(open_image(data))
@@ -40,7 +43,7 @@ def _without_rules(image: Image.Image) -> Image.Image:
 
 
 def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return an image of bytes as RGB, on the background where it is transparent."""
+    """Return an 8-bit image as RGB, laid on the background where it is transparent."""
     if image.mode == "LAB":
         to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
         return ImageCms.applyTransform(image, to_rgb) or image
@@ -52,7 +55,7 @@ def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Imag
 
 
 def _of_numbers(channels: Channels, decoding: Decoding) -> Image.Image:
-    """Return numbers as RGB: LOW to HIGH as 0 to 255, rounded, and what is beyond as the nearest of both."""
+    """Return values as an RGB image: LOW to HIGH become 0 to 255, rounded; values beyond are clipped."""
     grey = _bytes(channels.colours, range_of(channels, decoding))
     grey = 255 - grey if channels.is_inverted else grey
     rgb = np.broadcast_to(grey, (*grey.shape[:2], 3))
@@ -63,7 +66,7 @@ def _of_numbers(channels: Channels, decoding: Decoding) -> Image.Image:
 
 
 def range_of(channels: Channels, decoding: Decoding) -> tuple[float, float]:
-    """Return the values of an image that become black and white."""
+    """Return the values that become black and white."""
     kind = channels.kind
     return channels.type_range if kind is None else decoding.range.get(kind, channels.type_range)
 

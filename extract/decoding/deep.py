@@ -1,4 +1,4 @@
-"""Images that Pillow opens and would cut to 8 bits: their channels in full."""
+"""Reads in full the channels of images that Pillow opens but would cut to 8 bits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +18,17 @@ Read = Callable[[Image.Image, bytes], Channels]
 
 
 def is_cut_tiff(image: Image.Image) -> bool:
-    """Say whether the image is a TIFF of several colours of more than 8 bits, which Pillow cuts."""
+    """Return whether the image is a TIFF of several colours of more than 8 bits, which Pillow cuts to 8."""
     return image.format == "TIFF" and image.mode in ("RGB", "RGBA", "RGBX", "LA") and _tag(image, BITS) > 8
 
 
 def _tiles(image: Any) -> list[Any]:
-    """Return how Pillow will unpack the file: decoder, box, offset and arguments of each tile."""
+    """Return Pillow's unpacking plan: decoder, box, offset and arguments of each tile."""
     return image.tile
 
 
 def deep_reader(image: Image.Image) -> Read | None:
-    """Return what reads the numbers of an image that is no cut TIFF; None where Pillow does so without loss."""
+    """Return the function that reads the channels of an image in full; None where Pillow itself loses nothing."""
     if image.mode in ("I", "F") or image.mode.startswith("I;") or _is_signed(image):
         return _grey
     if image.format == "PNG" and (tiles := _tiles(image)) and tiles[0][3] in DEEP_PNG:
@@ -41,30 +41,30 @@ def _is_signed(image: Image.Image) -> bool:
 
 
 def _tag(image: Any, tag: int) -> int:
-    """Return the first number of a TIFF tag; 1 where the file leaves it out, as the standard has it for those here."""
-    found = image.tag_v2.get(tag, 1)
-    return found[0] if isinstance(found, tuple) else found
+    """Return the first number of a TIFF tag; 1, the default in the TIFF standard, where the file leaves it out."""
+    value = image.tag_v2.get(tag, 1)
+    return value[0] if isinstance(value, tuple) else value
 
 
 def _grey(image: Image.Image, _: bytes) -> Channels:
-    """Return the one channel that Pillow reads in full, in the type that the file has."""
+    """Return the single channel of a grey image, in the type of the file."""
     is_tiff = image.format == "TIFF"
     is_signed, bits = _is_signed(image), _tag(image, BITS) if is_tiff else 16
     is_inverted = is_tiff and _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO
     values = np.asarray(image)
     if values.dtype == np.uint8:
         values = values.view(np.int8)
-    elif image.mode == "I":  # Pillow's one type for whole numbers of many
+    elif image.mode == "I":  # Pillow holds 16- and 32-bit integers, signed or not, as int32
         values = values if bits == 32 else values.astype(np.int16 if is_signed else np.uint16)
         values = values if is_signed else values.view(np.dtype(f"u{values.itemsize}"))
     return _with_transparent_colour(Channels(values[..., None], 1, is_inverted=is_inverted), image)
 
 
 def _png(image: Image.Image, data: bytes) -> Channels:
-    """Join the upper and the lower bytes of all channels: Pillow unpacks either, as if the other were not there."""
+    """Join the upper and the lower bytes of all channels, which Pillow can unpack one without the other."""
     raw_mode = _tiles(image)[0][3]
     if raw_mode == "LA;16B":
-        pixels = _unpacked(data, "RGBA")  # as many bytes a pixel
+        pixels = _unpacked(data, "RGBA")  # has as many bytes a pixel
         high, low = pixels[..., ::2], pixels[..., 1::2]
     else:
         high, low = np.asarray(image), _unpacked(data, raw_mode.replace("16B", "16L"))
@@ -86,13 +86,13 @@ def _ppm(image: Image.Image, data: bytes) -> Channels:
 
 
 def _maxval(image: Image.Image) -> int:
-    """Return the number that is white in a PPM file of raw pixels; 255 in any other."""
+    """Return the value of white in a PPM file of raw pixels; 255 for any other file."""
     decoder, _, _, arguments = _tiles(image)[0]
     return arguments[1] if decoder == "ppm" and isinstance(arguments, tuple) else 255
 
 
 def _with_transparent_colour(channels: Channels, image: Image.Image) -> Channels:
-    """Make an alpha channel of the one colour that a PNG calls transparent."""
+    """Add an alpha channel where a PNG declares one colour transparent."""
     colour = image.info.get("transparency")
     if colour is None or channels.has_alpha:
         return channels

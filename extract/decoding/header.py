@@ -1,4 +1,4 @@
-"""What the header of an image tells before any pixel is decoded."""
+"""Reads the header of an image file, before any pixel is decoded."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,24 @@ from .rules import Decoding
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Size in pixels as stored, and what of the image does not go without saying."""
+    """The size in pixels as stored, before any turn by EXIF, and properties that users are told of."""
 
     width: int
     height: int
     is_deep: bool  # more than 8 bits a channel
-    is_of_bands: bool  # bands of which none is said to be a colour
+    is_of_bands: bool  # the file does not say which bands are colours
     has_alpha: bool
     has_frames: bool
-    is_turned: bool  # by its EXIF
+    is_turned: bool  # EXIF gives another orientation than upright
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is nothing to say."""
+        """Whether the image has none of these properties."""
         return not (self.is_deep or self.is_of_bands or self.has_alpha or self.has_frames or self.is_turned)
 
 
 def read_header(data: bytes, rules: Decoding | None) -> Header | None:
-    """Return the header of an image; None where none can be read.
+    """Return the header of an image file; None where it cannot be read.
 
     Raises:
         UsageError: a library is needed that is not installed.

@@ -1,4 +1,4 @@
-"""An image file as whoever can read it in full opens it: Pillow, or tifffile where Pillow refuses it or cuts it."""
+"""Opens an image file with a library that reads it in full: Pillow, or tifffile where Pillow refuses or cuts it."""
 
 import numpy as np
 from PIL import Image
@@ -9,14 +9,21 @@ from .opening import open_image, orientation_of, refuse_bomb
 from .rules import Decoding
 from .tiff import Tiff, is_tiff
 
-FULL = {"1": "L", "P": "RGB", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # modes whose numbers are no channels
+FULL = {
+    "1": "L",
+    "P": "RGB",
+    "La": "LA",
+    "RGBa": "RGBA",
+    "PA": "RGBA",
+}  # modes whose values are no plain channels, and their conversions
 
 
 class Picture:
-    """An open image file, of which only the header has been read. Without rules it is Pillow that opens it, always.
+    """An open image file, of which only the header has been read. Without rules Pillow opens every file.
 
     Raises:
-        UsageError: tifffile is needed and is not installed. Any other exception is about the bytes.
+        UsageError: tifffile is needed and is not installed.
+        Exception: of any type, where the bytes are no image.
     """
 
     def __init__(self, data: bytes, rules: Decoding | None) -> None:
@@ -26,17 +33,17 @@ class Picture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, as they are stored."""
+        """Width and height in pixels, as stored."""
         return self._opened.width, self._opened.height
 
     @property
     def is_of_bands(self) -> bool:
-        """Whether nothing says which of its bands are a picture, so that they must be chosen."""
+        """Whether the file does not say which bands are colours, so that the user must choose."""
         return self._bands is None and isinstance(self._opened, Tiff) and not self._opened.is_picture
 
     @property
     def is_deep(self) -> bool:
-        """Whether a channel has more than 8 bits, or signed numbers."""
+        """Whether a channel has more than 8 bits, or signed values."""
         return self._opened.is_deep if isinstance(self._opened, Tiff) else deep_reader(self._opened) is not None
 
     @property
@@ -48,35 +55,35 @@ class Picture:
 
     @property
     def has_frames(self) -> bool:
-        """Whether there are several frames or pages; what a camera adds to a JPEG is none."""
+        """Whether there are several frames or pages; previews that cameras add to a JPEG do not count."""
         if isinstance(self._opened, Tiff):
             return self._opened.num_pages > 1
         return self._opened.format != "MPO" and getattr(self._opened, "is_animated", False)
 
     @property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8, of what has been read so far: Pillow turns a TIFF itself when it loads it."""
+        """The EXIF orientation, 1 to 8, of the pixels; it changes when Pillow loads, and turns, a TIFF."""
         return self._opened.orientation if isinstance(self._opened, Tiff) else orientation_of(self._opened)
 
     def require_no_bomb(self) -> None:
-        """Refuse an image of so many pixels that it may be meant to fill the memory."""
+        """Raise DecompressionBombError where the image has too many pixels for memory."""
         refuse_bomb(*self.size)
 
     def plain(self) -> Image.Image | None:
-        """Return the image where Pillow reads all of it and all of it is the picture, else None."""
+        """Return the image where Pillow alone reads it in full and no bands are chosen, else None."""
         if isinstance(self._opened, Tiff) or self._bands or deep_reader(self._opened):
             return None
         return self._opened
 
     def channels(self) -> Channels:
-        """Return the numbers of all channels, or of the bands that were chosen."""
+        """Return the values of all channels, or of the chosen bands."""
         if isinstance(self._opened, Tiff):
-            found = self._opened.channels(pages_are_bands=self._bands is not None)
+            channels = self._opened.channels(pages_are_bands=self._bands is not None)
         elif read := deep_reader(self._opened):
-            found = read(self._opened, self._data)
+            channels = read(self._opened, self._data)
         else:
-            found = _bytes_of(self._opened)
-        return found.chosen(self._bands) if self._bands else found
+            channels = _bytes_of(self._opened)
+        return channels.chosen(self._bands) if self._bands else channels
 
 
 def _open(data: bytes, for_bands: bool) -> Image.Image | Tiff:

@@ -1,4 +1,4 @@
-"""The rules by which image files become pixels, as a store and a bundle record them. Opens no image."""
+"""The rules by which image files become pixels, as stores and bundles record them. Opens no image."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,12 +9,13 @@ from icecore.store import Frozen, IdentityError
 
 
 class Decoding(Frozen):
-    """The rules by which a file becomes an 8-bit RGB image; a store records them among its preprocessing.
+    """The rules by which a file becomes an 8-bit RGB image; a store records them in its preprocessing.
 
-    A picture is turned upright as its EXIF says, and a transparent one is laid on the `background`. Of images with more
-    than 8 bits a channel, the values LOW to HIGH of `range` become 0 to 255, whole numbers (`int`) and `float` apart;
-    without a range those of the type: 0 to 65,535, or 0 to 1. `bands` chooses one or three channels, counted from 1.
-    Of several frames it is the first. Colour profiles (ICC) are not applied, as in the training of the backbones.
+    An image is turned upright by its EXIF orientation, and laid on the colour `background` (R, G, B) where it is
+    transparent. In images of more than 8 bits a channel the values LOW to HIGH become 0 to 255; `range` gives LOW and
+    HIGH for `int` and for `float`, or else the type does (0 to 65,535, or 0 to 1). `bands` chooses one or three
+    channels, counted from 1. Files of several frames give the first. ICC profiles are not applied, as in the training of
+    the backbones.
     """
 
     orientation: Literal["applied"] = "applied"
@@ -27,10 +28,10 @@ DEFAULT = Decoding()
 
 
 def recorded_decoding(preprocessing: Mapping[str, JsonValue]) -> Decoding | None:
-    """Return the rules that a store or a bundle records; None where it is of a version that had none.
+    """Return the rules in the preprocessing of a store or bundle; None where a version without rules made it.
 
     Raises:
-        IdentityError: rules that this version does not know.
+        IdentityError: this version does not know the rules.
     """
     recorded = preprocessing.get("decoding")
     try:

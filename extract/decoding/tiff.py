@@ -1,4 +1,4 @@
-"""TIFF files that Pillow refuses or cuts to 8 bits, through the optional library tifffile."""
+"""Reads TIFF files that Pillow refuses or cuts to 8 bits, with the optional library tifffile."""
 
 import io
 import logging
@@ -10,22 +10,26 @@ from icecore.store import UsageError
 
 from .channels import Channels, Values
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it would write of each file on standard error
+logging.getLogger("tifffile").addHandler(
+    logging.NullHandler()
+)  # else tifffile writes warnings about files to standard error
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION = 274
 NUM_COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3}  # by photometric interpretation
 
 
 def is_tiff(data: bytes) -> bool:
-    """Say whether some bytes begin as a TIFF or a BigTIFF does."""
+    """Return whether bytes begin like a TIFF or BigTIFF file."""
     return data.startswith(MAGIC)
 
 
 class Tiff:
-    """An open TIFF file of grey or RGB numbers, of which only the tags of the first page have been read.
+    """An open TIFF file of grey or RGB values, of which only the tags of the first page have been read.
 
     Raises:
-        UsageError: tifffile is not installed. Any other exception is about the bytes.
+        UsageError: tifffile is not installed.
+        ValueError: the file has other colours than grey or RGB, or values that are no numbers.
+        Exception: of any other type, where the bytes are no TIFF.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -48,19 +52,19 @@ class Tiff:
 
     @property
     def is_picture(self) -> bool:
-        """Whether the tags say which channels are a picture: grey, or RGB."""
+        """Whether the tags say which channels are grey or RGB."""
         return self._num_colours == 3 or self._page.samplesperpixel == 1 + self.has_alpha
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the channel after the colours is opacity; a fourth of RGB is, if nothing is said."""
+        """Whether the channel after the colours is opacity; by default a fourth channel of RGB is."""
         extra = [sample.name for sample in self._page.extrasamples]
         if not extra:
             return self._num_colours == 3 and self._page.samplesperpixel == 4
         return extra[0] in ("ASSOCALPHA", "UNASSALPHA")
 
     def channels(self, pages_are_bands: bool = False) -> Channels:
-        """Return the channels of the first page; or, where it has but one, a channel for each page of its size."""
+        """Return the channels of the first page; with `pages_are_bands`, one channel a page of a grey file."""
         series = self._file.series[0]
         if pages_are_bands and self._page.samplesperpixel == 1 and len(series.shape) == 3:
             return Channels(np.moveaxis(series.asarray(), 0, 2), 0, is_inverted=self._is_inverted)
@@ -72,7 +76,7 @@ class Tiff:
 
 
 def _unmultiplied(values: Values, num_colours: int) -> Values:
-    """Return colours as they are before they were multiplied by how opaque they are."""
+    """Undo the multiplication of colours by alpha (associated alpha)."""
     alpha = values[..., num_colours : num_colours + 1].astype(np.float64)
     full = 1.0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     colours = np.minimum(values[..., :num_colours] * (full / np.maximum(alpha, 1e-12)), full)

@@ -1,4 +1,4 @@
-"""Which values of a data set become black and white, where its images hold more than bytes. Knows nothing of files."""
+"""Chooses the values that become black and white, for images of more than 8 bits. Knows nothing of files."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ from typing import Literal
 
 Kind = Literal["int", "float"]
 
-QUARTER = 0.25  # of a range: an image set that uses less of it has another one
+QUARTER = 0.25  # a data set that uses less than this fraction of a range has another range
 FLOAT_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
 FEWEST_BITS = 8
 
@@ -23,18 +23,21 @@ class Extent:
 
 
 def fitting_ranges(extents: Iterable[Extent]) -> dict[Kind, tuple[float, float]]:
-    """Return black and white for each kind that occurs, from the values of all images together.
+    """Return the values of black and white for each kind, from the extents of all images together.
 
-    One range serves all images, so that what is brighter stays brighter. Whole numbers are taken for numbers of the
-    fewest bits, an even count from 8 on, that hold them all: 0 to 4,095 for 12 bits in 16, -2,048 to 2,047 with a sign.
-    Floats have the first of 0 to 1, -1 to 1, 0 to 255 and 0 to 65,535 that holds them all and of which they use a
-    quarter; else the range is what they use.
+    >>> fitting_ranges([Extent("int", 12, 900), Extent("int", 0, 4000)])
+    {'int': (0.0, 4095.0)}
+
+    One range serves all images, so that differences of brightness between images remain. Integers get the range of the
+    fewest bits (an even number from 8) that holds all values, signed where a value is negative. Floats get the first of
+    0 to 1, -1 to 1, 0 to 255 and 0 to 65,535 that holds all values and of which they use a quarter, else their own
+    smallest and largest value.
     """
-    found: dict[Kind, tuple[float, float]] = {}
-    for one in extents:
-        low, high = found.get(one.kind, (math.inf, -math.inf))
-        found[one.kind] = min(low, one.low), max(high, one.high)
-    return {kind: _of_ints(*ends) if kind == "int" else _of_floats(*ends) for kind, ends in sorted(found.items())}
+    limits: dict[Kind, tuple[float, float]] = {}
+    for extent in extents:
+        low, high = limits.get(extent.kind, (math.inf, -math.inf))
+        limits[extent.kind] = min(low, extent.low), max(high, extent.high)
+    return {kind: _of_ints(*ends) if kind == "int" else _of_floats(*ends) for kind, ends in sorted(limits.items())}
 
 
 def _of_ints(low: float, high: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The rules of decoding as a user writes them, in a command or in a pipeline."""
+"""Parses the rules of decoding as users write them, in a command or in a pipeline."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
 def read_range(given: Any) -> Any:
-    """Return `auto`, `type`, or LOW and HIGH."""
+    """Return `auto`, `type`, or the numbers LOW and HIGH; ValueError for anything else."""
     name = _alone(given)
     if name in ("auto", "type"):
         return name
@@ -19,7 +19,7 @@ def read_range(given: Any) -> Any:
 
 
 def read_background(given: Any) -> Any:
-    """Return red, green and blue."""
+    """Return red, green and blue, 0 to 255 each, or None for None; ValueError for anything else."""
     name = _alone(given)
     if given is None:
         return None
@@ -32,7 +32,7 @@ def read_background(given: Any) -> Any:
 
 
 def read_bands(given: Any) -> Any:
-    """Return the numbers of one or three bands."""
+    """Return one or three band numbers, counted from 1, or None for None; ValueError for anything else."""
     if given is None:
         return None
     bands = _numbers(given, int)
@@ -42,13 +42,13 @@ def read_bands(given: Any) -> Any:
 
 
 def _alone(given: Any) -> str | None:
-    """Return the one word that is given, be it in a list; None where it is something else."""
-    one = given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
-    return one if isinstance(one, str) else None
+    """Return a single word, alone or as the one element of a list; None for anything else."""
+    word = given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+    return word if isinstance(word, str) else None
 
 
 def _numbers(given: Any, kind: type[int] | type[float]) -> tuple[Any, ...]:
-    """Return the numbers of a comma list, a list or a single number; none where it is something else."""
+    """Return the numbers of a text with commas, a list or a single number; none for anything else."""
     parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else [given]
     try:
         return tuple(kind(part) for part in parts)

@@ -1,4 +1,4 @@
-"""Source and store must not lie within each other: a store in a folder of images would be read as a part of it."""
+"""Keeps source and store apart: a store in a folder of images would be read as a part of the source."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ from icecore.store import UsageError
 
 
 def require_apart(source: str, store: str) -> None:
-    """Raise UsageError where a local store is the folder that a source reads, lies in it or holds the source.
+    """Raise UsageError where a local store is the folder of the source, lies in it, or contains the source.
 
-    A store beside a file that is the source, such as a manifest or a tar, lies in no folder that is read as a whole.
+    A store beside a source that is a file, such as a manifest or a tar, is allowed.
     """
     place, path = _local_path(store), _path_of(source)
     how = _relation(place, path) if place is not None and path is not None else None
@@ -17,7 +17,7 @@ def require_apart(source: str, store: str) -> None:
 
 
 def _relation(place: Path, path: Path) -> str | None:
-    """Say how a store's place lies to a source's path; None where they are apart."""
+    """Return the relation of the store's path to the source's, for the error message; None where they are apart."""
     if place == path:
         return "is the source"
     if place in path.parents:
@@ -26,7 +26,7 @@ def _relation(place: Path, path: Path) -> str | None:
 
 
 def _path_of(source: str) -> Path | None:
-    """Return what a source names that is there: all of the text, or what follows one of its colons."""
+    """Return the existing path in a source text: the whole text, or the part after one of its colons."""
     words = source.split(":")
     texts = (":".join(words[start:]) for start in range(len(words)))
     return next((Path(text).resolve() for text in texts if text and Path(text).exists()), None)

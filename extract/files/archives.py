@@ -1,4 +1,4 @@
-"""Tar archives on disk: plain, compressed, or cut into pieces; where each member lies, and its bytes at any time."""
+"""Reads members of tar archives in any order; archives may be compressed or split into pieces."""
 
 import bz2
 import contextlib
@@ -25,36 +25,44 @@ PIECE = re.compile(  # as `split` names them: data.tar.gz.aa, data.tar.000, data
     r"(?P<name>.+\.(?:tar|tgz|tar\.(?:gz|bz2|xz)))\.(?:part-?(?=\d))?(?P<piece>\d+|[a-f][a-z])", re.IGNORECASE
 )
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-NUM_UNPACKED = 4  # archives at a time as temporary files: what decoding ahead spans when rows are read in order
+NUM_UNPACKED = 4  # temporary files at a time; decoding ahead of rows in order spans no more archives
 EXPECTED = "expected tar files (.tar, .tar.gz, .tgz) with members KEY.jpg (or .png) and KEY.cls"
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One tar archive: its name without the ending, and the files that it consists of."""
+    """One tar archive: its name without the ending, and its files (several where it was split)."""
 
     name: str
     files: tuple[Path, ...]
 
     @property
     def where(self) -> str:
-        """What an error calls it."""
+        """The name of the archive in error messages."""
         return str(self.files[0])
 
 
 def is_archive(name: str) -> bool:
-    """Say whether a file of this name is a tar archive, or a piece of one."""
+    """Return whether a file name is that of a tar archive or of a piece.
+
+    >>> is_archive("train-00.tar"), is_archive("data.tar.gz.aa"), is_archive("a.zip")
+    (True, True, False)
+    """
     return name.lower().endswith(ENDINGS) or PIECE.fullmatch(name) is not None
 
 
 def archives_of(root: Path, files: Sequence[str]) -> list[Archive]:
-    """Return the archives that some files below a folder are, pieces put together; UsageError where one is lacking."""
+    """Return the archives among files below a folder, with pieces joined.
+
+    Raises:
+        UsageError: a piece is lacking.
+    """
     found: dict[str, list[tuple[str, str]]] = {}
     for file in files:
         piece = PIECE.fullmatch(file)
         name, part = (piece["name"], piece["piece"]) if piece else (file, "")
         found.setdefault(name, []).append((part, file))
-    return [_archive(root, name, parts) for name, parts in sorted(found.items(), key=lambda one: one[0].split("/"))]
+    return [_archive(root, name, parts) for name, parts in sorted(found.items(), key=lambda item: item[0].split("/"))]
 
 
 def _archive(root: Path, name: str, parts: list[tuple[str, str]]) -> Archive:
@@ -70,7 +78,7 @@ def _archive(root: Path, name: str, parts: list[tuple[str, str]]) -> Archive:
 
 
 class Archives:
-    """Access to the members of archives by place; what is compressed or in pieces is unpacked to a temporary file."""
+    """Access to members of archives by offset; compressed or split archives are unpacked to temporary files."""
 
     def __init__(self) -> None:
         self._unpacked: OrderedDict[Archive, IO[bytes]] = OrderedDict()
@@ -78,7 +86,11 @@ class Archives:
         weakref.finalize(self, _close, self._unpacked)
 
     def members(self, archive: Archive) -> Iterator[tarfile.TarInfo]:
-        """Yield the files of an archive; UsageError for links, names that lead out of it, and for what is no tar."""
+        """Yield the file members of an archive.
+
+        Raises:
+            UsageError: the file is no whole tar archive, or a member is a link or has a path outside of the archive.
+        """
         with self._reading(archive), self._opened(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 name = PurePosixPath(member.name)
@@ -90,7 +102,7 @@ class Archives:
                     yield member
 
     def read(self, archive: Archive, offset: int, num_bytes: int) -> bytes:
-        """Return some bytes of an archive; safe to call from several threads."""
+        """Return `num_bytes` bytes at an offset of the unpacked archive; threads may call it."""
         with self._opened(archive) as file:
             return os.pread(file.fileno(), num_bytes, offset)
 
@@ -101,7 +113,7 @@ class Archives:
             with archive.files[0].open("rb") as file:
                 yield file
             return
-        with self._lock:  # a second thread that wants the same archive waits rather than unpacking it again
+        with self._lock:  # a second thread for the same archive waits instead of unpacking it again
             if archive not in self._unpacked:
                 self._unpacked[archive] = _unpack(archive)
             self._unpacked.move_to_end(archive)
@@ -123,20 +135,20 @@ class Archives:
 
 
 def _opener(file: Path) -> Any:
-    """Return what opens a compressed file; None for a plain one."""
+    """Return the function that opens a compressed file; None for an uncompressed file."""
     with file.open("rb") as opened:
         start = opened.read(6)
     return next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), None)
 
 
 def _unpack(archive: Archive) -> IO[bytes]:
-    """Return a temporary file, which nobody else sees, that holds the archive as a plain tar."""
+    """Return an unnamed temporary file that holds the archive as an uncompressed tar."""
     with contextlib.ExitStack() as closing_on_error:
         plain = closing_on_error.enter_context(tempfile.TemporaryFile())
         try:
             _copy(archive, plain)
         except OSError as error:
-            if error.errno is None:  # of gzip, about the bytes
+            if error.errno is None:  # gzip raises OSError without errno for bad bytes
                 raise
             folder = tempfile.gettempdir()
             raise IcecoreError(
@@ -147,7 +159,7 @@ def _unpack(archive: Archive) -> IO[bytes]:
 
 
 def _copy(archive: Archive, plain: IO[bytes]) -> None:
-    """Put the pieces of an archive together, and decompress what they make."""
+    """Join the pieces of an archive and decompress the result."""
     opener = _opener(archive.files[0])
     with tempfile.TemporaryFile() if opener else contextlib.nullcontext(plain) as joined:
         for piece in archive.files:

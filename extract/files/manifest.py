@@ -1,4 +1,4 @@
-"""Lines of a manifest: a CSV file as spreadsheets and pandas write it, or a file with a JSON object a line."""
+"""Reads manifests: CSV files as spreadsheets and pandas write them, and files with one JSON object a line."""
 
 import csv
 import io
@@ -20,19 +20,19 @@ LONGEST_FIELD = 1 << 24  # characters
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of a manifest: where it stands, and what each column or field says."""
+    """One row of a manifest: its place for error messages (file and line), and its values by column or field."""
 
     where: str
     fields: dict[str, Any]
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark; UsageError where it is neither."""
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark; UsageError for any other."""
     return decode_text(path.read_bytes(), str(path))
 
 
 def decode_text(data: bytes, where: str) -> str:
-    """Return the text of bytes in UTF-8, or in UTF-16 with a byte order mark; UsageError where they are neither."""
+    """Return the text of bytes in UTF-8, or in UTF-16 with a byte order mark; UsageError for any other."""
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "UTF-8")
     try:
         text = data.decode(encoding)
@@ -47,12 +47,12 @@ def decode_text(data: bytes, where: str) -> str:
 
 
 def read_csv(path: Path, needed: Sequence[str], tally: Tally) -> tuple[list[str], list[Line]]:
-    """Return the header and the rows of a CSV file, without the spaces around names and values.
+    """Return the header and the rows of a CSV file, without spaces around names and values.
 
-    The delimiter is the one under which the header has the columns that are needed: a comma, a semicolon, a tab or `|`.
+    The delimiter is a comma, a semicolon, a tab or `|`: the one that finds most of the `needed` columns in the header.
 
     Raises:
-        UsageError: a column is lacking or is there twice, or a line cannot be read; with the number of the line.
+        UsageError: a needed column is lacking or occurs twice, or a line cannot be read; with the line number.
     """
     text = read_text(path)
     csv.field_size_limit(LONGEST_FIELD)
@@ -78,7 +78,11 @@ def read_csv(path: Path, needed: Sequence[str], tally: Tally) -> tuple[list[str]
 
 
 def read_json_lines(path: Path, needed: Sequence[str]) -> tuple[list[str], list[Line]]:
-    """Return the names of the fields, and the objects of a file that has one a line; UsageError for a bad line."""
+    """Return the names of all fields, and the objects of a file with one JSON object a line.
+
+    Raises:
+        UsageError: a line is no JSON object or lacks a needed field; with the line number.
+    """
     lines: list[Line] = []
     for number, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
@@ -97,7 +101,7 @@ def read_json_lines(path: Path, needed: Sequence[str]) -> tuple[list[str], list[
 
 
 def _delimiter(text: str, needed: Sequence[str]) -> str:
-    """Return the delimiter that finds most of the needed columns in the header; a comma where several do alike."""
+    """Return the delimiter that finds most of the needed columns in the header; on a tie the first of DELIMITERS."""
     first = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[:1]
 
     def num_found(delimiter: str) -> int:
@@ -108,7 +112,7 @@ def _delimiter(text: str, needed: Sequence[str]) -> str:
 
 
 def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of its first line and the fields of every record that is not blank."""
+    """Yield every record that is not blank: the number of its first line, and its fields."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     before = 0
     try:

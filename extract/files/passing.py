@@ -1,6 +1,6 @@
-"""What fails for a passing reason (a file server, memory): tried again a few times, and then no fault of the input.
+"""Retries actions that fail for a temporary reason, such as memory or a file server, and not because of the input.
 
-Knows nothing of images: whether an input is bad is said by whoever decodes it.
+Knows nothing of images: the decoder decides whether an input is bad.
 """
 
 import time
@@ -14,22 +14,32 @@ from icecore.store import IcecoreError
 T = TypeVar("T")
 
 DELAYS_SECONDS = (0.5, 1.0, 2.0)  # before the second, third and last try
-LACKING = ("out of memory", "allocate memory", "can't start new thread", "cuda error")  # as libraries say it
+LACKING = (
+    "out of memory",
+    "allocate memory",
+    "can't start new thread",
+    "cuda error",
+)  # in the error messages of libraries
 
 
 class PassingError(IcecoreError):
-    """Something that may go well another time: nothing is recorded of it, and the same command goes on."""
+    """A temporary failure of the system: no row is recorded as failed, and the same command resumes."""
 
 
 class AbsentError(Exception):
-    """A sample that a source lists and that is not there: raised by a source's `read`, and no passing failure."""
+    """A sample that a source lists but that does not exist; raised by `Source.read`, and never retried."""
 
 
 def persistently(action: Callable[[], T], what: str, is_passing: Callable[[Exception], bool]) -> T:
-    """Return what an action returns, tried again after a while where it fails for a passing reason.
+    """Return the result of `action`, which is retried three times where it fails for a temporary reason.
+
+    Args:
+        action: called until it returns.
+        what: names the failed action in the error message.
+        is_passing: returns whether an exception is temporary.
 
     Raises:
-        PassingError: the last try failed so too; it names `what` failed and why. Any other exception is the action's.
+        PassingError: all tries failed for a temporary reason. Other exceptions of `action` are raised as they are.
     """
     for delay in (*DELAYS_SECONDS, None):
         try:
@@ -45,14 +55,18 @@ def persistently(action: Callable[[], T], what: str, is_passing: Callable[[Excep
 
 
 def is_passing(error: BaseException) -> bool:
-    """Say whether the system failed, not the input: a system call, a connection, memory, a device."""
-    if isinstance(error, OSError):  # of Pillow's, which are about the bytes, none has a number
+    """Return whether the system failed, not the input: a system call, a connection, memory or a device.
+
+    >>> is_passing(MemoryError()), is_passing(ValueError("broken image"))
+    (True, False)
+    """
+    if isinstance(error, OSError):  # those of Pillow, which are about the bytes, have no errno
         return error.errno is not None or isinstance(error, TimeoutError | ConnectionError) or _lacks(error)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or _lacks(error)
 
 
 def in_words(error: BaseException) -> str:
-    """Return an exception in one line, its type first."""
+    """Return an exception as one line: its type and its message."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

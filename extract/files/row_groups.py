@@ -1,4 +1,4 @@
-"""Random access to one binary column of Parquet files without holding all of it; knows nothing of images."""
+"""Reads single values of a binary Parquet column without holding the whole column; knows nothing of images."""
 
 import bisect
 import itertools
@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-NUM_KEPT = 4  # row groups in memory: what decoding ahead spans when rows are read in order
+NUM_KEPT = 4  # row groups in memory; decoding ahead of rows in order spans no more
 
 
 class RowGroups:
-    """The rows of a column, over several files, read a row group at a time and kept while they are near."""
+    """The values of one column over several files; row groups are read whole, and the last few stay in memory."""
 
     def __init__(self, files: Sequence[tuple[Path, pq.FileMetaData]], column: str) -> None:
         self._files = files
@@ -26,12 +26,12 @@ class RowGroups:
         self._lock = threading.Lock()
 
     def read(self, row: int) -> bytes:
-        """Return the value of a row, empty where it is null; safe to call from several threads."""
+        """Return the value of a row, empty where it is null; threads may call it."""
         group = bisect.bisect_right(self._starts, row) - 1
         return self._load(group)[row - self._starts[group]].as_py() or b""
 
     def _load(self, group: int) -> pa.Array:
-        with self._lock:  # a second thread that wants the same group waits rather than reading it again
+        with self._lock:  # a second thread for the same group waits instead of reading it again
             if group not in self._kept:
                 self._kept[group] = self._read_group(*self._groups[group])
             self._kept.move_to_end(group)

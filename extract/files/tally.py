@@ -1,4 +1,4 @@
-"""Counts what a source passes over, and what it reads in a way that the user should know of, by reason."""
+"""Counts, by reason, what a source leaves out and what the user should know about what it reads."""
 
 import threading
 
@@ -6,7 +6,13 @@ from icecore.store import Finding
 
 
 class Tally:
-    """Counts by reason, with one example each; safe to add to from several threads."""
+    """Counts by reason, with one example each; threads may add.
+
+    >>> tally = Tally()
+    >>> tally.pass_over("files ending in .txt", "notes.txt")
+    >>> tally.passed_over[0].count
+    1
+    """
 
     def __init__(self) -> None:
         self._passed_over: dict[str, tuple[int, str]] = {}
@@ -22,17 +28,17 @@ class Tally:
         self._add(self._noted, what, example, count)
 
     def add(self, other: "Tally") -> None:
-        """Take over what another one noted, for other reasons than are counted here."""
+        """Add the notes of another tally for reasons that this tally has not counted."""
         self._noted = other._noted | self._noted
 
     @property
     def passed_over(self) -> tuple[Finding, ...]:
-        """What became no row, by reason, the most frequent first."""
+        """Counts of files, members or lines that became no row, the most frequent reason first."""
         return _findings(self._passed_over)
 
     @property
     def noted(self) -> tuple[Finding, ...]:
-        """What is worth knowing, the most frequent first."""
+        """Counts of noted rows, files or labels, the most frequent first."""
         return _findings(self._noted)
 
     def _add(self, counts: dict[str, tuple[int, str]], what: str, example: str, count: int) -> None:
@@ -43,5 +49,5 @@ class Tally:
 
 def _findings(counts: dict[str, tuple[int, str]]) -> tuple[Finding, ...]:
     """Return the counts, largest first."""
-    order = sorted(counts.items(), key=lambda one: (-one[1][0], one[0]))
+    order = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
     return tuple(Finding(what=what, count=count, example=example) for what, (count, example) in order)

@@ -1,4 +1,4 @@
-"""Video files, which are no images and are not read yet: known by their endings, counted, and said in one line."""
+"""Recognises video files by their endings; they are not read yet, and the user is told so."""
 
 import os
 from collections.abc import Iterable
@@ -28,17 +28,17 @@ INSTEAD = "videos are not read yet; write their frames as images, each of which 
 
 
 def is_clip(name: str) -> bool:
-    """Say whether a file of this name is a video, by its ending."""
+    """Return whether a file name has the ending of a video."""
     return PurePath(name).suffix.lower() in ENDINGS
 
 
 def require_no_clips(names: Iterable[str], where: str) -> None:
-    """Raise UsageError where some names are of videos."""
+    """Raise UsageError where a name has the ending of a video."""
     if clips := [name for name in names if is_clip(name)]:
         raise UsageError(f"{where}: {len(clips)} video file{'s' * (len(clips) > 1)}, first {clips[0]!r}: {INSTEAD}")
 
 
 def require_images(path: Path, where: str) -> None:
-    """Raise UsageError where a path without images is a video, or a folder that holds some."""
+    """Raise UsageError where a path without images is a video, or a folder with videos."""
     names = (name for _, _, files in os.walk(path) for name in files) if path.is_dir() else [path.name]
     require_no_clips(sorted(names), where)

@@ -1,4 +1,4 @@
-"""The files below a folder, through linked folders too; what is hidden or a system's own is passed over and counted."""
+"""Lists the files below a folder, through linked folders too; hidden and system files are counted and left out."""
 
 import os
 import re
@@ -29,24 +29,24 @@ HIDDEN = "hidden or system files"
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether a file or folder of this name is hidden, or a system's own."""
+    """Return whether a file or folder name is hidden, or that of an operating system's own files."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 
 def is_image(name: str) -> bool:
-    """Say whether a file of this name is an image that can be decoded, by its ending."""
+    """Return whether a file name has the ending of an image format that can be decoded."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  twice as fast as pathlib
 
 
 def passed_over(path: str) -> str | None:
-    """Return why a member of an archive is no image to be read; None for an image."""
+    """Return the reason to leave out a member of an archive; None for an image."""
     if any(map(is_hidden, PurePosixPath(path).parts)):  # without the "." of ./a.png
         return HIDDEN
     return None if is_image(path) else ending_of(path)
 
 
 def ending_of(name: str) -> str:
-    """Return in words how a file's name ends."""
+    """Return a reason for leaving out a file, by its ending, as `Tally` counts it."""
     if is_clip(name):
         return f"files ending in {Path(name).suffix.lower()}: {INSTEAD}"
     ending = re.search(r"\.[a-z][a-z0-9]{0,7}$", name.lower())
@@ -54,14 +54,14 @@ def ending_of(name: str) -> str:
 
 
 def readable(name: str) -> str:
-    """Return a file's name as text: bytes that are not UTF-8 become %E9."""
+    """Return a file name as text; bytes that are not UTF-8 become hexadecimal, such as %E9."""
     return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
 
 
 def walk(root: Path, tally: Tally) -> Iterator[tuple[str, list[str]]]:
-    """Yield the path below `root` of every folder that is not hidden, and the names of its files, in order of names.
+    """Yield every folder below `root` that is not hidden, as its relative path and the names of its files, sorted.
 
-    Linked folders are followed, but for those that lead back to a folder above them.
+    Linked folders are followed, unless they lead back to a folder above them.
 
     Raises:
         IcecoreError: a folder cannot be listed.
@@ -70,7 +70,7 @@ def walk(root: Path, tally: Tally) -> Iterator[tuple[str, list[str]]]:
 
 
 def files_below(root: Path, endings: tuple[str, ...], tally: Tally) -> list[str]:
-    """Return the path below `root` of every file with one of some endings (in lower case), in order of paths."""
+    """Return the relative path of every file below `root` that has one of the endings (in lower case), sorted."""
     found = [_join(folder, file) for folder, files in walk(root, tally) for file in files]
     for file in found:
         if not file.lower().endswith(endings):
@@ -79,7 +79,7 @@ def files_below(root: Path, endings: tuple[str, ...], tally: Tally) -> list[str]
 
 
 def images_below(root: Path, tally: Tally) -> list[str]:
-    """Return the path below `root` of every image; other files and folders without an image are passed over."""
+    """Return the relative path of every image below `root`; other files and folders without an image are counted."""
     images: list[str] = []
     folders: dict[str, bool] = {}
     for folder, files in walk(root, tally):
@@ -98,16 +98,16 @@ def images_below(root: Path, tally: Tally) -> list[str]:
 
 
 def _mark(folders: dict[str, bool], folder: str) -> None:
-    """Say of a folder, and of all above it, that it holds an image."""
+    """Record that a folder, and every folder above it, holds an image."""
     while not folders[folder]:
         folders[folder] = True
         folder = folder.rpartition("/")[0]
 
 
 def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...], tally: Tally) -> Iterator[tuple[str, list[str]]]:
-    """Yield a folder and then those in it; `above` are the folders that lead here, by device and inode."""
-    found = os.stat(root / folder)  # noqa: PTH116
-    identity = (found.st_dev, found.st_ino)
+    """Yield a folder and the folders below; `above` has the device and inode of every folder above."""
+    status = os.stat(root / folder)  # noqa: PTH116
+    identity = (status.st_dev, status.st_ino)
     if identity in above:
         tally.pass_over("linked folders that lead back to a folder above them", readable(folder))
         return

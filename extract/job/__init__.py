@@ -1,6 +1,7 @@
-"""The work of an extraction: batches decoded ahead, run through the backbone and written a shard at a time.
+"""Runs an extraction: decodes batches ahead, runs them through the backbone and writes the tokens shard by shard.
 
-Runs in one process, through streamed blocks, or on dask workers. May import every other room of `extract`.
+Works in one process, block by block for models larger than memory, or on dask workers.
+May import every other room of `extract`.
 """
 
 from icecore.store import lazy_package

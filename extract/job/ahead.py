@@ -1,4 +1,4 @@
-"""Doing the next steps while the last one is used, bounded and in order. Knows nothing of images."""
+"""Maps a function over items in a pool, ahead of the consumer, in order and bounded. Knows nothing of images."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -10,9 +10,14 @@ R = TypeVar("R")
 
 
 def map_ahead(pool: Executor, function: Callable[[T], R], items: Iterable[T], depth: int) -> Generator[R, None, None]:
-    """Yield the result of each item in order, while the pool works on up to `depth` items after it.
+    """Yield `function(item)` for each item in order, while the pool works on up to `depth` items further on.
 
-    An exception is raised where its result would have come; what has not begun by then is dropped.
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     list(map_ahead(pool, abs, [-1, 2, -3], depth=1))
+    [1, 2, 3]
+
+    An exception of `function` is raised in place of its result; items that the pool has not begun are then cancelled.
     """
     pending: deque[Future[R]] = deque()
     try:

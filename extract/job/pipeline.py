@@ -1,4 +1,4 @@
-"""From rows to tokens: images are decoded ahead, and a few batches run at a time. Knows nothing of shards."""
+"""Turns rows into tokens: decodes images ahead and runs a few batches at a time. Knows nothing of shards."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -19,7 +19,7 @@ from .threads import Threads
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some ascending rows in one view, and the layers that are wanted of them."""
+    """Ascending rows in one view, and the layers to read."""
 
     rows: Sequence[int]
     layers: tuple[int, ...]
@@ -28,7 +28,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchTokens:
-    """The tokens of the rows that could be decoded, and why the others could not."""
+    """The result of a batch: the tokens of each layer for the decoded `rows`, and the cause for each failed row."""
 
     batch: Batch
     rows: list[int]
@@ -38,20 +38,20 @@ class BatchTokens:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """A batch whose images are being decoded: for each row its pixels, or why there are none."""
+    """A batch whose images are being decoded; each future gives the pixels of a row, or the cause of its failure."""
 
     batch: Batch
     pixels: Sequence[Future[UInt8[Tensor, "3 y x"] | str]]
 
     def wait(self) -> tuple[dict[int, UInt8[Tensor, "3 y x"]], dict[int, str]]:
-        """Return the pixels of the rows that could be decoded, and why the others could not."""
+        """Return the pixels by row, and the cause by failed row."""
         results = {row: future.result() for row, future in zip(self.batch.rows, self.pixels, strict=True)}
         pixels = {row: x for row, x in results.items() if isinstance(x, Tensor)}
         return pixels, {row: x for row, x in results.items() if isinstance(x, str)}
 
 
 def decode_ahead(images: Images, batches: Iterable[Batch], pool: Executor) -> Iterator[Decoding]:
-    """Begin to decode each batch as it is asked for."""
+    """Yield each batch with its images submitted to the pool for decoding."""
     for batch in batches:
         yield Decoding(batch, [pool.submit(images.pixels, row, batch.view) for row in batch.rows])
 
@@ -63,10 +63,10 @@ def run_batches(
     batches: Iterable[Batch],
     threads: Threads,
 ) -> Generator[BatchTokens, None, None]:
-    """Yield the tokens of each batch in order. A row that fails makes its batch smaller, and moves no other row.
+    """Yield the tokens of each batch in order; a failed row makes its batch smaller and moves no row to another batch.
 
-    However many batches and cores there are, `threads.num_ahead` batches and the one that was yielded last are in
-    memory, as long as the caller drops each before it asks for the next.
+    At most `threads.num_ahead` batches beside the last one yielded are in memory, provided that the caller drops each
+    result before the next.
     """
     run = partial(_run_batch, backbone, reduction)
     with (

@@ -1,4 +1,4 @@
-"""An extraction through one block after another: all rows of a shard pass a block before the next one is loaded."""
+"""Extracts block by block: all rows of a shard pass through one block before the next block is loaded."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -18,14 +18,17 @@ from .pipeline import Decoding, decode_ahead
 
 
 class StreamedJob(Job):
-    """A job that holds one block and the tokens of one shard in one view; batches are those of any other job."""
+    """A job that holds one block at a time, and the tokens of one shard in one view.
+
+    Batches are those of `Job`, so both write the same tokens.
+    """
 
     def __init__(self, images: Images, backbone: StreamedBackbone, settings: ExtractSettings) -> None:
         super().__init__(images, backbone, settings)
         self._streamed = backbone
 
     def write(self, writer: StoreWriter, shards: Sequence[Shard], count: Callable[[float, int], None]) -> None:
-        """Write some shards, and count their rows at the end of each view."""
+        """Write shards as `Job.write` does; `count` is called at the end of each view."""
         images = self._images.ordered(writer.order, self._augmentation(writer.spec.identity.augmentation))
         with self._threads.pools() as pools:
             for shard in shards:
@@ -38,7 +41,7 @@ class StreamedJob(Job):
     def _write_view(
         self, pools: tuple[Executor, Executor], out: ShardWriter, images: Images, shard: Shard, view: int
     ) -> int:
-        """Write the layers that a view of a shard lacks; return how many rows failed."""
+        """Write the missing layers of a shard in one view, and return the number of failed rows."""
         decoding, running = pools
         batches = [batch for batch in self._batches(shard) if batch.view == view]
         ahead = decode_ahead(images, batches, decoding)
@@ -47,17 +50,17 @@ class StreamedJob(Job):
         failed = {row: cause for _, _, causes in entered for row, cause in causes.items()}
         for row, cause in failed.items():
             self._fail(out, images, row, cause)
-        rows = [found for found, _, _ in entered if found]
-        tokens = [found for _, found, _ in entered if found is not None]
+        rows = [decoded for decoded, _, _ in entered if decoded]
+        tokens = [embedded for _, embedded, _ in entered if embedded is not None]
         del entered
         layers, sums = batches[0].layers, []
         for layer in range((self._streamed.num_layers if SUM in layers else max(layers)) + 1):
             if layer:
                 run = _without_gradient(self._streamed.blocks.block(layer))
-                for place, found in enumerate(running.map(run, tokens)):
-                    tokens[place] = found
+                for index, output in enumerate(running.map(run, tokens)):
+                    tokens[index] = output
             if layer and SUM in layers:
-                sums = [found + (sums[place] if sums else 0) for place, found in enumerate(map(Tensor.float, tokens))]
+                sums = [x + (sums[index] if sums else 0) for index, x in enumerate(map(Tensor.float, tokens))]
             if layer in layers:
                 self._append(out, rows, layer, tokens, view)
         if sums:
@@ -65,11 +68,11 @@ class StreamedJob(Job):
         return len(failed)
 
     def _append(self, out: ShardWriter, rows: list[list[int]], layer: int, tokens: list[Tensor], view: int) -> None:
-        for some, found in zip(rows, tokens, strict=True):
-            out.append(some, {layer: self._reduction(layer).reduce(found)}, view)
+        for batch_rows, batch_tokens in zip(rows, tokens, strict=True):
+            out.append(batch_rows, {layer: self._reduction(layer).reduce(batch_tokens)}, view)
 
     def _enter(self, decoding: Decoding) -> tuple[list[int], Tensor | None, dict[int, str]]:
-        """Return the rows of a batch that can be decoded, what enters the first block, and why the others cannot."""
+        """Return the decoded rows of a batch, their layer 0 (None without any), and the causes of the failed rows."""
         pixels, failed = decoding.wait()
         if not pixels:
             return [], None, failed

@@ -1,6 +1,6 @@
-"""How the images of an extraction are decoded: as the store that is there says, as the user says, as the images ask.
+"""Chooses the decoding rules of an extraction from the existing store, the settings and the images.
 
-What is settled here once is recorded in the store, and every later reader of its images goes by the record.
+The store records the rules, and every later reader of its images uses the recorded rules.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,14 @@ from ..settings import ExtractSettings
 
 
 def asked_decoding(settings: ExtractSettings, recorded: Mapping[str, JsonValue] | None) -> Decoding | None:
-    """Return the rules, but for a range that depends on the images.
+    """Return the decoding rules, without a range that depends on the images.
 
-    `recorded` is the preprocessing of the store that is there. None means to go on with one that was made without any
-    rules, where the user asks for none.
+    Args:
+        settings: the user's choices.
+        recorded: the preprocessing of the existing store; None where there is no store.
+
+    Returns:
+        None where the existing store was made without rules and the user asks for none.
     """
     stored = None if recorded is None else recorded_decoding(recorded)
     asks = settings.range != "auto" or settings.background is not None or settings.bands is not None
@@ -35,7 +39,7 @@ def asked_decoding(settings: ExtractSettings, recorded: Mapping[str, JsonValue] 
 def settled_decoding(
     asked: Decoding | None, is_new: bool, asked_range: object, extents: Iterable[Extent]
 ) -> Decoding | None:
-    """Return the rules with the range that `auto` becomes of the images of a new store."""
+    """Return the rules; for a new store with range `auto`, with the range that fits the extents of its images."""
     if asked is None or not is_new or asked_range != "auto":
         return asked
     return asked.model_copy(update={"range": fitting_ranges(extents)})

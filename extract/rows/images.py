@@ -1,4 +1,4 @@
-"""The rows of a store as pixels: a source seen in the store's order, and what becomes of an input that fails."""
+"""Reads, decodes and transforms the images of rows, and separates bad images from temporary failures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """For each row its place in the source, what scanning found there, and how an image becomes pixels."""
+    """The images of the rows of a store.
+
+    `places` has the index of each row in the source, `samples` the result of scanning each row.
+    """
 
     source: Source
     places: Sequence[int]
@@ -32,26 +35,26 @@ class Images:
     augment: Augmentation | None = None
 
     def ordered(self, order: Sequence[int], augment: Augmentation | None) -> "Images":
-        """Return the rows in another order, and with views."""
+        """Return the images with row i at index `order[i]` of these, and with augmented views."""
         places, samples = [self.places[row] for row in order], [self.samples[row] for row in order]
         return Images(self.source, places, samples, self.transform, augment)
 
     def pixels(self, row: int, view: int = 0) -> UInt8[Tensor, "3 y x"] | str:
-        """Return the pixels of a row, or in words what is wrong with its bytes; view 0 is the plain image.
+        """Return the pixels of a row, or the cause of failure where its bytes are bad; view 0 is the plain image.
 
         Raises:
-            PassingError: reading or decoding fails now, and may go well another time.
-            ChangedError: the bytes are not those that were scanned.
-            IcecoreError: the image is good, and cannot be augmented or resized.
+            PassingError: reading or decoding fails for a temporary reason.
+            ChangedError: the bytes differ from those that were scanned.
+            IcecoreError: a good image cannot be augmented or resized.
         """
         sample = self.samples[row]
         if not sample.sha256:
             return "FileNotFoundError: listed by the source, but not there when it was scanned"
         data = read_again(self.source, self.places[row], sample)
         rules = self.transform.decoding
-        told = () if rules == DEFAULT else (rules,)  # a source need not know of rules that nobody changed
+        arguments = () if rules == DEFAULT else (rules,)  # a source of your own need not take the default rules
         try:
-            decode = partial(self.source.decode, data, *told)
+            decode = partial(self.source.decode, data, *arguments)
             image = persistently(decode, f"{sample.key!r}: cannot be decoded", is_passing)
         except IcecoreError:  # not about the bytes
             raise
@@ -60,7 +63,7 @@ class Images:
         return self._prepared(image, sample.key, view)
 
     def _prepared(self, image: Image.Image, key: str, view: int) -> UInt8[Tensor, "3 y x"] | str:
-        """Return the pixels of a good image; what fails here is no fault of its bytes, unless they explode."""
+        """Return the pixels of a decoded image; a failure here is not the fault of its bytes, except a bomb."""
 
         def prepare() -> UInt8[Tensor, "3 y x"]:
             return self.transform.pixels(self.augment(image, key, view) if view and self.augment is not None else image)

@@ -1,16 +1,19 @@
-"""Merging groups in proportion, so that a part of a data set looks like the whole."""
+"""Merges groups in proportion, so that any first part of the result has the shares of the whole."""
 
 from collections.abc import Sequence
 
 
 def in_proportion(groups: Sequence[Sequence[int]]) -> list[int]:
-    """Merge groups, each in its own order: the first n of the result hold of every group its share of n, whatever n is.
+    """Merge groups, so that the first n items hold every group's share of n, for any n; groups keep their order.
 
-    The first of every group comes before the second of any, the largest group's first.
+    >>> in_proportion([[1, 2, 3, 4], [10, 20]])
+    [1, 10, 2, 3, 20, 4]
+
+    The first item of every group comes before the second item of any group.
     """
     ranked = [
-        (rank > 0, (rank + 0.5) / len(group), number, place)
+        (rank > 0, (rank + 0.5) / len(group), number, item)
         for number, group in enumerate(groups)
-        for rank, place in enumerate(group)
+        for rank, item in enumerate(group)
     ]
-    return [place for *_, place in sorted(ranked)]
+    return [item for *_, item in sorted(ranked)]

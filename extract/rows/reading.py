@@ -1,4 +1,4 @@
-"""Reading the bytes of a source: again where that fails, and never other bytes than those that were scanned."""
+"""Reads the bytes of samples, with retries, and checks that they are the bytes that were scanned."""
 
 import hashlib
 
@@ -9,22 +9,27 @@ from ..sources import Source
 
 
 class ChangedError(IcecoreError):
-    """An image whose bytes are not those that its data set was scanned with."""
+    """An image whose bytes changed since its data set was scanned."""
 
 
 def read(source: Source, place: int) -> bytes:
     """Return the bytes of a sample.
 
     Raises:
-        PassingError: they cannot be read now, for whatever reason: that does not make it a bad image.
-        AbsentError: the source lists the sample, and it is not there.
+        PassingError: reading fails, for whatever reason; the image is not recorded as bad.
+        AbsentError: the source lists the sample, but it does not exist.
     """
     what = f"{source.samples[place].key!r}: cannot be read"
     return persistently(lambda: source.read(place), what, lambda error: not isinstance(error, AbsentError))
 
 
 def read_again(source: Source, place: int, scanned: Sample) -> bytes:
-    """Return the bytes of a sample that was scanned before; ChangedError where they are not the ones scanned then."""
+    """Return the bytes of a sample that was scanned before.
+
+    Raises:
+        ChangedError: the bytes differ from the scanned ones.
+        PassingError: as `read`.
+    """
     data = read(source, place)
     if digest(data) != scanned.sha256:
         raise ChangedError(
@@ -35,5 +40,5 @@ def read_again(source: Source, place: int, scanned: Sample) -> bytes:
 
 
 def digest(data: bytes) -> str:
-    """Return the digest of an image's bytes that the table of samples holds."""
+    """Return the SHA-256 of an image's bytes in hexadecimal, as the table of samples holds it."""
     return hashlib.sha256(data).hexdigest()

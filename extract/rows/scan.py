@@ -1,4 +1,4 @@
-"""What the bytes of a data set are, before any is decoded: digests and sizes, which make its identity."""
+"""Scans a data set without decoding it: digests and sizes of the images, which make its identity."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,33 +12,34 @@ from ..files.passing import AbsentError
 from ..sources import Source
 from .reading import digest, read
 
-ROWS_AT_ONCE = 64  # of one task, so that handing out tasks costs nothing
+ROWS_AT_ONCE = 64  # rows a task of the pool
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Samples with digests and sizes, and by row the headers of those images that are not plain."""
+    """Samples with digests and sizes, and by row the headers that are not plain (`Header.is_plain`)."""
 
     samples: list[Sample]
     odd: dict[int, Header]
 
 
 def scan(source: Source, rows: Sequence[int], rules: Decoding | None = DEFAULT, num_threads: int = 4) -> Scan:
-    """Return the samples of some rows with sha256, and with width and height where a header tells them.
+    """Return the samples of some rows of a source with sha256, and with width and height where the header has them.
 
-    A sample that its source lists and that is not there keeps an empty sha256: it will be recorded as failed.
+    A sample that does not exist keeps an empty sha256, and its row will be recorded as failed.
 
     Raises:
-        PassingError: a sample cannot be read now. Without its bytes this would be another data set.
+        PassingError: a sample cannot be read; without its bytes the data set would have another identity.
+        IcecoreError: no sample exists.
     """
     parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
     with ThreadPoolExecutor(num_threads, thread_name_prefix="scan") as pool:
-        found = [one for part in pool.map(lambda part: _scan(source, part, rules), parts) for one in part]
-    samples = [sample for sample, _ in found]
+        scanned = [result for part in pool.map(lambda part: _scan(source, part, rules), parts) for result in part]
+    samples = [sample for sample, _ in scanned]
     if not any(sample.sha256 for sample in samples):
         key = samples[0].key
         raise IcecoreError(f"none of the {len(samples)} images can be read, first {key!r}; expected them at their keys")
-    return Scan(samples, {row: header for row, (_, header) in enumerate(found) if header and not header.is_plain})
+    return Scan(samples, {row: header for row, (_, header) in enumerate(scanned) if header and not header.is_plain})
 
 
 def _scan(source: Source, rows: Sequence[int], rules: Decoding | None) -> list[tuple[Sample, Header | None]]:

@@ -1,7 +1,7 @@
-"""`--split NAME=FROM:PERCENT`: a new split out of another, such as `validation=train:10%`.
+"""Moves a part of one split into a new split: `--split NAME=FROM:PERCENT`, such as `validation=train:10%`.
 
-Where a row goes is decided by a hash of its group, or of its key where it has none: whole groups move, rows that come
-later move nobody else, and the share is met on average, not to the row.
+A hash of a row's group, or of its key where it has no group, decides whether the row moves. So whole groups move, new
+rows do not change the split of others, and the percentage is met on average, not exactly.
 """
 
 import hashlib
@@ -15,7 +15,11 @@ PATTERN = re.compile(r"([A-Za-z]\w*)=([A-Za-z]\w*):(\d+(?:\.\d+)?)%")
 
 
 def move_splits(samples: Sequence[Sample], moves: Sequence[str]) -> list[Sample]:
-    """Return the samples after one move and then the next, each of what is left."""
+    """Return the samples after all moves, in order; each move takes from the result of the moves before.
+
+    Raises:
+        UsageError: a move cannot be read, its splits do not fit the source, or it leaves a split empty.
+    """
     moved = list(samples)
     for move in moves:
         match = PATTERN.fullmatch(move.strip())
@@ -31,7 +35,7 @@ def _moved(samples: Sequence[Sample], name: str, source: str, share: float) -> l
         wrong = f"there is no split {source!r}" if source not in splits else f"there is a split {name!r} already"
         raise UsageError(f"split {name}={source}: {wrong}; the source has {', '.join(sorted(splits))}")
     moved = [
-        replace(sample, split=name) if sample.split == source and _place(sample, name) < share else sample
+        replace(sample, split=name) if sample.split == source and _position(sample, name) < share else sample
         for sample in samples
     ]
     if not {name, source} <= {sample.split for sample in moved}:
@@ -39,8 +43,8 @@ def _moved(samples: Sequence[Sample], name: str, source: str, share: float) -> l
     return moved
 
 
-def _place(sample: Sample, name: str) -> float:
-    """Return where a row's group lies between 0 and 1."""
+def _position(sample: Sample, name: str) -> float:
+    """Return a pseudo-random number from 0 to 1 for the group of a row."""
     unit = sample.key if sample.group is None else sample.group
     digest = hashlib.sha256(f"{name}\0{unit}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56

@@ -1,4 +1,4 @@
-"""What is worth knowing of the images of a data set: seen in their headers, and in the values of the deep ones."""
+"""Surveys the images of a data set: unusual headers, and the value range of images of more than 8 bits."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,17 +18,18 @@ from ..sources import Source
 from .reading import read
 from .scan import Scan
 
-NUM_LOOKED_AT = 1024  # deep images whose values are looked at; of more, a seeded sample
-LEAST_KEPT = 0.1  # of the area of an image
+NUM_LOOKED_AT = 1024  # at most; a seeded sample of the images of more than 8 bits
+LEAST_KEPT = 0.1  # fraction of the area; users are told of images of which the crop keeps less
 
 
 def extents(
     source: Source, places: Sequence[int], scan: Scan, rules: Decoding | None, num_threads: int = 4
 ) -> dict[str, Extent]:
-    """Return the values that deep images use, by key; of those that can be decoded.
+    """Return the smallest and largest value of images of more than 8 bits, by key; bad images are left out.
 
     Raises:
-        UsageError: every image has bands that must be chosen.
+        UsageError: no image says which of its bands are colours.
+        PassingError: an image cannot be read.
     """
     if rules is None:
         return {}
@@ -39,8 +40,8 @@ def extents(
     deep = [row for row, header in scan.odd.items() if header.is_deep]
     chosen = sorted(np.random.default_rng(0).permutation(deep)[:NUM_LOOKED_AT].tolist())
     with ThreadPoolExecutor(num_threads, thread_name_prefix="survey") as pool:
-        found = list(pool.map(lambda row: _extent(source, places[row], rules), chosen))
-    return {scan.samples[row].key: one for row, one in zip(chosen, found, strict=True) if one is not None}
+        extents_of_chosen = list(pool.map(lambda row: _extent(source, places[row], rules), chosen))
+    return {scan.samples[row].key: extent for row, extent in zip(chosen, extents_of_chosen, strict=True) if extent}
 
 
 def _extent(source: Source, place: int, rules: Decoding) -> Extent | None:
@@ -55,25 +56,25 @@ def _extent_of(data: bytes, rules: Decoding) -> Extent | None:
         values = channels.colours
     except UsageError:
         raise
-    except Exception as error:  # a bad image is found when it is decoded for its row
-        if is_passing(error):  # without its values the range would be another
+    except Exception as error:  # a bad image fails again, and is recorded, when its row is extracted
+        if is_passing(error):  # without the values of this image the range could be another
             raise
         return None
     return None if channels.kind is None else Extent(channels.kind, float(values.min()), float(values.max()))
 
 
-def note_oddities(tally: Tally, scan: Scan, found: dict[str, Extent], transform: Preprocessing) -> None:
-    """Count the images that become pixels in a way that the user should know of."""
+def note_oddities(tally: Tally, scan: Scan, extents: dict[str, Extent], transform: Preprocessing) -> None:
+    """Count images that the user should know of: of several frames, transparent, turned, deep, long, out of range."""
     for row, header in scan.odd.items():
         _note_header(tally, scan.samples[row].key, header, transform.decoding)
     for sample in scan.samples:
         _note_shape(tally, sample.key, sample.width, sample.height, transform)
-    for key, extent in found.items():
+    for key, extent in extents.items():
         _note_values(tally, key, extent, transform.decoding)
 
 
 def note_image(tally: Tally, key: str, data: bytes, transform: Preprocessing) -> None:
-    """Count one image as `note_oddities` does; nothing where its bytes are none."""
+    """Count one image as `note_oddities` does; bytes that are no image are not counted."""
     rules = transform.decoding
     header = read_header(data, rules)
     if header is None:
@@ -107,7 +108,7 @@ def _note_values(tally: Tally, key: str, extent: Extent, rules: Decoding | None)
 
 
 def _holds(rules: Decoding, extent: Extent) -> bool:
-    """Say whether the range has all values of an image; that of a type of whole numbers always has."""
+    """Return whether the range has all values of an image; the full range of an integer type always has."""
     low, high = rules.range.get(extent.kind, (0, 1) if extent.kind == "float" else (extent.low, extent.high))
     return low <= extent.low and extent.high <= high
 
