@@ -14,8 +14,8 @@ class Decoding(Frozen):
     An image is turned upright by its EXIF orientation, and laid on the colour `background` (R, G, B) where it is
     transparent. In images of more than 8 bits a channel the values LOW to HIGH become 0 to 255; `range` gives LOW and
     HIGH for `int` and for `float`, or else the type does (0 to 65,535, or 0 to 1). `bands` chooses one or three
-    channels, counted from 1. Files of several frames give the first. ICC profiles are not applied, as in the training of
-    the backbones.
+    channels, counted from 1. Of several frames the first is read. ICC profiles are not applied, as in the training
+    of the backbones.
     """
 
     orientation: Literal["applied"] = "applied"

@@ -1,4 +1,4 @@
-"""What the label columns of a source hold, as it was read: texts, numbers, booleans, lists, nothing."""
+"""The values of label columns as they were read: texts, numbers, booleans, lists or nothing."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from ..files.tally import Tally
 
 
 class Unknown(Enum):
-    """What stands for a value that the user calls unknown: something is asked and the answer is not known."""
+    """The mark of a value that `--unknown` declares not known."""
 
     UNKNOWN = "unknown"
 
@@ -23,21 +23,25 @@ UNKNOWN = Unknown.UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The values of some columns in every row, and where an error says that the rows are."""
+    """The values of some columns in every row, with the names that error messages give to source and rows."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     where: str
-    place: Callable[[int], str]  # of a row, by its number: file and line
-    numeric_texts: bool = True  # texts that say numbers are numbers: in what has no types, as CSV
+    place: Callable[[int], str]  # names a row in error messages: file and line, by the row's index
+    numeric_texts: bool = True  # texts of digits are numbers, as in CSV, which has no types
 
     def refuse(self, row: int, value: object, expected: str) -> UsageError:
-        """Return the error about a value of a row."""
+        """Return the error for a value of a row, naming the row, the value, the column and the expected values."""
         column = f" in column {self.columns[0]!r}" if len(self.columns) == 1 else ""
         return UsageError(f"{self.place(row)} has {value!r}{column}; expected {expected}")
 
     def marked(self, unknown: Sequence[str], tally: Tally) -> "Cells":
-        """Return the cells with UNKNOWN for every value that is one of `unknown`; UsageError where none is."""
+        """Return the cells with UNKNOWN in place of every value in `unknown`.
+
+        Raises:
+            UsageError: no value is in `unknown`.
+        """
         if not unknown:
             return self
         rows = [tuple(_marked(value, unknown) for value in row) for row in self.rows]
@@ -49,20 +53,24 @@ class Cells:
 
 
 def is_nothing(value: Any) -> bool:
-    """Say whether a value stands for no label: None, an empty text, or NaN."""
+    """Return whether a value means no label: None, an empty text, or NaN."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def whole(value: Any) -> Any:
-    """Return an int for a number that is whole, such as the 1.0 of a column with gaps; any other value as it is."""
+    """Return a float of integral value as int (columns with gaps hold 1.0 for 1), any other value unchanged."""
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         return int(value)
     return value
 
 
 def number_in(value: Any) -> float | None:
-    """Return the number that a value is, or that a text says; None where it is no finite number."""
-    if isinstance(value, str) and "_" in value:  # Python's own way to write numbers, and a name to anybody else
+    """Return the number that a value or a text is; None for anything that is no finite number.
+
+    >>> number_in("2.5"), number_in("nan"), number_in("cat")
+    (2.5, None, None)
+    """
+    if isinstance(value, str) and "_" in value:  # float() would read 1_000 as a number
         return None
     try:
         number = float(value)
@@ -79,8 +87,8 @@ def _marked(value: Any, unknown: Sequence[str]) -> Any:
     if isinstance(value, bool | dict):
         return value
     number = number_in(value)
-    same = (str(value).strip() == one or (number is not None and number == number_in(one)) for one in unknown)
-    return UNKNOWN if any(same) else value
+    matches = (str(value).strip() == text or (number is not None and number == number_in(text)) for text in unknown)
+    return UNKNOWN if any(matches) else value
 
 
 def _count(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""Which columns of a table (or fields of a JSON member) say what about a row, and how their values are read."""
+"""The names of the columns of a table (or fields of a JSON object) that describe a row, and how to read them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +8,9 @@ TargetKind = Literal["class", "multilabel", "regression"]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of columns, each a source's own default where it is None; `label` may name several.
+    """Names of columns; None is the default name of a source. `label` may name several columns.
 
-    `separator` parts the classes in one cell (found where None); values of `unknown` say that nothing is known.
+    `separator` separates the classes in one cell (None: it is detected). Values in `unknown` mean "not known".
     """
 
     label: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class Columns:
 
     @property
     def given(self) -> list[str]:
-        """What a user chose, as the options are called."""
+        """The command-line options that the user gave."""
         return [
             *(["--label-column"] if self.label else []),
             *(["--split-column"] if self.split else []),

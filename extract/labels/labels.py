@@ -1,4 +1,4 @@
-"""One class a row, from what one column says: a name, a whole number or a boolean; knows nothing of where it stands."""
+"""Reads one class a row from a column of names, whole numbers or booleans; knows nothing of file formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from .targets import Target, as_number, read_targets
 
 CLASSES = "a class: a name, a whole number, or true or false; for several of them --target multilabel"
 NUMBERS = f"{CLASSES}; for numbers --target regression"
-NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "<na>"})  # what a class is hardly called, in lower case
+NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "<na>"})  # in lower case; texts that hardly name a class
 BOOLEANS = ("False", "True")
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The names of the classes, or of a target's numbers, and the label or the target of every row."""
+    """The labels or targets of all rows; `classes` names the classes, or the numbers of a target."""
 
     classes: tuple[str, ...]
     labels: Sequence[int | None]
@@ -28,14 +28,20 @@ class Labels:
 
 
 def read_labels(cells: Cells, columns: Columns, tally: Tally, known: Sequence[str] = ()) -> Labels:
-    """Return what the label columns mean under the target asked for; `known` are the classes by number, if told.
+    """Return the labels or targets that the label columns give for `columns.target`.
 
-    A column of classes holds names, whole numbers or booleans. Whole numbers are the numbers of classes where most of
-    them occur (then a class is called after its number), and names where few do. Nothing, NaN, and -1 among numbers
-    mean that a row has no class.
+    A column of classes holds names, whole numbers or booleans. Whole numbers are class numbers where at least half of
+    those up to the largest occur (a class is then named by its number), otherwise names. An empty value, NaN, and -1
+    among numbers mean that the row has no class.
+
+    Args:
+        cells: the values of the label columns.
+        columns: the kind of target, the separator, and the values that mean "not known".
+        tally: notes how values are read.
+        known: the names of the classes by number, where the source gives them.
 
     Raises:
-        UsageError: a value that means none of this, by its row; or an option that means nothing for the target.
+        UsageError: a value cannot be read, with its row; or an option does not apply to the target.
     """
     cells = cells.marked(columns.unknown, tally)
     if columns.separator is not None and (columns.target != "multilabel" or len(cells.columns) > 1):
@@ -51,7 +57,7 @@ def read_labels(cells: Cells, columns: Columns, tally: Tally, known: Sequence[st
 
 
 def _value(cells: Cells, row: int, value: Any) -> str | int | None:
-    """Return a value as text, whole number, boolean or None; the one element of a list stands for the list."""
+    """Return a value as text, whole number, boolean or None (no class); a list of one element is its element."""
     if isinstance(value, list | tuple) and len(value) == 1:
         return _value(cells, row, value[0])
     value = whole(value)
@@ -65,7 +71,7 @@ def _value(cells: Cells, row: int, value: Any) -> str | int | None:
 def _by_number(
     cells: Cells, values: Sequence[str | int | None], known: Sequence[str], tally: Tally
 ) -> tuple[tuple[str, ...], list[int | None]]:
-    """Return the label of each row among classes that are told: by number, or by name."""
+    """Return the label of each row, given by number or by name, among the known classes."""
     number = {normal(name): label for label, name in enumerate(known)}
     found = [number.get(normal(value), value) if isinstance(value, str) else value for value in values]
     labels = _without_minus_one(found, tally)
@@ -78,10 +84,10 @@ def _by_number(
 def _classes(
     cells: Cells, values: Sequence[str | int | None], tally: Tally
 ) -> tuple[tuple[str, ...], list[int | None]]:
-    """Return the classes that the values themselves tell, and the label of each row."""
+    """Return the classes that occur in the values, and the label of each row."""
     kinds = {type(value): row for row, value in reversed(list(enumerate(values))) if value is not None}
     if bool in kinds and len(kinds) > 1:
-        row = next(place for kind, place in kinds.items() if kind is not bool)
+        row = next(index for kind, index in kinds.items() if kind is not bool)
         raise cells.refuse(row, values[row], f"true or false, as {cells.place(kinds[bool])} has")
     if set(kinds) == {bool}:
         return BOOLEANS, [None if value is None else int(value) for value in values]
@@ -96,7 +102,7 @@ def _classes(
 
 
 def _numbered(cells: Cells, values: Sequence[Any], tally: Tally) -> tuple[tuple[str, ...], list[int | None]]:
-    """Return classes called after their numbers: all up to the largest where half of them occur, else those alone."""
+    """Return classes named by their numbers: all up to the largest where half of them occur, else those that occur."""
     labels = _without_minus_one(values, tally)
     for row, value in enumerate(labels):
         if value is not None and value < 0:
@@ -118,7 +124,7 @@ def _without_minus_one(values: Sequence[Any], tally: Tally) -> list[Any]:
 
 
 def _spelt(texts: Sequence[str | None], cells: Cells, tally: Tally) -> list[str | None]:
-    """Return names in one spelling each; a column of numbers as texts has NaN for none, and no fractions."""
+    """Return the texts with one spelling a class; among numbers as texts NaN is None, and fractions are refused."""
     numbers = {text: number_in(text) for text in set(texts) if text is not None and text.lower() not in NOTHING}
     if cells.numeric_texts and numbers and None not in numbers.values():
         _check_numbers(numbers, texts, cells)
@@ -139,7 +145,7 @@ def _check_numbers(numbers: dict[str, float | None], texts: Sequence[str | None]
 
 
 def _note_doubtful(texts: Sequence[str | None], names: Sequence[str], tally: Tally) -> None:
-    """Say which classes have names that may mean nothing, or several classes."""
+    """Note classes whose name may mean "no class" or several classes."""
     doubtful = {
         name: "rows of a class whose name may mean none (--unknown)"
         for name in names

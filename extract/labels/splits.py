@@ -1,6 +1,6 @@
-"""Which split a folder or a file belongs to, by its name; knows nothing of what is inside.
+"""Finds the split of a folder, a file or a row by the words for splits in names; reads no files.
 
-A split's word counts wherever it stands between separators: `imagenet1k-validation-00.tar`, `2023_test.parquet`,
+A word for a split counts wherever it stands between separators: `imagenet1k-validation-00.tar`, `2023_test.parquet`,
 `flowers_test/`, `split=test/`, `testB/`. The words are those of Hugging Face `datasets`.
 """
 
@@ -29,7 +29,14 @@ RENAME = "expected one split's word in every name, or in none; rename what diffe
 
 
 def column_split(value: object, where: str) -> str:
-    """Return the split that the value of a column names; a word that is not known is a split of its own."""
+    """Return the split that a value of a column names; any other word names a split of its own.
+
+    >>> column_split("Val", where="line 2"), column_split("holdout", where="line 3")
+    ('validation', 'holdout')
+
+    Raises:
+        UsageError: the value is empty.
+    """
     name = "" if value is None else str(value).strip()
     if not name:
         raise UsageError(f"{where}: no split; expected train, test or validation")
@@ -37,12 +44,16 @@ def column_split(value: object, where: str) -> str:
 
 
 def says_splits(values: Iterable[object]) -> bool:
-    """Say whether some value of a column is a word for a split."""
+    """Return whether any value of a column is a word for a split."""
     return any(str(value).strip().lower() in SPLITS for value in values)
 
 
 def splits_in(name: str) -> list[str]:
-    """Return the splits that a name has words for, each once; words part at all but letters, and before capitals."""
+    """Return the splits whose words occur in a name, each once; words end at non-letters and before capitals.
+
+    >>> splits_in("imagenet1k-validation-00.tar"), splits_in("testB"), splits_in("contest")
+    (['validation'], ['test'], [])
+    """
     cased = "".join(letter if letter.lower() != letter.upper() else " " for letter in name)  # no digits, no kanji
     words = cased.split()
     parts = [part for word in words for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+", word)]
@@ -50,23 +61,23 @@ def splits_in(name: str) -> list[str]:
 
 
 def is_split(name: str) -> bool:
-    """Say whether a name says nothing but a split: `test`, `Val`, `split=test`."""
+    """Return whether a name is a word for a split and nothing else: `test`, `Val`, `split=test`."""
     return name.lower().removeprefix("split=") in WORDS
 
 
 def split_of(name: str, where: str) -> str | None:
-    """Return the one split that a name, or a path, has a word for; UsageError where it has words for two."""
-    found = splits_in(name)
-    if len(found) > 1:
-        raise UsageError(f"{where}: {name!r} names the split {found[0]!r} and {found[1]!r} too; {RENAME}")
-    return found[0] if found else None
+    """Return the split that a name or path has a word for, else None; UsageError where it names two splits."""
+    splits = splits_in(name)
+    if len(splits) > 1:
+        raise UsageError(f"{where}: {name!r} names the split {splits[0]!r} and {splits[1]!r} too; {RENAME}")
+    return splits[0] if splits else None
 
 
 def file_splits(files: Sequence[PurePath], where: str) -> list[str]:
-    """Return the split of each file by its name and its folders' names; all are train where none names one.
+    """Return the split of each file by its name and the names of its folders; train for all where no name has a split.
 
     Raises:
-        UsageError: some files name a split and others none, or one names two.
+        UsageError: some files name a split and others do not, or a file names two.
     """
     splits = {file: split_of(file.as_posix(), where) for file in files}
     named = [file for file, split in splits.items() if split]
@@ -80,22 +91,22 @@ def file_splits(files: Sequence[PurePath], where: str) -> list[str]:
 
 
 def folder_splits(folders: Mapping[str, bool], where: str) -> dict[str, str]:
-    """Return the split of each folder by its name; empty where the folders are classes.
+    """Return the split of each folder by its name; an empty mapping where the folders are classes.
 
     Args:
-        folders: names, and whether images lie directly in the folder, as they do in that of a class.
-        where: whose folders they are.
+        folders: by name, whether images lie directly in the folder, as in the folder of a class.
+        where: names the source in error messages.
 
     Raises:
-        UsageError: some names have a split's word and others none, or a name has two. A class may be called after
-            `train` where its neighbours are plainly classes: nothing is tested by mistake then.
+        UsageError: some names have a word for a split and others do not, or a name has two. A class may be named after
+            `train` beside other classes, because no image becomes test by mistake then.
     """
     words = {name: splits_in(name) for name in folders}
     named = [name for name in folders if words[name]]
     if not named:
         return {}
-    found = {split for name in named for split in words[name]}
-    if found == {"train"} and len(folders) > 1 and all(folders.values()):
+    splits = {split for name in named for split in words[name]}
+    if splits == {"train"} and len(folders) > 1 and all(folders.values()):
         return {}
     bare = [name for name in folders if not words[name]]
     if bare:
@@ -107,7 +118,7 @@ def folder_splits(folders: Mapping[str, bool], where: str) -> dict[str, str]:
 
 
 def require_no_split(parts: Iterable[str], split: str, path: str, where: str) -> None:
-    """Refuse folders below a class that are called after another split than the one that the image would have."""
+    """Raise UsageError where a folder below a class is named after another split than the image's own."""
     for part in parts:
         if is_split(part) and splits_in(part) != [split]:
             raise UsageError(

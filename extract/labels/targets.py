@@ -1,4 +1,4 @@
-"""Targets other than one class, from what columns say: 0 or 1 for every class, or a number for every output."""
+"""Reads targets other than one class: 0 or 1 for every class (multilabel), or numbers (regression)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .cells import UNKNOWN, Cells, is_nothing, number_in, whole
 from .class_names import normal, one_spelling
 from .columns import TargetKind
 
-Target = tuple[float | None, ...] | None  # None within a target: that class is not known
+Target = tuple[float | None, ...] | None  # one number a class or output; None within a target: not known
 SEPARATORS = (";", "|", ",")
 BRACKETS = ("[]", "()", "{}")
 BOOLEANS = {"true": 1.0, "false": 0.0}
@@ -19,7 +19,7 @@ BOOLEANS = {"true": 1.0, "false": 0.0}
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """A target for each row, None where a row has none, and the names of its numbers."""
+    """The target of each row, None where a row has none; `names` names the numbers of a target."""
 
     names: tuple[str, ...]
     of_rows: list[Target]
@@ -28,14 +28,21 @@ class Targets:
 def read_targets(
     kind: TargetKind, cells: Cells, tally: Tally, names: Sequence[str] = (), separator: str | None = None
 ) -> Targets:
-    """Return the targets that the values of some columns mean, row by row.
+    """Return the targets of all rows.
 
-    Several columns hold a number each, for several classes 0 or 1, or true or false. One column holds a list, or one
-    number; for several classes a list of their names or numbers, or names in one text, parted by `separator` (found
-    among ; | , where it is None). A row whose values are all empty, or all unknown, has no target.
+    Several columns hold a number each: for `multilabel` 0 or 1, or true or false. One column holds a number or a list;
+    for `multilabel` a list of class names or numbers, or names in one text. A row whose values are all empty or not
+    known has no target.
+
+    Args:
+        kind: `multilabel` or `regression`.
+        cells: the values of the label columns.
+        tally: notes how values are read.
+        names: the names of the classes or outputs, where the source gives them.
+        separator: separates names in one text; None detects `;`, `|` or a comma.
 
     Raises:
-        UsageError: a value that is no such thing, with its row.
+        UsageError: a value cannot be read, with its row.
     """
     if kind == "multilabel" and len(cells.columns) == 1 and not _holds_flags(cells):
         return _named(cells, _parts(cells, separator, tally), names, tally)
@@ -43,12 +50,12 @@ def read_targets(
 
 
 def as_number(name: str) -> tuple[int, str]:
-    """Return what sorts names that are whole numbers as numbers."""
+    """Return a sort key by which names of digits sort as numbers."""
     return int(name), name
 
 
 def _holds_flags(cells: Cells) -> bool:
-    """Say whether one column lists true or false for every class (or 0 and 1 too, where some are unknown)."""
+    """Return whether one column lists true or false for every class (or also 0 and 1, where some are unknown)."""
     listed = [value for (value,) in cells.rows if isinstance(value, list | tuple)]
     parts = [whole(part) for value in listed for part in value]
     has_flags = any(isinstance(part, bool) or part is UNKNOWN for part in parts)
@@ -56,7 +63,7 @@ def _holds_flags(cells: Cells) -> bool:
 
 
 def _parts(cells: Cells, separator: str | None, tally: Tally) -> list[Any]:
-    """Return what each row lists; None where it says nothing."""
+    """Return the list of names or numbers of each row; None where it has none."""
     texts = {row: value for row, (value,) in enumerate(cells.rows) if isinstance(value, str)}
     for row, text in texts.items():
         if text[:1] + text[-1:] in BRACKETS:
@@ -75,9 +82,9 @@ def _parts(cells: Cells, separator: str | None, tally: Tally) -> list[Any]:
 
 
 def _separator(cells: Cells, texts: dict[int, str], given: str | None) -> str | None:
-    """Return what parts the classes in one text: what was given, or the one of the usual signs that occurs.
+    """Return the separator of classes in one text: the given one, or the one of `;`, `|` and comma that occurs.
 
-    Where `;` occurs, as it is documented, others are part of names.
+    Where `;` occurs, the other two are parts of names.
     """
     if given is not None:
         if not given or not any(given in text for text in texts.values()):
@@ -87,10 +94,10 @@ def _separator(cells: Cells, texts: dict[int, str], given: str | None) -> str | 
         return given
     found = {sign: text for sign in SEPARATORS for text in texts.values() if sign in text}
     if len(found) > 1 and ";" not in found:
-        (one, other) = found
+        (first, second) = found
         raise UsageError(
-            f"{cells.where}: column {cells.columns[0]!r} has {found[one]!r} and {found[other]!r}; say which sign parts "
-            f"classes: --separator '{one}' or '{other}'"
+            f"{cells.where}: column {cells.columns[0]!r} has {found[first]!r} and {found[second]!r}; say which sign "
+            f"parts classes: --separator '{first}' or '{second}'"
         )
     return next(iter(found), None)
 
@@ -102,19 +109,19 @@ def _named(cells: Cells, listed: Sequence[Any], names: Sequence[str], tally: Tal
     rows = [None if found is None else {next(spelt) for _ in found} for found in rows]
     known, column = set(flat), cells.columns[0]
     order = tuple(names) or tuple(sorted(known, key=as_number if all(map(str.isdecimal, known)) else None))
-    place = {normal(name): label for label, name in enumerate(order)}
-    if unknown := {name for name in known if normal(name) not in place}:
+    number = {normal(name): label for label, name in enumerate(order)}
+    if unknown := {name for name in known if normal(name) not in number}:
         raise UsageError(
             f"{cells.where}: column {column!r} has {min(unknown)!r}; expected some of {len(order)} classes"
         )
     if not order:
         raise UsageError(f"{cells.where}: column {column!r} names no class in any row; expected names parted by ';'")
-    return Targets(order, [None if found is None else _flags(found, place, len(order)) for found in rows])
+    return Targets(order, [None if found is None else _flags(found, number, len(order)) for found in rows])
 
 
-def _flags(found: set[str], place: dict[str, int], length: int) -> Target:
-    there = {place[normal(name)] for name in found}
-    return tuple(float(label in there) for label in range(length))
+def _flags(found: set[str], number: dict[str, int], length: int) -> Target:
+    labels = {number[normal(name)] for name in found}
+    return tuple(float(label in labels) for label in range(length))
 
 
 def _names(cells: Cells, row: int, parts: Any, names: Sequence[str]) -> list[str]:
@@ -146,7 +153,7 @@ def _numbers(kind: TargetKind, cells: Cells, names: Sequence[str]) -> Targets:
 
 
 def _target(kind: TargetKind, cells: Cells, row: int, values: Sequence[Any]) -> Target:
-    """Return the numbers of a row; None where nothing of it is known, and for numbers where one is not."""
+    """Return the target of a row; None where no value is known, and in a regression where one is not known."""
     flat = values[0] if len(values) == 1 and isinstance(values[0], list | tuple) else values
     if all(value is UNKNOWN or is_nothing(value) for value in flat):
         return None

@@ -1,7 +1,7 @@
-"""Where images come from: one kind of data set a file, all behind one contract.
+"""Kinds of data sets, one a file, behind one contract: `Source`.
 
-A source knows the order of its samples, their keys, labels and splits, and how to get the bytes of one. It knows
-nothing of backbones, of stores, or of what a decoded image is for. To add a kind: one file here and one line in
+A source knows the order of its samples, their keys, labels and splits, and reads the bytes of a sample. It knows
+nothing of backbones and stores. To add a kind: one file here and one line in
 `SOURCES`.
 """
 
@@ -32,36 +32,41 @@ from .wds import WdsSource
 
 @runtime_checkable
 class Source(Protocol):
-    """The contract of an open source; the order of its samples never changes."""
+    """The contract of an open data set; the order of its samples never changes."""
 
     kind: str
-    classes: tuple[str, ...]  # names, by label; of a target's numbers where it is not one class
-    tally: Tally  # of what was passed over, and of what is worth knowing
-    samples: Sequence[Sample]  # without sha256; without width and height unless the bytes do not tell them
+    classes: tuple[str, ...]  # names by label; for multilabel and regression, names of the target's numbers
+    tally: Tally  # counts of files left out, and notes for the user
+    samples: Sequence[Sample]  # sha256 is empty; width and height are set where the bytes do not hold them
 
     def read(self, row: int) -> bytes:
-        """Return the source bytes of a sample; safe to call from several threads.
+        """Return the source bytes of a sample; threads may call it.
 
         Raises:
-            AbsentError: the sample is listed, and it is not there. Any other exception means that reading fails now.
+            AbsentError: the sample is listed but does not exist.
+            Exception: of any other type, where reading fails for a temporary reason.
         """
         ...
 
     def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
-        """Return the RGB image of some source bytes; any exception means that they hold none."""
+        """Return the RGB image of source bytes; any exception means that they hold no image."""
         ...
 
 
 @runtime_checkable
 class SourceKind(Protocol):
-    """The contract of a kind of source: how one is opened, and which paths are plainly of this kind."""
+    """The contract of a kind of source: opens a data set, and recognises paths of its kind."""
 
     def __call__(self, path: str, columns: Columns, /) -> Source:
-        """Open what follows `KIND:`; UsageError where that is not such a source, or holds no image."""
+        """Open the data set at `path`, the text after `KIND:`.
+
+        Raises:
+            UsageError: it is no data set of this kind, or holds no images.
+        """
         ...
 
     def recognises(self, path: Path, /) -> bool:
-        """Say whether an existing path is plainly of this kind."""
+        """Return whether an existing path is plainly of this kind."""
         ...
 
 
@@ -75,12 +80,21 @@ SOURCES: dict[str, SourceKind] = {
     "shapes": ShapesSource,
     "timm": TimmSource,
 }
-WITH_COLUMNS = ("parquet", "wds", "csv", "imagefolder")  # the others are given none that a user chose
+WITH_COLUMNS = ("parquet", "wds", "csv", "imagefolder")  # the other kinds have no columns
 WITH_PATHS = ("csv", "imagefolder")
 
 
 def open_source(text: str, columns: Columns = DEFAULT) -> Source:
-    """Open `KIND:PATH`, or a bare path whose kind is plain from what is there."""
+    """Open `KIND:PATH`, or a path whose kind is plain from its content.
+
+    >>> source = open_source("shapes:count:10")
+    >>> len(source.samples), source.classes[:2], source.samples[0].split
+    (10, ('1', '2'), 'train')
+
+    Raises:
+        UsageError: the text names no source, the source holds no images or holds videos, or its kind has no columns
+            for those given.
+    """
     name, path = _kind_and_path(text)
     kind = choose(SOURCES, name, "source kind")
     if columns.given and name not in WITH_COLUMNS:
@@ -101,7 +115,7 @@ def open_source(text: str, columns: Columns = DEFAULT) -> Source:
 
 
 def _note_name(opened: Source, path: Path) -> None:
-    """Say so where a folder that is called after another split is read as train: only names within it count."""
+    """Note a folder named after a split other than train that is read as train: only names within it count."""
     if path.is_dir() and is_split(path.name) and splits_in(path.name) != ["train"]:
         rows = [sample.key for sample in opened.samples if sample.split == "train"]
         if rows:
@@ -120,7 +134,7 @@ def _kind_and_path(text: str) -> tuple[str, str]:
 
 def _kind_of(path: Path) -> str:
     kinds = [name for name, kind in SOURCES.items() if kind.recognises(path)]
-    if "imagefolder" in kinds:  # its images lie in folders as those of any other do
+    if "imagefolder" in kinds:  # a folder with metadata also looks like a plain folder
         kinds = [name for name in kinds if name != "folder"]
     if len(kinds) == 1:
         return kinds[0]

@@ -1,6 +1,6 @@
-"""A manifest with the columns path, label, split and, if there are groups, group; images lie beside or below it.
+"""The source `csv:`, a manifest with the columns path, label, split and optionally group.
 
-The columns may have other names, and several may hold labels.
+Images lie beside or below the manifest. Columns may have other names, and several may hold labels.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ EXPECTED = "expected a CSV file with a header and the columns path, label, split
 class CsvSource:
     """The images of a CSV manifest, sorted by split and path; keys are the paths, relative to the manifest.
 
-    An empty label means that the row has none. Classes are in the order of their names, or of their numbers. Without a
-    column of splits, the names of the manifest and of the images' folders tell them.
+    An empty label means no label. Classes are sorted by name, or by number. Without a column of splits, the names of
+    the manifest and of the images' folders give the splits.
     """
 
     kind = "csv"
@@ -41,11 +41,11 @@ class CsvSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether the path is a file named `*.csv` or `*.tsv`."""
+        """Return whether the path is a file named `*.csv` or `*.tsv`."""
         return path.is_file() and path.suffix.lower() in (".csv", ".tsv")
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of one image file; AbsentError where its folder is there and the file is not."""
+        """Return the bytes of one image file; AbsentError where its folder exists and the file does not."""
         return read_listed(self._folder / self.samples[row].key)
 
     def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
@@ -61,9 +61,9 @@ class CsvSource:
         keys = [key_of(line.fields[path], self._folder, line.where) for line in lines]
         keys = completed(keys, self._folder, lines, self.tally)
         splits = _splits(manifest, columns.split or "split", header, lines, keys)
-        listed = [Listed(*one) for one in zip(lines, keys, splits, strict=True)]
+        listed = [Listed(line, key, split) for line, key, split in zip(lines, keys, splits, strict=True)]
         require_once(listed, labels)
-        listed.sort(key=lambda one: (one.split, one.key))
+        listed.sort(key=lambda image: (image.split, image.key))
         return samples_of(listed, columns, f"csv {str(manifest)!r}", self.tally)
 
 

@@ -1,4 +1,4 @@
-"""Images in a folder for each class, either directly (ImageFolder) or below folders of splits, as in birds_test/."""
+"""The source `folder:`, with a folder for each class, at the top or below folders of splits such as `birds_test/`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,9 +20,9 @@ EXPECTED = "expected a folder for each class with images in it, or such folders 
 
 
 class FolderSource:
-    """A folder of images; keys are paths below it, sorted. Without split folders, all of it is train.
+    """The images below a folder; keys are the sorted relative paths. Without folders of splits, all images are train.
 
-    Linked folders are followed. Hidden files, files that are no images and folders without images are passed over.
+    Linked folders are followed. Hidden files, other files and folders without images are left out and counted.
     """
 
     kind = "folder"
@@ -32,7 +32,7 @@ class FolderSource:
         self._root = Path(path)
         if not self._root.is_dir():
             raise UsageError(f"folder {path!r}: no such folder; {EXPECTED}")
-        found = sorted(_placed(images_below(self._root, self.tally), f"folder {path!r}", self.tally))
+        found = sorted(_split_and_class(images_below(self._root, self.tally), f"folder {path!r}", self.tally))
         if not found:
             raise UsageError(f"folder {path!r}: holds no images; {EXPECTED}")
         self._files = [file for file, _, _ in found]
@@ -46,7 +46,7 @@ class FolderSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether there is an image in some folder below the path."""
+        """Return whether a folder below the path holds an image."""
         return path.is_dir() and any(folder and any(map(is_image, files)) for folder, files in walk(path, Tally()))
 
     def read(self, row: int) -> bytes:
@@ -58,8 +58,8 @@ class FolderSource:
         return decode_image(data, rules)
 
 
-def _placed(files: Sequence[str], where: str, tally: Tally) -> Iterator[tuple[str, str, str]]:
-    """Yield every image with its split and the name of its class."""
+def _split_and_class(files: Sequence[str], where: str, tally: Tally) -> Iterator[tuple[str, str, str]]:
+    """Yield the path, the split and the class name of every image."""
     paths = [(file, tuple(file.split("/"))) for file in files]
     folders: dict[str, bool] = {}
     for _, parts in paths:
@@ -80,7 +80,7 @@ def _placed(files: Sequence[str], where: str, tally: Tally) -> Iterator[tuple[st
 
 
 def _note_folders_in_class(found: Sequence[tuple[str, str, str]], tally: Tally) -> None:
-    """Say so where there is one class, and folders in it: these may be the classes, as in `train/images/cat/`."""
+    """Note folders within the only class: they may be the classes, as in `train/images/cat/`."""
     if len({name for _, _, name in found}) > 1:
         return
     for file, _, name in found:
@@ -90,7 +90,7 @@ def _note_folders_in_class(found: Sequence[tuple[str, str, str]], tally: Tally) 
 
 
 def _doubled(splits: dict[str, str], paths: Sequence[tuple[str, ...]]) -> set[str]:
-    """Return the split folders that hold nothing but another folder of the same split, as `seg_test/seg_test/` does."""
+    """Return the split folders whose only content is another folder of the same split, as in `seg_test/seg_test/`."""
     inside: dict[str, set[str]] = {}
     for parts in paths:
         if parts[0] in splits:

@@ -1,6 +1,6 @@
-"""Hugging Face's ImageFolder with metadata: `metadata.csv` or `metadata.jsonl` beside the images that it lists.
+"""The source `imagefolder:`, Hugging Face's ImageFolder with `metadata.csv` or `metadata.jsonl` beside the images.
 
-One such file for all images, or one in the folder of each split, which the folder's name tells.
+There is one such file for all images, or one in the folder of each split; the folder's name gives the split.
 """
 
 from collections.abc import Sequence
@@ -43,13 +43,13 @@ class ImageFolderSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether metadata that lists files lies in the folder, or in a folder of it."""
+        """Return whether the folder, or a folder in it, has metadata that lists files."""
         return path.is_dir() and any(
             _lists_files(folder / name) for folder in (path, *filter(Path.is_dir, path.iterdir())) for name in NAMES
         )
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of one image file; AbsentError where its folder is there and the file is not."""
+        """Return the bytes of one image file; AbsentError where its folder exists and the file does not."""
         return read_listed(self._root / self.samples[row].key)
 
     def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
@@ -77,7 +77,7 @@ class ImageFolderSource:
         if not lines:
             raise UsageError(f"{where}: lists no images; {EXPECTED}")
         splits = _splits(lines, keys, columns.split or "split", where)
-        listed = sorted(map(Listed, lines, keys, splits), key=lambda one: (one.split, one.key))
+        listed = sorted(map(Listed, lines, keys, splits), key=lambda image: (image.split, image.key))
         require_once(listed, columns.label or ("label",))
         return samples_of(listed, columns, where, self.tally)
 
@@ -90,14 +90,14 @@ class ImageFolderSource:
 
 
 def _splits(lines: Sequence[Line], keys: Sequence[str], column: str, where: str) -> list[str]:
-    """Return the split of every row by its column, if there is one, else by the folder of its image."""
+    """Return the split of every row by its column where there is one, else by the folder of its image."""
     if all(column in line.fields for line in lines):
         return [column_split(line.fields[column], line.where) for line in lines]
     return file_splits([PurePosixPath(key).parent for key in keys], where)
 
 
 def _lists_files(path: Path) -> bool:
-    """Say whether a file is there whose first line has the name of the column of files."""
+    """Return whether the file exists and its first line has the column name `file_name`."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

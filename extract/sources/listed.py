@@ -1,4 +1,4 @@
-"""Images that a manifest lists: which file each line names, in which split it is, and what its labels are."""
+"""Turns the lines of a manifest into samples; shared by the sources `csv:` and `imagefolder:`."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from ..labels.labels import read_labels
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of a manifest, the key of the image that it names, and its split."""
+    """One line of a manifest, with the key and the split of its image."""
 
     line: Line
     key: str
@@ -26,12 +26,20 @@ class Listed:
 
 
 def key_of(path: str, folder: Path, where: str) -> str:
-    """Return the path of an image below a folder, for one that is relative to it, absolute, or begins with `~`.
+    """Return the key of an image: its path relative to a folder.
+
+    >>> key_of("cat/1.jpg", Path("photos"), where="list.csv, line 2")
+    'cat/1.jpg'
+
+    Args:
+        path: relative to the folder, absolute, or beginning with `~`.
+        folder: of the manifest.
+        where: names the line in the error message.
 
     Raises:
         UsageError: the path leads out of the folder.
     """
-    full = os.path.expanduser(path)  # noqa: PTH111  a path that begins with no ~ stays as it is
+    full = os.path.expanduser(path)  # noqa: PTH111  pathlib would change a path without ~
     if PurePosixPath(full).is_absolute():
         for base in (folder.absolute(), folder.resolve()):
             if PurePosixPath(full).is_relative_to(base) and PurePosixPath(full) != base:
@@ -47,12 +55,12 @@ def key_of(path: str, folder: Path, where: str) -> str:
 
 
 def completed(keys: Sequence[str], folder: Path, lines: Sequence[Line], tally: Tally) -> list[str]:
-    """Return keys with the folder or the ending that they lack, where the first of them is no file.
+    """Return keys with their missing folder or ending added, where the first key is no file.
 
-    A key that no image below the folder ends in stays as it is; it will be found absent.
+    A key that matches no image stays unchanged, and its image will be recorded as absent.
 
     Raises:
-        UsageError: several images could be meant.
+        UsageError: a key matches several images.
     """
     if not keys or (folder / keys[0]).is_file():
         return list(keys)
@@ -78,7 +86,7 @@ def _without_ending(file: str) -> str:
 
 
 def read_listed(path: Path) -> bytes:
-    """Return the bytes of a file that a manifest lists; AbsentError where its folder is there and the file is not."""
+    """Return the bytes of a listed file; AbsentError where its folder exists and the file does not."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -88,16 +96,18 @@ def read_listed(path: Path) -> bytes:
 
 
 def require_once(listed: Iterable[Listed], labels: Sequence[str]) -> None:
-    """Refuse an image that is listed twice, under whatever spelling of its path."""
+    """Raise UsageError where an image is listed twice, in any spelling of its path."""
     seen: dict[str, Line] = {}
-    for one in listed:
-        name = PurePosixPath(one.key).as_posix()
-        first = seen.setdefault(name, one.line)
-        if first is not one.line:
-            pairs = [(first.fields[label], one.line.fields[label]) for label in labels]
+    for image in listed:
+        name = PurePosixPath(image.key).as_posix()
+        first = seen.setdefault(name, image.line)
+        if first is not image.line:
+            pairs = [(first.fields[label], image.line.fields[label]) for label in labels]
             said = next((f" as {old!r}, now as {new!r}" for old, new in pairs if old != new), "")
             where = first.where.rpartition(", ")[2]
-            raise UsageError(f"{one.line.where}: {one.key!r} is listed twice, first in {where}{said}; keep one line")
+            raise UsageError(
+                f"{image.line.where}: {image.key!r} is listed twice, first in {where}{said}; keep one line"
+            )
 
 
 def samples_of(
