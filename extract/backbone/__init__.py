@@ -1,6 +1,6 @@
-"""Frozen backbones: finding, loading and checking their weights, and the tokens of any of their layers.
+"""Loads frozen backbones, checks their weights, and returns the tokens of any of their layers.
 
-The only room of `extract` that imports timm, but for the source `timm:`. May import `decoding`.
+Beside the source `timm:`, the only room of `extract` that imports timm. May import `decoding`.
 """
 
 from icecore.store import lazy_package

@@ -1,6 +1,6 @@
-"""The layers of a plain vision transformer: what enters its first block, and what leaves each.
+"""The layers of a plain vision transformer: the input of its first block, and the output of each block.
 
-Knows which of timm's classes are plain; nothing of weights, devices or preprocessing.
+Knows which of timm's classes are plain; knows nothing of weights, devices and preprocessing.
 """
 
 import threading
@@ -21,14 +21,14 @@ Tokens = Float[Tensor, "batch token width"]
 
 
 def is_plain(model: nn.Module) -> bool:
-    """Say whether a model is one sequence of blocks, each from tokens to as many tokens of the same width."""
+    """Return whether a model is one sequence of blocks that keep the number and the width of tokens."""
     return isinstance(model, Beit | Eva | VisionTransformer | VisionTransformerRelPos)
 
 
 class Blocks:
-    """Layer 0 is what enters block 1 (patches, prefix tokens, positions); layer k is the output of block k.
+    """Reads layer 0, the input of block 1 (patches, prefix tokens, positions), and layer k, the output of block k.
 
-    Before any final norm. Read by hooks, from any number of threads at once.
+    No final norm is applied. Hooks catch the tokens; threads may read at the same time.
     """
 
     def __init__(self, model: Any) -> None:
@@ -42,11 +42,11 @@ class Blocks:
 
     def cut(self, deepest: int) -> None:
         """Drop the blocks after layer `deepest`, and the final norm."""
-        self._model.blocks = self._model.blocks[: max(deepest, 1)]  # layer 0 is caught where it enters block 1
+        self._model.blocks = self._model.blocks[: max(deepest, 1)]  # layer 0 is caught at the input of block 1
         self._model.norm = nn.Identity()
 
     def read(self, images: Images, layers: Collection[int]) -> dict[int, Tokens]:
-        """Return the tokens of some layers."""
+        """Return the tokens of layers."""
         tokens: dict[int, Tokens] = {}
         self._caught.wanted, self._caught.tokens = set(layers), tokens
         self._model.forward_features(images)
@@ -55,7 +55,7 @@ class Blocks:
 
 
 def _catch(blocks: Any, caught: threading.local) -> None:
-    """Let every block leave its output, and the first its input, in the table of the thread that runs it."""
+    """Register hooks that put outputs of blocks, and the input of the first, into the table of the running thread."""
 
     def catch_input(_: nn.Module, inputs: tuple[Tokens, ...]) -> None:
         if 0 in caught.wanted:

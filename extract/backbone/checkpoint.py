@@ -1,7 +1,7 @@
-"""The tensors of a checkpoint under the names of a model: out of their wrapping, without the prefix of who saved them.
+"""Gives the tensors of a checkpoint the names that timm's model has.
 
 Training scripts save a model inside a table (`state_dict`, `model`, `model_ema`, `teacher`), under a prefix (`module.`,
-`backbone.`), and beside it what only training needs. Knows tensors and names; timm's own are the ones wanted.
+`backbone.`), and beside tensors that only training needs.
 """
 
 from collections import Counter
@@ -21,21 +21,21 @@ WRAPPERS = (
     "teacher",
     "ema",
     "student",
-)  # the first there is taken
-AVERAGED = ("teacher", "ema")  # words of a prefix that is preferred where several models lie side by side
+)  # the first that exists is taken
+AVERAGED = ("teacher", "ema")  # words of the prefix that is preferred where a file holds several models
 AFTER_THE_LAYERS = ("fc_norm", "head", "head_drop", "head_dist", "pre_logits")  # modules that no layer passes through
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Tensors by a model's names, and in words what was taken off and what was left over."""
+    """Tensors by name, and notes about prefixes taken off and tensors left over."""
 
     tensors: dict[str, Tensor]
     notes: tuple[Finding, ...] = ()
 
 
 def unwrapped(state: Any) -> tuple[Any, tuple[Finding, ...]]:
-    """Return the innermost table of tensors of what a training script saved, and which tables it was in."""
+    """Return the innermost table of tensors in a saved object, and notes that name the tables around it."""
     notes: list[Finding] = []
     while isinstance(state, dict):
         found = [name for name in WRAPPERS if isinstance(state.get(name), dict)]
@@ -48,7 +48,7 @@ def unwrapped(state: Any) -> tuple[Any, tuple[Finding, ...]]:
 
 
 def renamed(state: Mapping[str, Tensor], wanted: Collection[str], where: str) -> Checkpoint:
-    """Return tensors under the names of `without_prefix`; UsageError as there."""
+    """Return tensors under the names that `without_prefix` gives; UsageError as there."""
     names, notes = without_prefix(state, wanted, where)
     return Checkpoint({name: state[stored] for name, stored in names.items()}, notes)
 

@@ -1,4 +1,4 @@
-"""What a plain module must know to run a backbone's blocks without timm, or why it cannot."""
+"""Describes the blocks of a backbone so that they can be rebuilt without timm, or says why they cannot."""
 
 from typing import Any
 
@@ -25,10 +25,11 @@ ACTIVATIONS = {
 
 
 def blocks_config(model: Any) -> dict[str, JsonValue]:
-    """Return the facts about the blocks of a timm model; `frozen_tensors` keep timm's names.
+    """Return the description of the blocks of a timm model, as JSON.
 
-    `rebuild` holds what the tensors alone do not say of a block, or is null, and then `why_not` says why no plain
-    module can do what the blocks do. `eps` is the one of the norms that tokens meet.
+    `rebuild` holds the properties of a block that its tensors do not show (heads, norms, activation), or is None where
+    a plain module cannot rebuild it; `why_not` then has the reason. `eps` is that of the LayerNorms. `names` is the
+    naming of the tensors in `frozen_tensors`.
     """
     blocks = list(getattr(model, "blocks", None) or ())
     why_not = _why_not(model, blocks)
@@ -37,7 +38,7 @@ def blocks_config(model: Any) -> dict[str, JsonValue]:
 
 
 def frozen_tensors(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the tensors of blocks that can be rebuilt, in the compute type, and the final norm as loaded."""
+    """Return the tensors of the blocks in the compute type, if they can be rebuilt, and the final norm in float32."""
     state = model.state_dict()
     prefixes = () if _why_not(model, list(getattr(model, "blocks", None) or ())) else ("blocks.",)
     blocks = {name: tensor.to(dtype) for name, tensor in state.items() if name.startswith(prefixes)}
@@ -48,7 +49,7 @@ def frozen_tensors(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def _eps(model: Any, blocks: list[Any]) -> float:
-    """Return the eps of the first norm over channels, of the blocks if there are; 1e-6, as timm's, if there is none."""
+    """Return the eps of the first LayerNorm, in the blocks or else in the model; without any 1e-6, timm's default."""
     norms = [module for part in (*blocks, model) for module in part.modules() if isinstance(module, nn.LayerNorm)]
     return float(norms[0].eps) if norms else 1e-6
 
@@ -104,7 +105,7 @@ def _norms(block: Any) -> dict[str, Any]:
 
 
 def _facts(block: Any) -> dict[str, JsonValue]:
-    """Return what `FrozenBlock` needs beside the tensors."""
+    """Return the properties that `FrozenBlock` needs beside the tensors."""
     present = {name: not isinstance(norm, nn.Identity) for name, norm in _norms(block).items()}
     return {
         "num_heads": block.attn.num_heads,
@@ -118,7 +119,7 @@ def _facts(block: Any) -> dict[str, JsonValue]:
 
 
 def _mlp(mlp: Any) -> str:
-    """Say whether the hidden width is gated, and where the gate's weights are."""
+    """Return the kind of MLP: plain, or gated with the gate in the first or last half or in a layer of its own."""
     if isinstance(mlp, GluMlp):
         return "gate_last" if mlp.gate_last else "gate_first"
     return "gate_apart" if isinstance(mlp, SwiGLU) else "plain"

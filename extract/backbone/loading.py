@@ -21,25 +21,28 @@ from .weights import fail_fast_offline, load_weights, local_weights, read_checkp
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A timm model without its classifier, in eval mode and float32 on the CPU, ready for images of its input size."""
+    """A timm model without its classifier, in eval mode and float32 on the CPU, for images of its input size."""
 
     model: Any
     weights_sha256: str
     transform: Preprocessing
-    notes: tuple[Finding, ...] = ()  # what was taken off the checkpoint's names, and what was left over
+    notes: tuple[Finding, ...] = ()  # prefixes taken off the names in the checkpoint, and tensors left over
 
 
 def load_model(
     name: str, checkpoint: str | None = None, preprocessing: Mapping[str, JsonValue] | None = None
 ) -> LoadedModel:
-    """Load a timm model, from a checkpoint, or else a file at hand, or else the hub.
+    """Load a timm model with weights from a checkpoint, else from a local file (`local_weights`), else from the hub.
 
-    `preprocessing` changes the model's own, by timm's words. Another `img_size` than it was trained with resamples its
-    position embeddings, as timm does; the weights keep their digest.
+    Args:
+        name: of the model in timm, or `hf-hub:REPOSITORY`.
+        checkpoint: path of a .safetensors or .pth file.
+        preprocessing: changes to the model's own, under timm's names. Another `img_size` than that of the training
+            resamples position embeddings, as timm does; the digest is that of the weights before resampling.
 
     Raises:
-        UsageError: unknown name, no weights, weights of another model, an image size that the model cannot take, or a
-            model without layers.
+        UsageError: the name is unknown, there are no weights or those of another model, or the model has no layers to
+            read or cannot take images of this size.
     """
     path = checkpoint or local_weights(name)
     model = _create(name, pretrained=path is None)
@@ -55,7 +58,7 @@ def load_model(
     model = model.float().eval().requires_grad_(False)
     digest = weights_sha256(model, classifier)
     transform = Preprocessing(model, preprocessing)
-    with _in_words(name, transform):
+    with _as_usage_error(name, transform):
         _resize(model, transform.input_size)
     return LoadedModel(model, digest, transform, notes)
 
@@ -68,22 +71,31 @@ def load_backbone(
     preprocessing: Mapping[str, JsonValue] | None = None,
     deepest: int | None = None,
 ) -> Backbone:
-    """Load a frozen backbone as `load_model` does, on a device and in a compute type; UsageError as there.
+    """Load a frozen backbone as `load_model` does, and move it to a device in a compute type.
 
-    With `deepest`, without what comes after that layer, which is read for the digest alone.
+    Args:
+        name: as in `load_model`.
+        checkpoint: as in `load_model`.
+        device: `auto`, or a device of PyTorch.
+        compute_dtype: `auto`, `float32` or `bfloat16`.
+        preprocessing: as in `load_model`.
+        deepest: blocks after this layer are dropped once the digest is taken; None keeps all.
+
+    Raises:
+        UsageError: as in `load_model`, or the device or the compute type is not available.
     """
     where = resolve_device(device)
     dtype = resolve_compute_dtype(compute_dtype, where)
     loaded = load_model(name, checkpoint, preprocessing)
-    with _in_words(name, loaded.transform):
+    with _as_usage_error(name, loaded.transform):
         backbone = Backbone(name, loaded.model, loaded.weights_sha256, loaded.transform, where, dtype, deepest)
     backbone.notes = loaded.notes
     return backbone
 
 
 @contextlib.contextmanager
-def _in_words(name: str, transform: Preprocessing) -> Iterator[None]:
-    """Say of whatever a model raises that it gives no layers for images of this size."""
+def _as_usage_error(name: str, transform: Preprocessing) -> Iterator[None]:
+    """Turn an exception of a model into the error that it has no layers for images of this size."""
     try:
         yield
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
@@ -93,10 +105,10 @@ def _in_words(name: str, transform: Preprocessing) -> Iterator[None]:
 
 
 def _resize(model: Any, input_size: tuple[int, int, int]) -> None:
-    """Make a model take images of another size than it was trained with, and see that it does."""
+    """Make a model take images of another size than it was trained with, and check by a forward pass that it does."""
     if input_size == tuple(model.pretrained_cfg["input_size"]):
         return
-    if hasattr(model, "set_input_size"):  # else it is bound to no size, or will say that it is
+    if hasattr(model, "set_input_size"):  # models without it take any size, or fail in the forward pass below
         model.set_input_size(img_size=input_size[1:])
     with torch.no_grad():
         model.forward_features(torch.zeros(1, *input_size))

@@ -1,6 +1,6 @@
-"""The layers of any other timm model: the feature maps that its `forward_intermediates` returns, as tokens.
+"""The layers of models that are no plain vision transformers: feature maps of `forward_intermediates`, as tokens.
 
-Knows timm's contract, and no family by name.
+Knows timm's contract and no family of models by name.
 """
 
 import inspect
@@ -16,9 +16,9 @@ from .blocks import Images, Tokens
 
 
 class Maps:
-    """Layer k is timm's intermediate k, counted from 0, without the final norm: tokens row by row, after any prefix.
+    """Reads layer k as timm's intermediate k, from 0, without a final norm: prefix tokens, then the map by rows.
 
-    Counts, widths and grids may differ from layer to layer; they are found by one forward of an empty image.
+    Numbers of tokens, widths and grids may differ between layers; one forward pass of an empty image finds them.
     """
 
     def __init__(self, model: Any, input_size: tuple[int, int, int]) -> None:
@@ -31,17 +31,17 @@ class Maps:
         self.specs = tuple(map(_spec, found))
 
     def cut(self, deepest: int) -> None:
-        """Do nothing: the stages after the deepest layer that is asked for are never run."""
+        """Do nothing: stages after the deepest requested layer never run."""
 
     def read(self, images: Images, layers: Collection[int]) -> dict[int, Tokens]:
-        """Return the tokens of some layers."""
+        """Return the tokens of layers."""
         wanted = sorted(set(layers))
         found = self._model.forward_intermediates(images, indices=wanted, **self._options)
-        return {layer: _tokens(one) for layer, one in zip(wanted, found, strict=True)}
+        return {layer: _tokens(intermediate) for layer, intermediate in zip(wanted, found, strict=True)}
 
 
 def _spec(found: Any) -> LayerSpec:
-    """Return the shape of an intermediate; ValueError if it is no map."""
+    """Return the shape of an intermediate; ValueError where it is no feature map."""
     features, prefix = _parts(found)
     if not isinstance(features, Tensor) or features.ndim != 4 or len(features) != 1:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
@@ -60,5 +60,5 @@ def _tokens(found: Any) -> Tokens:
 
 
 def _parts(found: Any) -> tuple[Any, Tensor | None]:
-    """Return the map and the prefix tokens, if there are any."""
+    """Return the feature map, and the prefix tokens or None."""
     return tuple(found) if isinstance(found, tuple | list) else (found, None)

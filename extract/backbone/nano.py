@@ -1,6 +1,6 @@
-"""`icecore_nano`: the small vision transformer whose weights come with the package, so that nothing must be fetched.
+"""The backbone `icecore_nano`, a small vision transformer whose weights come with the package.
 
-Importing this module makes the name known to timm. How it was trained, and for what: docs/guides/icecore_nano.md.
+Importing this module registers the name with timm. docs/guides/icecore_nano.md says how and why it was trained.
 """
 
 from pathlib import Path
@@ -31,6 +31,6 @@ default_cfgs = generate_default_cfgs(  # register_model reads this name
 
 @register_model
 def icecore_nano(pretrained: bool = False, **settings: Any) -> VisionTransformer:
-    """Build 9 blocks of width 192 with 3 heads for 64 x 64 pixels: 64 patches of 8 x 8 and a CLS token."""
+    """Build a vision transformer of 9 blocks, width 192 and 3 heads, for 64 x 64 pixels in 8 x 8 patches."""
     shape = {"img_size": 64, "patch_size": 8, "embed_dim": 192, "depth": 9, "num_heads": 3, "mlp_ratio": 7 / 3}
     return build_model_with_cfg(VisionTransformer, "icecore_nano", pretrained, **{**shape, **settings})

@@ -1,6 +1,6 @@
-"""A vision transformer larger than memory: the weights of one block at a time, from a memory-mapped file.
+"""Runs a vision transformer larger than memory: loads one block at a time from a memory-mapped file.
 
-Knows nothing of shards; `streamed_job` pushes many images through a block before the next one is loaded.
+Knows nothing of shards; `streamed_job` runs many images through a block before the next block is loaded.
 """
 
 import hashlib
@@ -28,9 +28,12 @@ WHY_NOT = "extracted with --stream-blocks, which keeps no blocks"
 
 
 class Weights:
-    """The tensors of a safetensors file; each read maps the file anew, so that nothing of it stays in memory.
+    """The tensors of a safetensors file; each read maps the file anew, so that no part of it stays in memory.
 
-    They have the names of the file, until `rename` takes the prefix off that a training script gave them.
+    Tensors have the names in the file, until `rename` takes off the prefix of a training script.
+
+    Raises:
+        UsageError: the file is no safetensors file.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,7 +48,7 @@ class Weights:
             ) from None
 
     def rename(self, wanted: Collection[str]) -> tuple[Finding, ...]:
-        """Call the tensors as a model does; return what was taken off and what was left over."""
+        """Give tensors the names of a model; return notes about prefixes taken off and tensors left over."""
         self._stored, notes = without_prefix(self.shapes, wanted, f"checkpoint {self._path!r}")
         self.shapes = {name: self.shapes[stored] for name, stored in self._stored.items()}
         return notes
@@ -62,7 +65,7 @@ class Weights:
 
 
 class StreamedBlocks:
-    """Layer 0 is what enters block 1, layer k the output of block k, whose weights are there while it runs."""
+    """Reads layers as `Blocks` does, with the weights of one block in memory at a time."""
 
     def __init__(self, model: Any, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
         grid = tuple(model.patch_embed.grid_size)
@@ -70,26 +73,28 @@ class StreamedBlocks:
         spec = LayerSpec(num_tokens=num_tokens, width=model.embed_dim, num_prefix=model.num_prefix_tokens, grid=grid)
         self.specs = (spec,) * (len(model.blocks) + 1)
         self._weights, self._device, self._dtype = weights, device, dtype
-        self._block = model.blocks[0].to(dtype).to_empty(device=device)  # all blocks in turn: nothing is freed
+        self._block = (
+            model.blocks[0].to(dtype).to_empty(device=device)
+        )  # holds every block in turn, without allocating anew
         model.blocks, model.norm = nn.Sequential(), nn.Identity()
         self._embed = model.to(device, dtype)
         self._lock = threading.Lock()
 
     def cut(self, deepest: int) -> None:
-        """Do nothing: blocks after the deepest layer that is asked for are never loaded."""
+        """Do nothing: blocks after the deepest requested layer are never loaded."""
 
     def embed(self, images: Images) -> Tokens:
         """Return layer 0."""
         return self._embed.forward_features(images.to(self._device, self._dtype))
 
     def block(self, layer: int) -> Callable[[Tokens], Tokens]:
-        """Return the block whose output is a layer, good until another is asked for."""
+        """Load and return the block whose output is `layer`; it is valid until the next call."""
         for name, tensor in self._block.state_dict().items():
             self._weights.read_into(f"blocks.{layer - 1}.{name}", tensor)
         return self._block
 
     def read(self, images: Images, layers: Collection[int]) -> dict[int, Tokens]:
-        """Return the tokens of some layers for one batch, one thread after another."""
+        """Return the tokens of layers for one batch; threads wait for each other."""
         with self._lock:
             tokens = {0: self.embed(images)}
             last = tokens[0]
@@ -101,7 +106,7 @@ class StreamedBlocks:
 
 
 class StreamedBackbone(Backbone):
-    """A backbone whose blocks are loaded one at a time: the whole one, but that `frozen` has no blocks."""
+    """A backbone whose blocks are loaded one at a time; `frozen` has no blocks."""
 
     def __init__(
         self,
@@ -130,10 +135,10 @@ def stream_backbone(
     compute_dtype: str = "auto",
     preprocessing: Mapping[str, JsonValue] | None = None,
 ) -> StreamedBackbone:
-    """Open a backbone as `load_backbone` does, with the same digest, and hold none of its blocks.
+    """Open a backbone as `load_backbone` does, with the same digest, but without loading its blocks.
 
     Raises:
-        UsageError: no safetensors file, one of another model, or a model that is not timm's plain vision transformer.
+        UsageError: there is no safetensors file, it holds another model, or the model is no timm VisionTransformer.
     """
     where = resolve_device(device)
     dtype = resolve_compute_dtype(compute_dtype, where)
@@ -143,7 +148,7 @@ def stream_backbone(
     weights = Weights(str(path))
     with torch.device("meta"):
         model: Any = timm.create_model(name, num_classes=0, pretrained=False)
-    if not isinstance(model, VisionTransformer) or not _alike(model):
+    if not isinstance(model, VisionTransformer) or not _has_equal_blocks(model):
         raise UsageError(f"backbone {name!r}: {type(model).__name__} cannot be streamed; expected a VisionTransformer")
     model = model.eval().requires_grad_(False)
     notes = weights.rename(model.state_dict())
@@ -158,15 +163,15 @@ def stream_backbone(
     return backbone
 
 
-def _alike(model: Any) -> bool:
-    """Say whether the blocks differ by their weights alone, and all that the model has is in its file."""
+def _has_equal_blocks(model: Any) -> bool:
+    """Return whether all blocks have tensors of the same shapes, and no buffer is missing from the file."""
     shapes = [{name: tensor.shape for name, tensor in block.state_dict().items()} for block in model.blocks]
     lost = {name for name, _ in model.named_buffers()} - {*model.state_dict()}
     return not lost and all(shape == shapes[0] for shape in shapes)
 
 
 def _checked_sha256(model: Any, weights: Weights, path: str) -> tuple[str, list[str]]:
-    """Return what `weights_sha256` says of the whole model, and what the file has beside it.
+    """Return the digest that `weights_sha256` gives for the whole model, and the names of spare tensors in the file.
 
     Raises:
         UsageError: the file holds another model.

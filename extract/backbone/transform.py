@@ -1,4 +1,4 @@
-"""The backbone's own eval preprocessing, in two steps: pixels for each image, normalisation for the whole batch."""
+"""The backbone's own evaluation preprocessing in two steps: pixels for each image, normalisation for a batch."""
 
 import math
 from collections.abc import Mapping
@@ -16,15 +16,19 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from ..decoding.rules import recorded_decoding
 
-SLENDER = 20  # times as long as wide: resizing all of it would take up to gigabytes, for a crop that shows little
+SLENDER = 20  # ratio of the sides; resizing a longer image whole may take gigabytes, for a small crop
 
 
 class Preprocessing:
-    """Resize, crop and normalise as timm does for evaluation; picklable, and safe to call from several threads.
+    """Resizes, crops and normalises as timm does for evaluation; picklable, and threads may call it.
 
-    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes. `changes`
-    are to the model's own, by timm's words: `img_size` or `input_size`, `crop_pct`, `interpolation`, `mean`, `std`; and
-    `decoding`, the rules by which files become the images that `pixels` takes, None where none are recorded.
+    `pixels` then `normalise` equals timm's own transform to the last bit, and moves a quarter of the bytes between
+    processes and devices.
+
+    Args:
+        model: a timm model.
+        changes: to the model's own preprocessing, under timm's names: `img_size` or `input_size`, `crop_pct`,
+            `interpolation`, `mean`, `std`. `decoding` holds the rules by which files become images.
     """
 
     def __init__(self, model: nn.Module, changes: Mapping[str, JsonValue] | None = None) -> None:
@@ -39,7 +43,7 @@ class Preprocessing:
 
     @property
     def config(self) -> dict[str, JsonValue]:
-        """All that the pixels depend on, as JSON."""
+        """All settings that the pixels depend on, as JSON."""
         rules: dict[str, JsonValue] = {}
         if self.decoding is not None:
             rules["decoding"] = self.decoding.model_dump(mode="json")
@@ -47,26 +51,26 @@ class Preprocessing:
 
     @property
     def resize_size(self) -> tuple[int, int]:
-        """Height and width of what is resized before the border is cropped away."""
+        """Height and width to which images are resized before the crop."""
         height, width = self.input_size[1:]
         share = float(str(self._config["crop_pct"]))
         return math.floor(height / share), math.floor(width / share)
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 y x"]:
-        """Return what the backbone takes for an RGB image."""
+        """Return the normalised input of the backbone for an RGB image."""
         return self.normalise(self.pixels(image)[None])[0]
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 y x"]:
-        """Return the resized and cropped RGB image.
+        """Return the resized and cropped RGB image, values 0 to 255.
 
-        Of an image more than 20 times as long as wide only the part that is kept is resized: other than timm's by
-        rounding, and by the pixels outside of the crop that its outermost ones would have been mixed with.
+        In an image more than 20 times as long as wide, only the part within the crop is resized. The result then
+        differs from timm's by rounding, and at the border, where pixels outside of the crop are not mixed in.
         """
         is_slender = self._cuts and max(image.size) > SLENDER * min(image.size)
         return pil_to_tensor(self._middle(image)) if is_slender else self._resize(image)
 
     def share_kept(self, width: int, height: int) -> float:
-        """Return how much of an image's area the crop keeps, 0 to 1."""
+        """Return the fraction of an image's area that the crop keeps, 0 to 1."""
         if not self._cuts:
             return 1.0
         crop = self.input_size[2], self.input_size[1]
@@ -75,23 +79,23 @@ class Preprocessing:
 
     @property
     def _resized_to(self) -> tuple[int, int]:
-        """Width and height that the shorter side is resized to."""
+        """Width and height; the side that is shorter relative to them is resized to its length here."""
         height, width = self.resize_size
         return width, height
 
     @property
     def _cuts(self) -> bool:
-        """Whether the shorter side is resized, and what the longer one has beyond the crop is cut away."""
+        """Whether the shorter side is resized and the longer side is cropped, as timm's `crop_mode` `center` does."""
         return self._config["crop_mode"] == "center"
 
     def _middle(self, image: Image.Image) -> Image.Image:
-        """Resize what the crop keeps of an image, and nothing else."""
+        """Return the crop of an image, resized alone."""
         crop = self.input_size[2], self.input_size[1]
         resized = _resized(image.size, self._resized_to)
         starts = [round((whole - part) / 2) for whole, part in zip(resized, crop, strict=True)]
         ends = [start + part for start, part in zip(starts, crop, strict=True)]
         scale = [whole / size for whole, size in zip(resized, image.size, strict=True)] * 2
-        box = [place / one for place, one in zip((*starts, *ends), scale, strict=True)]
+        box = [position / factor for position, factor in zip((*starts, *ends), scale, strict=True)]
         resample = str_to_pil_interp(str(self._config["interpolation"]))
         return image.resize(crop, resample, box=(box[0], box[1], box[2], box[3]))
 
@@ -102,13 +106,13 @@ class Preprocessing:
 
 
 def _resized(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height once the side that is shorter by the target's shape has the target's length."""
+    """Return width and height after resizing; the side shorter relative to the target gets the target's length."""
     scale = max(wanted / side for wanted, side in zip(target, size, strict=True))
     return max(target[0], int(size[0] * scale)), max(target[1], int(size[1] * scale))
 
 
 def _plain(value: object) -> JsonValue:
-    """Return a configuration value as JSON would give it back."""
+    """Return a configuration value as it is after a round trip through JSON."""
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):

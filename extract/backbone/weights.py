@@ -1,4 +1,4 @@
-"""Finding, reading, checking and naming the weights of a backbone; knows nothing of its forward."""
+"""Finds, reads and checks the weights of a backbone; knows nothing of its forward pass."""
 
 import contextlib
 import hashlib
@@ -22,9 +22,10 @@ from .checkpoint import Checkpoint, is_spare, left_over, renamed, unwrapped
 
 
 def local_weights(name: str) -> Path | None:
-    """Return `weights/NAME.safetensors` of the package, else of ICECORE_SHARED (../shared where that is unset).
+    """Return the file `weights/NAME.safetensors` of the package or of ICECORE_SHARED, or None.
 
-    Such a file is preferred to the hub, so that the same command works with and without a network; None without one.
+    ICECORE_SHARED is `../shared` where it is unset. Local files come before the hub, so that the same command works
+    without a network.
     """
     folders = Path(__file__).parents[1], Path(os.environ.get("ICECORE_SHARED", "../shared"))
     paths = [folder / "weights" / f"{name}.safetensors" for folder in folders]
@@ -32,7 +33,11 @@ def local_weights(name: str) -> Path | None:
 
 
 def read_checkpoint(path: str) -> Checkpoint:
-    """Return the tensors of a .safetensors file, or of a .pth file, out of the tables that they lie in."""
+    """Return the tensors of a .safetensors or .pth file, taken out of tables such as `state_dict`.
+
+    Raises:
+        UsageError: the file does not exist, or holds anything but tensors.
+    """
     if not Path(path).is_file():
         raise UsageError(f"checkpoint {path!r}: no such file; expected a .safetensors or .pth file")
     try:
@@ -51,16 +56,17 @@ def read_checkpoint(path: str) -> Checkpoint:
 def load_weights(
     model: nn.Module, checkpoint: Checkpoint, classifier: Sequence[str], where: str
 ) -> tuple[Finding, ...]:
-    """Copy a checkpoint into a model; return in words what was taken off its names and what was left over.
+    """Copy a checkpoint into a model, without classifier and other tensors that no layer passes through.
 
-    The classifier's tensors are left out, and so are those that no layer passes through.
+    Returns:
+        notes about prefixes taken off the names and tensors left over.
 
     Raises:
-        UsageError: a tensor is lacking, has another shape, or belongs to a part of another architecture.
+        UsageError: a tensor is lacking, has another shape, or belongs to another architecture.
     """
     wanted = model.state_dict()
-    found = renamed(checkpoint.tensors, wanted, where)
-    kept = {name: tensor for name, tensor in found.tensors.items() if not _belongs(name, classifier)}
+    renamed_checkpoint = renamed(checkpoint.tensors, wanted, where)
+    kept = {name: tensor for name, tensor in renamed_checkpoint.tensors.items() if not _belongs(name, classifier)}
     spare = sorted(name for name in kept if name not in wanted and is_spare(model, name))
     kept = {name: tensor for name, tensor in kept.items() if name not in spare}
     problems = [
@@ -71,11 +77,11 @@ def load_weights(
     if problems:
         raise UsageError(f"{where}: {'; '.join(problems)}; expected the weights of this backbone by timm's names")
     model.load_state_dict(kept)
-    return (*checkpoint.notes, *found.notes, *left_over(spare))
+    return (*checkpoint.notes, *renamed_checkpoint.notes, *left_over(spare))
 
 
 def weights_sha256(model: nn.Module, classifier: Sequence[str]) -> str:
-    """Return the digest of all tensors but the classifier's: names, types, shapes and bytes, in the order of names."""
+    """Return the SHA-256 of all tensors but the classifier's: names, types, shapes and bytes, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if not _belongs(name, classifier):
@@ -86,7 +92,7 @@ def weights_sha256(model: nn.Module, classifier: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def fail_fast_offline() -> Iterator[None]:
-    """Use the hub's local cache alone while the hub cannot be reached, instead of a minute of retries."""
+    """Use only the local cache of the Hugging Face hub where the hub cannot be reached, without a minute of retries."""
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = before or not _hub_is_near()
     try:
@@ -97,7 +103,7 @@ def fail_fast_offline() -> Iterator[None]:
 
 def _hub_is_near() -> bool:
     if urllib.request.getproxies():
-        return True  # a proxy resolves names for us: only trying can tell
+        return True  # behind a proxy only a real request shows whether the hub answers
     endpoint = urllib.parse.urlparse(huggingface_hub.constants.ENDPOINT)
     port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
     try:

@@ -25,7 +25,7 @@ class Extent:
 def fitting_ranges(extents: Iterable[Extent]) -> dict[Kind, tuple[float, float]]:
     """Return the values of black and white for each kind, from the extents of all images together.
 
-    >>> fitting_ranges([Extent("int", 12, 900), Extent("int", 0, 4000)])
+    >>> fitting_ranges([Extent("int", 12.0, 900.0), Extent("int", 0.0, 4000.0)])
     {'int': (0.0, 4095.0)}
 
     One range serves all images, so that differences of brightness between images remain. Integers get the range of the

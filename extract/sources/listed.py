@@ -113,13 +113,17 @@ def require_once(listed: Iterable[Listed], labels: Sequence[str]) -> None:
 def samples_of(
     listed: Sequence[Listed], columns: Columns, where: str, tally: Tally
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
-    """Return the samples in the order given, with their labels or targets, and the names of the classes."""
+    """Return the samples of listed images, in order, and the names of the classes.
+
+    Raises:
+        UsageError: a label cannot be read, with its line.
+    """
     labels, group = columns.label or ("label",), columns.group or "group"
-    rows = [[one.line.fields[name] for name in labels] for one in listed]
+    rows = [[image.line.fields[name] for name in labels] for image in listed]
     found = read_labels(Cells(labels, rows, where, lambda row: listed[row].line.where), columns, tally)
-    samples = [Sample(one.key, None, one.split, _text(one.line.fields.get(group))) for one in listed]
-    told = zip(samples, found.labels, found.targets, strict=True)
-    return tuple(replace(sample, label=label, target=target) for sample, label, target in told), found.classes
+    samples = [Sample(image.key, None, image.split, _text(image.line.fields.get(group))) for image in listed]
+    labelled = zip(samples, found.labels, found.targets, strict=True)
+    return tuple(replace(sample, label=label, target=target) for sample, label, target in labelled), found.classes
 
 
 def _text(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Parquet files in the Hugging Face layout: a struct `image` of bytes and path, and a column `label`."""
+"""The source `parquet:`, in the Hugging Face layout: a struct `image` of bytes and path, and a column `label`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -47,8 +47,8 @@ class _Row:
 class ParquetSource:
     """The rows of one or many Parquet files in the order of files and rows; keys are `FILE/ROW-NAME`.
 
-    Class names come from the schema (metadata `huggingface`) of any of the files; without them the labels themselves
-    tell. Image bytes are read a row group at a time, when asked for. A label of -1 means that the row has none.
+    Class names come from the schema (metadata `huggingface`) of any file, else from the labels themselves. Image bytes
+    are read a row group at a time, on demand. A label of -1 means no label.
     """
 
     kind = "parquet"
@@ -57,8 +57,8 @@ class ParquetSource:
         self.tally = Tally()
         names, where = columns.label or ("label",), f"parquet {path!r}"
         files = _open_files(Path(path), columns, self.tally)
-        told = [_class_names(file.schema, names[0]) for file in files]
-        known, numbers = common_classes(told, where, self.tally)
+        class_names = [_class_names(file.schema, names[0]) for file in files]
+        known, numbers = common_classes(class_names, where, self.tally)
         rows = [
             row if number is None else replace(row, values=tuple(_renumbered(value, number) for value in row.values))
             for file, number in zip(files, numbers, strict=True)
@@ -76,7 +76,7 @@ class ParquetSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether the path is a Parquet file, or a folder with such files in it or in a folder of it."""
+        """Return whether the path is a Parquet file, or a folder with such files at most one folder below."""
         if path.is_file():
             return path.suffix == ".parquet"
         return any(path.glob("*.parquet")) or any(path.glob("*/*.parquet"))
@@ -128,7 +128,7 @@ def _is_image(field: pa.Field) -> bool:
 
 
 def _rows(file: _File, labels: Sequence[str], columns: Columns) -> Iterator[_Row]:
-    """Yield every row of a file as a sample without label, and the values of its label columns."""
+    """Yield every row of a file: a sample without label, and the values of its label columns."""
     split = columns.split or ("split" if "split" in file.schema.names else None)
     wanted = dict.fromkeys([*labels, *filter(None, (split, columns.group))])
     with pq.ParquetFile(file.path, metadata=file.metadata) as parquet:
@@ -166,15 +166,15 @@ def _texts(table: pa.Table, column: str | None) -> list[str | None]:
 
 
 def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """Return the names of the classes that a file's metadata tells."""
+    """Return the class names in the metadata of a file; empty where it has none."""
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     feature = metadata.get("info", {}).get("features", {}).get(column, {})
-    inner = feature.get("feature", {}) if isinstance(feature, dict) else {}  # of a list of classes
+    inner = feature.get("feature", {}) if isinstance(feature, dict) else {}  # where the column holds lists of classes
     return tuple(feature.get("names") or inner.get("names") or ()) if isinstance(feature, dict) else ()
 
 
 def _renumbered(value: Any, number: Sequence[int]) -> Any:
-    """Return a class number, or a list of them, among the classes of all files."""
+    """Return a class number of one file, or a list of them, as numbers among the classes of all files."""
     if isinstance(value, list):
         return [_renumbered(part, number) for part in value]
     if not isinstance(value, int) or not 0 <= value < len(number):

@@ -1,4 +1,4 @@
-"""Images drawn on the spot: shapes to count or to locate, a data set with structure that needs no file at all."""
+"""The source `shapes:`, synthetic images of shapes to count or to locate; it needs no files."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,9 @@ MOST_IMAGES = 1_000_000
 
 Offsets = Int64[np.ndarray, "#height #width"]
 Mask = Bool[np.ndarray, "height width"]
-KINDS: dict[str, Callable[[Offsets, Offsets, int], Mask]] = {  # integers alone: the same pixels on every machine
+KINDS: dict[
+    str, Callable[[Offsets, Offsets, int], Mask]
+] = {  # integer arithmetic gives the same pixels on every machine
     "disc": lambda dy, dx, radius: dy**2 + dx**2 <= radius**2,
     "square": lambda dy, dx, radius: 8 * np.maximum(abs(dy), abs(dx)) <= 7 * radius,
     "triangle": lambda dy, dx, radius: (abs(dy) <= radius) & (2 * abs(dx) <= dy + radius),
@@ -45,7 +47,7 @@ class Shape:
 
 
 def count(label: int, rng: np.random.Generator) -> list[Shape]:
-    """Return one shape more than `label`, of any kinds, each in a cell of its own of a 4 x 4 grid."""
+    """Return `label + 1` shapes of random kinds, each in its own cell of a 4 x 4 grid."""
     cells = rng.choice(16, label + 1, replace=False).tolist()
     names = rng.choice(list(KINDS), label + 1).tolist()
     places = [(16 * (cell // 4) + 8, 16 * (cell % 4) + 8) for cell in cells]
@@ -53,7 +55,7 @@ def count(label: int, rng: np.random.Generator) -> list[Shape]:
 
 
 def place(label: int, rng: np.random.Generator) -> list[Shape]:
-    """Return one shape: `label` says its kind and the quarter of the image that it is in."""
+    """Return one shape; `label` gives its kind and the quarter of the image where it lies."""
     corner, kind = label % 4, list(KINDS)[label // 4]
     return [_jittered(rng, kind, 32 * (corner // 2) + 16, 32 * (corner % 2) + 16, 8, (5, 8))]
 
@@ -65,9 +67,9 @@ TASKS: dict[str, tuple[tuple[str, ...], Callable[[int, np.random.Generator], lis
 
 
 class ShapesSource:
-    """`shapes:TASK` or `shapes:TASK:NUM`: bright shapes on a dark noisy ground, 64 x 64; every fifth image is test.
+    """`shapes:TASK` or `shapes:TASK:NUM`: bright shapes on a dark noisy ground, 64 x 64 pixels; every fifth is test.
 
-    An image depends on the task and its row alone; its bytes are its RGB values.
+    An image depends on the task and its row alone. Its source bytes are its RGB values.
     """
 
     kind = "shapes"
@@ -80,11 +82,11 @@ class ShapesSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say no: these images are on no path."""
+        """Return False: these images have no path."""
         return False
 
     def read(self, row: int) -> bytes:
-        """Draw one image and return its RGB values, a byte a channel."""
+        """Draw one image and return its RGB values, one byte a channel, row by row."""
         rng = np.random.default_rng([len(self.classes), row])
         return _draw(self._shapes(row % len(self.classes), rng), rng).tobytes()
 

@@ -1,4 +1,4 @@
-"""The small image data sets that come with scikit-learn: real data that needs no download."""
+"""The source `sklearn:`, small image data sets that come with scikit-learn and need no download."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +18,7 @@ TEST_EVERY = 5  # of each class, in scikit-learn's order: every fifth is test
 
 
 class SklearnSource:
-    """A data set of `sklearn.datasets`, split 80 : 20 by class; the bytes of a sample are its grey values."""
+    """A data set of `sklearn.datasets`, of which every fifth image of a class is test; source bytes are grey values."""
 
     kind = "sklearn"
 
@@ -39,11 +39,11 @@ class SklearnSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say no: these data sets are on no path."""
+        """Return False: these data sets have no path."""
         return False
 
     def read(self, row: int) -> bytes:
-        """Return the grey values of one image, a byte a pixel."""
+        """Return the grey values of one image, one byte a pixel, row by row."""
         return self._bytes[self._rows[row]]
 
     def decode(self, data: bytes, _rules: Decoding | None = RULES) -> Image.Image:
@@ -54,7 +54,7 @@ class SklearnSource:
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return the 1,797 handwritten digits, 8 x 8 pixels, 17 grey values spread over a byte."""
+    """Return 1,797 handwritten digits of 8 x 8 pixels, whose 17 grey levels are spread over 0 to 255."""
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
 
     values, labels = load_digits(return_X_y=True)

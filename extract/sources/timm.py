@@ -1,6 +1,6 @@
-"""timm's data set readers: a folder or tar file as timm reads it, torchvision's data sets, and Hugging Face's.
+"""The source `timm:`, data sets that timm reads: folders, tar files, torchvision's and Hugging Face's data sets.
 
-`timm:PATH`, `timm:torch/NAME:ROOT`, `timm:hfds/NAME[:CACHE]`. Nothing is downloaded but by `hfds/`.
+Forms: `timm:PATH`, `timm:torch/NAME:ROOT`, `timm:hfds/NAME[:CACHE]`. Only `hfds/` downloads.
 """
 
 from collections.abc import Iterator
@@ -27,19 +27,19 @@ from ..labels.splits import folder_splits, split_of
 EXPECTED = "expected timm:PATH of images, timm:torch/NAME:ROOT or timm:hfds/NAME"
 IN_ORDER_ONLY = ("tfds", "hfids", "wds")
 SPLITS = ("train", "validation", "test")
-FOLDERS = ("image_folder", "folder")  # of torchvision: without a folder of the split, timm reads what is above
-RAW = b"icecore RGB "  # a decoded image: this, then width and height, then its bytes
+FOLDERS = ("image_folder", "folder")  # torchvision names; without a folder of the split, timm reads the folder above
+RAW = b"icecore RGB "  # begins the bytes of a decoded image; width, height and RGB values follow
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     split: str
     data: Any  # indexed: (bytes or image, label)
-    rows: range | list[int]  # those of the data that are used
+    rows: range | list[int]  # indices of the data that are used
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes by number, where the reader tells them."""
+        """The class names by number; empty where the reader has none."""
         named = getattr(self.data, "class_to_idx", None) or getattr(self.data, "class_name_to_idx", None) or {}
         is_whole = sorted(named.values()) == list(range(len(named)))
         return tuple(sorted(named, key=named.get)) if is_whole else ()  # type: ignore[arg-type]
@@ -48,8 +48,8 @@ class _Part:
 class TimmSource:
     """The samples of one data set, split after split; keys are `SPLIT/NUMBER[-NAME]`.
 
-    A class has one number in all splits, by its name. A reader that gives decoded images has no source bytes: theirs
-    are the RGB values.
+    A class has one number in all splits, by its name. Where a reader gives decoded images, the source bytes are their
+    RGB values.
     """
 
     kind = "timm"
@@ -85,20 +85,20 @@ class TimmSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say no: a bare path is of the kinds that keep its names."""
+        """Return False: for a bare path the other kinds are better, because their keys keep the file names."""
         return False
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of one image."""
-        part, place = self._places[row]
-        image = part.data[place][0]
+        """Return the source bytes of one image."""
+        part, part_row = self._places[row]
+        image = part.data[part_row][0]
         if isinstance(image, Image.Image):
             return _raw(image)
         with image:
             return image.read()
 
     def decode(self, data: bytes, rules: Decoding | None = RULES) -> Image.Image:
-        """Return the RGB image of some bytes."""
+        """Return the RGB image of source bytes."""
         if not data.startswith(RAW):
             return decode_image(data, rules)
         width, height = np.frombuffer(data, "<u4", 2, len(RAW)).tolist()
@@ -126,7 +126,7 @@ def _files(path: str, where: str, tally: Tally) -> Iterator[_Part]:
 
 
 def _part(split: str, root: Path, images: list[str] | None, where: str, tally: Tally) -> _Part:
-    """Open a folder or tar file; of a folder, what timm finds among the images that are there and not hidden."""
+    """Open a folder or tar file as one split; in a folder use the images that timm finds and that are not hidden."""
     from timm.data.readers.reader_factory import create_reader
 
     data = create_reader("", root=str(root))
@@ -148,14 +148,14 @@ def _torch(text: str) -> Iterator[_Part]:
     for split in ("train", "test"):
         try:
             data: Any = create_dataset(f"torch/{name}", root=root or ".", split=split)
-        except AssertionError as error:  # timm's word for a name that it does not know
+        except AssertionError as error:  # raised by timm for an unknown name
             raise ValueError(str(error)) from None
         if split == "train" or name not in FOLDERS or Path(data.root) != Path(root or "."):
             yield _Part(split, data, range(len(data)))
 
 
 def _hugging_face(text: str) -> Iterator[_Part]:
-    """Open every split that the data set says it has; one under another name than the usual ones keeps its name."""
+    """Open every split of the data set; splits with unusual names keep their names."""
     from datasets import get_dataset_split_names
     from timm.data.readers.reader_factory import create_reader
 
@@ -167,7 +167,7 @@ def _hugging_face(text: str) -> Iterator[_Part]:
 
 
 def _labels(part: _Part) -> list[Any]:
-    """Return the label of every row, without reading an image where the reader tells."""
+    """Return the label of every row, without reading images where the reader lists the labels."""
     data = part.data
     for name in ("samples", "targets"):
         told = getattr(data, name, None)
@@ -181,7 +181,7 @@ def _labels(part: _Part) -> list[Any]:
 
 
 def _keys(places: list[tuple[_Part, int]]) -> list[str]:
-    """Return the key of every row: its split, its number in it, and the name of its file."""
+    """Return the key of every row: its split, its number within the split, and its file name."""
     counts: dict[str, int] = {}
     keys = []
     for part, row in places:

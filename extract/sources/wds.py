@@ -1,4 +1,4 @@
-"""WebDataset: tar shards whose members `KEY.png` (or .jpg, .webp) and `KEY.cls` or `KEY.json` make one sample."""
+"""The source `wds:`, WebDataset tar shards: members `KEY.jpg` (or .png) and `KEY.cls` or `KEY.json` make a sample."""
 
 import json
 from collections import Counter
@@ -24,13 +24,13 @@ from ..labels.fields import Described, from_fields
 from ..labels.labels import read_labels
 from ..labels.splits import file_splits, require_no_split, splits_in
 
-CLASS_NAMES = "classnames.txt"  # of CLIP_benchmark
+CLASS_NAMES = "classnames.txt"  # beside the shards, as in CLIP_benchmark
 Place = tuple[int, int]  # offset and size in bytes
 
 
 @dataclass(slots=True)
 class _Members:
-    """Where the members of one shard lie, by key: a member's name without its last ending."""
+    """The places of the members of one shard by key; a key is a member's name without its last ending."""
 
     keys: dict[str, None] = field(default_factory=dict)  # in the order of the shard
     images: dict[str, Place] = field(default_factory=dict)
@@ -39,39 +39,40 @@ class _Members:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """One image of a shard, and what is said of it: the fields of its `.json`, else its class."""
+class _Image:
+    """One image of a shard with its fields: those of its `.json`, or its class as `cls`."""
 
     shard: Archive
     key: str
     place: Place
-    said: Described
+    fields: Described
 
 
 class WdsSource:
     """The samples of tar shards in the order of shards and members; keys are `SPLIT/KEY`.
 
-    Where shards begin their keys anew, the shard's name is part of them: `SPLIT/SHARD/KEY`. Members are read by their
-    offset, in any order; a compressed shard is unpacked to a temporary file first. Without columns a class is the
-    number in `.cls`, and its name is that line of `classnames.txt`, or else that number; with columns, these are fields
-    of `.json`, and a class is what the field says.
+    Where two shards use the same key, all keys are `SPLIT/SHARD/KEY`. Members are read by offset, in any order;
+    compressed shards are first unpacked to temporary files. Without columns, a class is the number in `.cls`, named by
+    that line of `classnames.txt` or else by its number. With columns, labels are read from fields of `.json`.
     """
 
     kind = "wds"
 
     def __init__(self, path: str, columns: Columns = DEFAULT) -> None:
         self.tally, self._archives, where = Tally(), Archives(), f"wds {path!r}"
-        found = [one for shard in _shards(Path(path), self.tally) for one in self._samples(shard, bool(columns.given))]
+        found = [
+            image for shard in _shards(Path(path), self.tally) for image in self._samples(shard, bool(columns.given))
+        ]
         if not found:
             raise UsageError(f"{where}: its shards hold no images; {EXPECTED}")
-        self._places = [(one.shard, *one.place) for one in found]
+        self._places = [(image.shard, *image.place) for image in found]
         splits = _splits(found, where)
         keys = _keys(found, splits, self.tally)
-        described = {key: (split, one.said) for key, split, one in zip(keys, splits, found, strict=True)}
+        described = {key: (split, image.fields) for key, split, image in zip(keys, splits, found, strict=True)}
         if columns.given:
             self.samples, self.classes = from_fields(described, columns, where, self.tally)
             return
-        values = [[one.said["cls"]] for one in found]
+        values = [[image.fields["cls"]] for image in found]
         cells = Cells(("cls",), values, where, lambda row: f"{found[row].shard.where}: {found[row].key}.cls")
         labels = read_labels(cells, columns, self.tally, _class_names(Path(path), self.tally))
         self.classes = labels.classes
@@ -80,7 +81,7 @@ class WdsSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Say whether the path is a tar file, or a folder with such files in it or in a folder of it."""
+        """Return whether the path is a tar file, or a folder with such files at most one folder below."""
         if path.is_file():
             return is_archive(path.name)
         return any(is_archive(file.name) for pattern in ("*", "*/*") for file in path.glob(pattern))
@@ -93,15 +94,15 @@ class WdsSource:
         """Return the RGB image of a member's bytes."""
         return decode_image(data, rules)
 
-    def _samples(self, shard: Archive, wants_fields: bool) -> Iterator[_Found]:
-        """Yield the samples of one shard; UsageError where an image or what is said of it is lacking."""
+    def _samples(self, shard: Archive, wants_fields: bool) -> Iterator[_Image]:
+        """Yield the images of one shard; UsageError for an image without label, or a label without image."""
         members = self._members(shard)
         told = members.fields if wants_fields else members.labels
         for key in members.keys:
             if key in members.images and key in told:
                 data = self._archives.read(shard, *told[key])
-                said = _fields(shard, key, data) if wants_fields else {"cls": _label(shard, key, data)}
-                yield _Found(shard, key, members.images[key], said)
+                fields = _fields(shard, key, data) if wants_fields else {"cls": _label(shard, key, data)}
+                yield _Image(shard, key, members.images[key], fields)
             elif key in members.images or key in told:
                 if not _is_further(key, members.images, told):
                     lacking = "image" if key in told else ".json" if wants_fields else ".cls"
@@ -112,7 +113,7 @@ class WdsSource:
                 self.tally.pass_over("further members of a key", f"{shard.name}: {key}")
 
     def _members(self, shard: Archive) -> _Members:
-        """Find the members of one shard; what is neither image nor label is passed over."""
+        """Return the members of one shard; members that are neither image nor label are counted and left out."""
         members = _Members()
         for member in self._archives.members(shard):
             if any(map(is_hidden, PurePosixPath(member.name).parts)):
@@ -132,9 +133,9 @@ class WdsSource:
         return members
 
     def _add(self, shard: Archive, known: dict[str, Place], key: str, place: Place, name: str) -> None:
-        """Add what is said of a key; said twice, it must be the same."""
+        """Add the label or the fields of a key; a second member of the same name must have the same bytes."""
         if key in known:
-            texts = [self._archives.read(shard, *one) for one in (known[key], place)]
+            texts = [self._archives.read(shard, *member) for member in (known[key], place)]
             if texts[0] != texts[1]:
                 raise UsageError(
                     f"{shard.where}: {name!r} is there twice, with {texts[0][:40]!r} and {texts[1][:40]!r}"
@@ -159,9 +160,9 @@ def _shards(root: Path, tally: Tally) -> list[Archive]:
 
 
 def _class_names(root: Path, tally: Tally) -> list[str]:
-    """Return the names of the classes by number, a line each of `classnames.txt` beside the shards; none without it.
+    """Return the class names by number, one a line of `classnames.txt` beside the shards; empty without that file.
 
-    A name that several classes have, as in ImageNet's of CLIP_benchmark, is told apart by the number.
+    A name of several classes, as in CLIP_benchmark's ImageNet, gets the number appended.
     """
     file = (root.parent if root.is_file() else root) / CLASS_NAMES
     if not file.is_file():
@@ -178,32 +179,32 @@ def _class_names(root: Path, tally: Tally) -> list[str]:
     return [f"{name} ({label})" if is_doubled else name for label, (name, is_doubled) in told]
 
 
-def _splits(found: list[_Found], where: str) -> list[str]:
-    """Return the split of each sample: by the names of the shards, or by the folders within, where no shard tells."""
-    shards = list(dict.fromkeys(one.shard for one in found))
+def _splits(found: list[_Image], where: str) -> list[str]:
+    """Return the split of each image by the names of the shards, or by folders within where no shard names a split."""
+    shards = list(dict.fromkeys(image.shard for image in found))
     if not any(splits_in(shard.name) for shard in shards):
-        return file_splits([PurePosixPath(one.key).parent for one in found], where)
+        return file_splits([PurePosixPath(image.key).parent for image in found], where)
     named = file_splits([PurePosixPath(shard.name) for shard in shards], where)
     split = dict(zip(shards, named, strict=True))
-    for one in found:
-        require_no_split(PurePosixPath(one.key).parts[:-1], split[one.shard], one.key, one.shard.where)
-    return [split[one.shard] for one in found]
+    for image in found:
+        require_no_split(PurePosixPath(image.key).parts[:-1], split[image.shard], image.key, image.shard.where)
+    return [split[image.shard] for image in found]
 
 
-def _keys(found: list[_Found], splits: list[str], tally: Tally) -> list[str]:
-    """Return keys that are unique in all shards."""
-    keys = [f"{split}/{one.key}" for one, split in zip(found, splits, strict=True)]
+def _keys(found: list[_Image], splits: list[str], tally: Tally) -> list[str]:
+    """Return keys that are unique over all shards."""
+    keys = [f"{split}/{image.key}" for image, split in zip(found, splits, strict=True)]
     if len(set(keys)) == len(keys):
         return keys
     tally.note("rows of shards that begin their keys anew: the shard's name is part of the key", keys[0], len(keys))
-    return [f"{split}/{one.shard.name}/{one.key}" for one, split in zip(found, splits, strict=True)]
+    return [f"{split}/{image.shard.name}/{image.key}" for image, split in zip(found, splits, strict=True)]
 
 
 def _is_further(key: str, images: Mapping[str, Place], told: Mapping[str, Place]) -> bool:
-    """Say whether a key is that of a sample with more to it, as the mask `x.seg.png` is beside `x.jpg` and `x.cls`."""
+    """Return whether a key belongs to another sample, as the mask `x.seg.png` belongs to `x.jpg` and `x.cls`."""
     parts = key.split(".")
     shorter = (".".join(parts[:length]) for length in range(1, len(parts)))
-    return any(one in images and one in told for one in shorter)
+    return any(other in images and other in told for other in shorter)
 
 
 def _label(shard: Archive, key: str, data: bytes) -> int:
