@@ -1,4 +1,4 @@
-"""Attentive probes: one attention with learned queries, in the form of AIM or of V-JEPA, and a linear classifier.
+"""Attentive probes: one attention with learned queries, in the form of AIM or V-JEPA, and a linear classifier.
 
 `aim` (El-Nouby et al. 2024), x the mean of the outputs of `num_layers` neighbouring layers:
 
@@ -14,7 +14,7 @@ With `depth` d above 1, as V-JEPA 2 has 4, x goes through d - 1 blocks of self-a
 The released code declares a W_O in the cross-attention and never uses it; `projected` true does, as earlier versions
 of this module did, with norms that add 1e-6 to a variance in place of 1e-5.
 
-A sweep trains another form unless it is told: with `norm` "layer" instead of "own" aim has z = LN(x), without affine,
+A sweep trains another form by default: with `norm` "layer" instead of "own" aim has z = LN(x), without affine,
 and in both forms W sees LN of what each query gathered, as in the attentional pooler of CoCa (Yu et al. 2022) and in
 InCA. On a thousand images that is worth more than all else about these probes (docs/results/accuracy.md).
 
@@ -51,11 +51,11 @@ from .adapter import Scope
 from .layers_and_heads import HeadsConfig, WithHeads, incompatible_layers, windows
 from .optional import AttentionInputs
 
-SPREAD = 0.02  # of vjepa's matrices
+SPREAD = 0.02  # standard deviation of initial queries and of vjepa's matrices
 
 
 class AttentiveConfig(HeadsConfig):
-    """The form of the probe, and whose norms it has: those of the papers, or layer norms before and after."""
+    """The form of the probe; `norm` "own" takes the norms of the papers, "layer" layer norms before and after."""
 
     form: Literal["aim", "vjepa"] = "aim"
     norm: Literal["own", "layer"] = "own"
@@ -79,24 +79,24 @@ class Attentive(WithHeads[AttentiveConfig]):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Take layer norms, and decay as InCA does."""
+        """Return layer norms, and a higher weight decay than most families have."""
         return {"lr": (3e-3, 1e-2), "weight_decay": (0.3, 3.0), "norm": ("layer",)}
 
     @classmethod
     def layer_groups(cls, config: AttentiveConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read every run of neighbouring layers."""
+        """Return every run of `num_layers` neighbouring layers."""
         return windows(layers, config.num_layers)
 
     @classmethod
     def incompatibility(cls, config: AttentiveConfig, scope: Scope) -> str | None:
-        """Refuse too few layers, layers that differ, no patches, heads that do not divide, and what aim has not."""
+        """Refuse too few or unequal layers, no patches, heads that do not divide, and options that form aim lacks."""
         if config.form == "aim" and (config.depth > 1 or config.projected):
             return "form aim has no blocks and no output projection; leave out depth and projected, or choose vjepa"
         return super().incompatibility(config, scope) or incompatible_layers(scope, config.num_layers)
 
     @classmethod
     def init_parameters(cls, config: AttentiveConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one probe, as the module's docstring says."""
+        """Draw the tensors of one probe, as the docstring of the module says."""
         width = scope.spec.width
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * SPREAD}
         drawn |= _draw_aim(width, generator) if config.form == "aim" else _draw_vjepa(config, width, generator)
@@ -106,26 +106,26 @@ class Attentive(WithHeads[AttentiveConfig]):
         return {name: tensor for name, tensor in drawn.items() if config.form != "aim" or name != "bias"}
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Attend, average over the queries, classify."""
+        """Attend, average over the queries, and classify."""
         gathered = self._gathered(batch)
         if self.config.form == "vjepa":
-            gathered = self._thought(gathered)
+            gathered = self._after_mlp(gathered)
         if self.config.norm == "layer":
             gathered = normalise(gathered)
         outputs = project(self.drop(gathered.mean(2)), self.weight)
         return outputs if self.config.form == "aim" else outputs + self.get_parameter("bias")[:, None]
 
     def attention_inputs(self, batch: TokenBatch) -> AttentionInputs | None:
-        """Return the mean of the layers and the queries, folded with the scale of the norm; None of deeper probes."""
+        """Return the mean of the layers and the folded queries; None for a probe with blocks of self-attention."""
         if self.config.depth > 1:
             return None
-        tokens, queries, to = self._asked(batch)
+        tokens, queries, to = self._attention_parts(batch)
         return AttentionInputs(tokens, fold(queries, to.key_weight, to.num_heads, to.gamma), to.num_heads)
 
     def _gathered(self, batch: TokenBatch) -> Float[Tensor, "adapter row query width"]:
-        """Return what the queries gather of the tokens, or of what the blocks make of them."""
+        """Return the values that the queries gather from the tokens, or from the output of the blocks."""
         if self.config.depth == 1:
-            return cross_attend(*self._asked(batch)).float()
+            return cross_attend(*self._attention_parts(batch)).float()
         tokens = through(
             self.get_parameter, self.config.depth - 1, self._mean(batch), self.num_adapters, self.num_heads
         )
@@ -143,16 +143,16 @@ class Attentive(WithHeads[AttentiveConfig]):
     def _eps(self) -> float:
         return EPS if self.config.projected else VJEPA_EPS
 
-    def _asked(
+    def _attention_parts(
         self, batch: TokenBatch
     ) -> tuple[Float[Tensor, "row token width"], Float[Tensor, "adapter query width"], Projections]:
-        """Return the tokens that are looked at, who looks, and how, the norm's scale and shift among the latter."""
+        """Return the tokens, the queries, and the projections with the norm's scale and shift joined."""
         mean, own, queries = self._mean(batch), (self.key_weight, self.value_weight), self.query
         if self.config.form == "vjepa":
             gamma, beta = affine(self.get_parameter, "input")
             shift = self.get_parameter("value_bias") + _through(self.value_weight, beta)
-            asking = linear(self.get_parameter, "query", queries)
-            return normalise(mean, self._eps), asking, Projections(*own, shift, self.num_heads, gamma)
+            projected = linear(self.get_parameter, "query", queries)
+            return normalise(mean, self._eps), projected, Projections(*own, shift, self.num_heads, gamma)
         if self.config.norm == "layer":
             return normalise(mean), queries, Projections(*own, torch.zeros_like(queries[:, 0]), self.num_heads)
         running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
@@ -160,8 +160,8 @@ class Attentive(WithHeads[AttentiveConfig]):
         gamma = (variance + EPS).rsqrt()
         return mean, queries, Projections(*own, -_through(self.value_weight, centre * gamma), self.num_heads, gamma)
 
-    def _thought(self, values: Float[Tensor, "adapter row query width"]) -> Float[Tensor, "adapter row query width"]:
-        """Add what was gathered to the queries, and the MLP of that."""
+    def _after_mlp(self, values: Float[Tensor, "adapter row query width"]) -> Float[Tensor, "adapter row query width"]:
+        """Return the queries plus the gathered values, plus the MLP of the sum."""
         out = values
         if self.config.projected:
             out = linear(self.get_parameter, "out", values.flatten(1, 2)).view(values.shape)
@@ -193,5 +193,5 @@ def _draw_vjepa(config: AttentiveConfig, width: int, generator: torch.Generator)
     for name in drawn.keys() & {"out_weight", "contract_weight"}:
         drawn[name] /= math.sqrt(2)
     drawn |= {f"{name}_bias": torch.zeros(shape[0]) for name, shape in shapes.items() if name != "key"}
-    drawn |= {f"{where}_{name}": torch.zeros(width) for where in ("input", "norm") for name in ("gain", "beta")}
+    drawn |= {f"{norm}_{name}": torch.zeros(width) for norm in ("input", "norm") for name in ("gain", "beta")}
     return drawn | (draw_blocks(config.depth - 1, width, generator, SPREAD) if config.depth > 1 else {})

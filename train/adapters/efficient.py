@@ -8,13 +8,13 @@ Slice x width + width^2 / divisor numbers, and the classifier. Q is drawn from N
 after pooling: slices divide the channels, s <= width / divisor, so that pooling whole tokens (s token width
 multiply-adds) is never more than projecting them (token width^2 / divisor).
 
-With `tokens` "patches" the queries look at those alone, as the code does; a sweep lets them look at all tokens, CLS
-among them.
+With `tokens` "patches" the queries attend to the patches alone, as in the published code; the default is all tokens,
+CLS included.
 
 As in the code that its published figures came from; its text describes another form. Inferred: W_V from
 U(-1/sqrt(n), 1/sqrt(n)), the classifier N(0, 0.01^2), biases zero.
 
-A sweep trains another form unless it is told: `norm` true puts LN(x), without affine, for x, and `scaled` false leaves
+A sweep trains another form by default: `norm` true puts LN(x), without affine, for x, and `scaled` false leaves
 the division out. The published recipe is LARS, which moves Q in proportion to its size; AdamW moves every number alike,
 and then the division keeps attention flat. The published form reaches 0.60 of gtsrb's test images, this one 0.96
 (docs/results/accuracy.md).
@@ -62,12 +62,12 @@ class Efficient(ShowsAttention[EfficientConfig]):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Let attention become sharp soon, with long steps, and decay more than most."""
+        """Return high learning rates, which sharpen the attention early, and high weight decays."""
         return {"lr": (1e-2, 3e-2), "weight_decay": (1.0, 3.0), "norm": (True,), "scaled": (False,)}
 
     @classmethod
     def incompatibility(cls, config: EfficientConfig, scope: Scope) -> str | None:
-        """Refuse slices that do not divide the channels, and tokens without patches."""
+        """Refuse slices that do not divide the channels, and a layer without patches."""
         width = scope.spec.width
         if width % config.divisor or (width // config.divisor) % config.num_slices:
             return (
@@ -78,7 +78,7 @@ class Efficient(ShowsAttention[EfficientConfig]):
 
     @classmethod
     def init_parameters(cls, config: EfficientConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one probe, as the module's docstring says."""
+        """Draw the tensors of one probe, as the docstring of the module says."""
         width = scope.spec.width
         inner = width // config.divisor
         return {
@@ -90,7 +90,7 @@ class Efficient(ShowsAttention[EfficientConfig]):
         }
 
     def attention_inputs(self, batch: TokenBatch) -> AttentionInputs:
-        """Return the tokens and the queries, each of one head."""
+        """Return the tokens and the queries, each with one head."""
         first = 0 if self.config.tokens == "all" else self.scope.spec.num_prefix
         tokens, width = batch.tokens[self.scope.layers[0]][:, first:], self.query.shape[-1]
         query = self.query / math.sqrt(width) if self.config.scaled else self.query
@@ -106,7 +106,7 @@ class Efficient(ShowsAttention[EfficientConfig]):
         return values.unflatten(0, (num_adapters, num_slices)).transpose(1, 2).flatten(2).float()
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Gather, normalise over the rows, classify."""
+        """Gather, normalise over the rows, and classify."""
         values = self._gathered(batch)
         running = self.get_buffer("running_mean"), self.get_buffer("running_variance")
         mean, variance = moments(values, *running, self.noise is not None)

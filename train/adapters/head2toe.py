@@ -30,13 +30,13 @@ from ..tokens.batch import TokenBatch
 from .adapter import Scope
 from .optional import SelectsFeatures
 
-TINY = 1e-12  # what a length is at least: a layer of which nothing is kept stays zero
+TINY = 1e-12  # least length of features: a layer of which nothing is kept stays zero
 
 
 class Head2ToeConfig(Frozen):
-    """How finely each layer is pooled, which share of all dimensions is kept, and how strong the lasso is.
+    """The number of pooled features of a layer, the share of dimensions that is kept, and the weight of the lasso.
 
-    With `spread` as many windows are as large as the tokens allow, as earlier versions had them.
+    With `spread` the windows are as large as their number allows, as in earlier versions.
     """
 
     num_features: int = Field(default=512, ge=1)
@@ -59,17 +59,17 @@ class Head2Toe(SelectsFeatures[Head2ToeConfig]):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Return its own rates."""
+        """Return the learning rates and weight decays that suit the family."""
         return {"lr": (1e-2,), "weight_decay": (0.0,), "keep": (0.02, 0.1, 0.5)}
 
     @classmethod
     def layer_groups(cls, config: Head2ToeConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read all layers together."""
+        """Return all layers as one group."""
         return [layers]
 
     @classmethod
     def phases(cls, config: Head2ToeConfig) -> tuple[float, ...]:
-        """Choose, then train on what was chosen."""
+        """Return two equal phases: selection, then training on the selected dimensions."""
         return (0.5, 0.5)
 
     @classmethod
@@ -80,7 +80,7 @@ class Head2Toe(SelectsFeatures[Head2ToeConfig]):
         return classifier(generator, scope.num_outputs, num_features) | everything
 
     def enter(self, phase: int, index: int, generator: torch.Generator) -> None:
-        """Keep the best dimensions, and begin a new head on them."""
+        """Keep the best dimensions, and draw a new head on them."""
         with torch.no_grad():
             self.choosing[index] = 0
             self.kept[index] = keep_top(self.weight[index], self.config.keep)
@@ -88,35 +88,35 @@ class Head2Toe(SelectsFeatures[Head2ToeConfig]):
                 self.get_parameter(name)[index] = drawn
 
     def kept_by_layer(self) -> dict[int, Float[Tensor, " adapter"]]:
-        """Return which share of each layer's dimensions every adapter kept."""
+        """Return by layer the share of the layer's dimensions that each adapter kept."""
         parts = self.kept.split(_sizes(self.config, self.scope), -1)
         return {layer: part.mean(1) for layer, part in zip(self.scope.layers, parts, strict=True)}
 
     def penalty(self) -> Float[Tensor, " adapter"]:
-        """Return the group lasso of those that still choose."""
+        """Return the group lasso of the adapters that are in the first phase, and zero for the others."""
         return self.choosing * lasso(self.weight) * self.config.lasso
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Add up what each layer says: its features are shared, and their length under each mask is a factor."""
-        return self.bias[:, None] + sum(self._says(batch))
+        """Sum the logits of all layers; adapters share the features, whose length under each mask is a factor."""
+        return self.bias[:, None] + sum(self._layer_logits(batch))
 
-    def _says(self, batch: TokenBatch) -> Iterator[Float[Tensor, "adapter row classes"]]:
+    def _layer_logits(self, batch: TokenBatch) -> Iterator[Float[Tensor, "adapter row classes"]]:
         sizes = _sizes(self.config, self.scope)
         parts = (self.weight.split(sizes, -1), self.kept.split(sizes, -1))
         for layer, weight, kept in zip(self.scope.layers, *parts, strict=True):
             features = _pool(batch.tokens[layer].float(), _window(self.config, self.scope.specs[layer]))
             lengths = (features.square() @ kept.T).sqrt().clamp_min(TINY).T  # adapter row
             if self.noise is not None and self.noise.drops:
-                said = self.drop(features.expand(self.num_adapters, -1, -1)) @ (weight * kept[:, None]).mT
+                logits = self.drop(features.expand(self.num_adapters, -1, -1)) @ (weight * kept[:, None]).mT
             else:
-                said = (
+                logits = (
                     (features @ (weight * kept[:, None]).flatten(0, 1).T).unflatten(1, weight.shape[:2]).transpose(0, 1)
                 )
-            yield said / lengths[..., None]
+            yield logits / lengths[..., None]
 
 
 def _window(config: Head2ToeConfig, spec: LayerSpec) -> int:
-    """Return how many tokens are averaged at a time, so that about `num_features` numbers come of them."""
+    """Return how many tokens are averaged at a time, so that a layer has about `num_features` features."""
     window = max(1, min(spec.num_tokens, int(spec.num_tokens * spec.width / config.num_features)))
     return spec.num_tokens // (spec.num_tokens // window) if config.spread else window
 

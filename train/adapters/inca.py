@@ -7,7 +7,7 @@
 Inferred, for want of public code: the norms' place, the mean over queries, the initialisation (queries N(0, 0.02^2),
 projections Xavier-uniform, classifier N(0, 0.01^2), biases zero). LN_in has no affine unless `input_affine`: W_K and
 W_V can absorb one; its gamma is trained as the distance from one, which may decay. There is no key bias: it shifts all
-logits of a query alike, and the softmax removes it. With `tokens` "patches" the queries look at those alone.
+logits of a query alike, and the softmax removes it. With `tokens` "patches" the queries attend to the patches alone.
 """
 
 from typing import Literal
@@ -29,7 +29,7 @@ from .optional import AttentionInputs
 
 
 class InCAConfig(HeadsConfig):
-    """The shape of the attention."""
+    """Number of queries, affine of the input norm, and the tokens that the queries attend to."""
 
     num_queries: int = Field(default=1, ge=1)
     input_affine: bool = False
@@ -56,19 +56,19 @@ class InCA(WithHeads[InCAConfig]):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Decay more than most: 150,000 numbers learn few images by heart (docs/results/accuracy.md)."""
+        """Return high weight decays: 150,000 parameters overfit a few hundred images (docs/results/accuracy.md)."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
     def incompatibility(cls, config: InCAConfig, scope: Scope) -> str | None:
-        """Refuse heads that do not divide the width, and tokens without patches where only those are looked at."""
+        """Refuse heads that do not divide the width, and a layer without patches if the queries need patches."""
         return super().incompatibility(config, scope) or incompatible_layers(
             scope, needs_patches=config.tokens == "patches"
         )
 
     @classmethod
     def init_parameters(cls, config: InCAConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one adapter, as the module's docstring says."""
+        """Draw the tensors of one adapter, as the docstring of the module says."""
         width = scope.spec.width
         drawn = {"query": torch.randn(config.num_queries, width, generator=generator) * 0.02}
         drawn |= {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
@@ -87,7 +87,7 @@ class InCA(WithHeads[InCAConfig]):
         return self.get_parameter("input_beta") if self.config.input_affine else None
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
-        """Return the folded queries, that meet all tokens together with everybody's."""
+        """Return the folded queries if they attend to all tokens; patches alone are attended to in `forward`."""
         return {self.scope.layers[0]: self._folded()} if self.config.tokens == "all" else {}
 
     def _folded(self) -> Float[Tensor, "adapter folded width"]:
@@ -107,7 +107,7 @@ class InCA(WithHeads[InCAConfig]):
         return attend(patches, folded.flatten(0, 1)).unflatten(1, folded.shape[:2]).transpose(0, 1)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Project what the queries pooled, normalise, average over queries, classify."""
+        """Project the pooled tokens to values, normalise, average over the queries, and classify."""
         pooled = self._pooled(batch)
         heads = (self.num_heads, self._gamma, self._beta)
         values = project_values(pooled, self.value_weight, self.value_bias, *heads)

@@ -7,7 +7,7 @@ layers; with "cls+mean" the mean is of the deepest alone.
 
 With `norm="final"` the backbone's frozen final norm is applied to the tokens of whichever layer is read, as in the
 linear evaluation of DINOv2; on the last layer this is the backbone's own output. With `norm="none"` features are raw.
-Left open, it is "final" where the backbone has a final norm as wide as the layer, and "none" where it has not.
+`norm=None` resolves to "final" if the backbone has a final norm of the width of the layer, else to "none".
 """
 
 from typing import Literal
@@ -27,7 +27,7 @@ from .layers_and_heads import incompatible_layers, windows
 
 
 class LinearConfig(Frozen):
-    """Which features the probe sees."""
+    """The pooling, the norm and the number of layers of the features."""
 
     pooling: Literal["cls", "mean", "cls+mean"] = "cls"
     norm: Literal["final", "none"] | None = None
@@ -50,29 +50,29 @@ class Linear(Adapter[LinearConfig]):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Look at CLS and at the mean of the patches, where there are such."""
+        """Return the poolings that the layer has, CLS and mean of the patches, beside the common axes."""
         pooling = ("cls",) * (spec.num_prefix > 0) + ("mean",) * (spec.num_tokens > spec.num_prefix)
         return {**super().default_grid(spec), "pooling": pooling}
 
     @classmethod
     def layer_groups(cls, config: LinearConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read every run of neighbouring layers."""
+        """Return every run of `num_layers` neighbouring layers."""
         return windows(layers, config.num_layers)
 
     @classmethod
     def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
-        """Use the final norm."""
+        """Return the prefix of the final norm."""
         return ("norm.",)
 
     @classmethod
     def resolve(cls, config: LinearConfig, scope: Scope) -> Frozen:
-        """Fill in the norm."""
+        """Set the norm."""
         fits = "norm.weight" in scope.frozen and len(scope.frozen["norm.weight"]) == scope.spec.width
         return config.model_copy(update={"norm": config.norm or ("final" if fits else "none")})
 
     @classmethod
     def incompatibility(cls, config: LinearConfig, scope: Scope) -> str | None:
-        """Refuse a CLS or patches that the layer does not have, and a final norm that the store does not have."""
+        """Refuse a pooling whose tokens the layer lacks, and a final norm that the store lacks."""
         if reason := incompatible_layers(scope, config.num_layers, needs_patches=False):
             return reason
         if "cls" in config.poolings and scope.spec.num_prefix == 0:
@@ -106,7 +106,7 @@ class Linear(Adapter[LinearConfig]):
         return features.flatten(1)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """One product of the shared features with every adapter's weights."""
+        """Classify: one product of the shared features with the weights of all adapters."""
         features = self._features(batch)
         if self.noise is not None and self.noise.drops:
             return project(self.drop(features.expand(self.num_adapters, -1, -1)), self.weight) + self.bias[:, None]

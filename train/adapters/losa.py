@@ -54,17 +54,17 @@ class LoSA(Adapter[LoSAConfig]):
 
     @classmethod
     def layer_groups(cls, config: LoSAConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read all tapped layers together."""
+        """Return all tapped layers as one group."""
         return ladder(layers, config.every)
 
     @classmethod
     def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
-        """Use the final norm."""
+        """Return the prefix of the final norm."""
         return ("norm.",)
 
     @classmethod
     def incompatibility(cls, config: LoSAConfig, scope: Scope) -> str | None:
-        """Refuse layers that differ, tokens without patches or CLS, frames that do not divide, and no final norm."""
+        """Refuse unequal layers, missing patches or CLS, frames that do not divide the tokens, and no final norm."""
         if reason := incompatible_layers(scope):
             return reason
         if scope.spec.num_tokens % config.frames:
@@ -81,7 +81,7 @@ class LoSA(Adapter[LoSAConfig]):
 
     @classmethod
     def init_parameters(cls, config: LoSAConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one side network, as the module's docstring says."""
+        """Draw the tensors of one side network, as the docstring of the module says."""
         num_taps, rank, frames = len(scope.layers), config.rank, config.frames
         sizes = {"channel": scope.spec.width, "token": scope.spec.num_tokens // frames} | (
             {"frame": frames} if frames > 1 else {}
@@ -99,7 +99,7 @@ class LoSA(Adapter[LoSAConfig]):
         return self.get_parameter(f"{name}_down")[:, tap], self.get_parameter(f"{name}_up")[:, tap]
 
     def _step(self, z: Float[Tensor, "adapter row token width"], tap: int) -> Float[Tensor, "adapter row token width"]:
-        """Return what a tap adds, c + t: one product of rank-wide factors, since both are of low rank."""
+        """Return the step c + t of a tap as one product of low-rank factors."""
         down, up = self._pair("channel", tap)
         normed = normalise(z) if self.config.norm else z
         inner = gelu(project(normed.flatten(1, 2), down)).view(*z.shape[:3], -1)
@@ -130,7 +130,7 @@ class LoSA(Adapter[LoSAConfig]):
     def _across(
         self, values: Float[Tensor, "adapter row frame token width"], tap: int
     ) -> Float[Tensor, "adapter row frame token width"]:
-        """Mix each place across the frames."""
+        """Return t': mix the tokens at each position across the frames."""
         down, up = (one.to(values.dtype) for one in self._pair("frame", tap))
         normed = normalise(values) if self.config.norm else values
         inner = gelu(torch.einsum("arf,abftw->abrtw", down, normed))

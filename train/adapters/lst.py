@@ -52,7 +52,7 @@ class LST(Adapter[LSTConfig]):
 
     @classmethod
     def layer_groups(cls, config: LSTConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read all layers that have a rung together, the embeddings among them."""
+        """Return all layers that have a rung as one group, the embeddings included."""
         (blocks,) = ladder(layers, config.every)
         return [(0, *blocks) if layers[0] == 0 and blocks != (0,) else blocks]
 
@@ -67,7 +67,7 @@ class LST(Adapter[LSTConfig]):
 
     @classmethod
     def init_parameters(cls, config: LSTConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one side network, as the module's docstring says."""
+        """Draw the tensors of one side network, as the docstring of the module says."""
         num_blocks, width = len(_blocks(scope)), scope.spec.width // config.reduction
         shapes = {"down": (width, scope.spec.width)}
         if config.block == "attention":

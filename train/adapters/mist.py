@@ -29,7 +29,7 @@ from .layers_and_heads import SidePooling, incompatible_layers, ladder, pooled_t
 
 
 class MISTConfig(Frozen):
-    """The shape of the network."""
+    """Rank and depth of the network, and the tokens that it pools."""
 
     rank: int = Field(default=16, ge=1)
     depth: int = Field(default=2, ge=1)
@@ -47,19 +47,19 @@ class MIST(Adapter[MISTConfig]):
 
     @classmethod
     def layer_groups(cls, config: MISTConfig, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Read all layers together."""
+        """Return all layers as one group."""
         return ladder(layers)
 
     @classmethod
     def incompatibility(cls, config: MISTConfig, scope: Scope) -> str | None:
-        """Refuse layers that differ, and tokens without patches or CLS."""
+        """Refuse unequal layers, and missing patches or CLS."""
         if reason := refuse_pooling(config.side_pooling, scope):
             return reason
         return incompatible_layers(scope)
 
     @classmethod
     def init_parameters(cls, config: MISTConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one network, as the module's docstring says."""
+        """Draw the tensors of one network, as the docstring of the module says."""
         width, rank, depth = scope.spec.width, config.rank, config.depth
         drawn = {
             f"{name}_down": uniform(generator, depth, count * rank, width)
@@ -71,7 +71,7 @@ class MIST(Adapter[MISTConfig]):
     def _low_rank(
         self, name: str, block: int, z: Float[Tensor, "adapter row token width"]
     ) -> Float[Tensor, "adapter row token width"]:
-        """Return what an attention or an MLP adds."""
+        """Return the branch of an attention or of an MLP, without the residual."""
         inner = project(normalise(z).flatten(1, 2), self.get_parameter(f"{name}_down")[:, block])
         if name == "attention":
             query, key, value = inner.unflatten(1, z.shape[1:3]).flatten(0, 1).chunk(3, -1)
@@ -81,7 +81,7 @@ class MIST(Adapter[MISTConfig]):
         return project(inner, self.get_parameter(f"{name}_up")[:, block]).view(z.shape)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Sum, refine, norm, pool and classify."""
+        """Sum the layers, refine the sum, normalise, pool and classify."""
         total = torch.stack([batch.tokens[layer] for layer in self.scope.layers]).sum(0)
         z = normalise(total).expand(self.num_adapters, *total.shape)
         for block in range(self.config.depth):

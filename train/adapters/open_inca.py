@@ -1,15 +1,16 @@
-"""Open-InCA: InCA with one query a class and a diagonal classifier, so that classes come and go (arXiv 2303.04105).
+"""Open-InCA: InCA with one query per class and a diagonal classifier (arXiv 2303.04105).
 
     q = W_Q Q + b_Q                    queries Q: class x width
     E = W_O MHA(q, LN_in(x), LN_in(x)) + b_O        one vector a class; queries do not see each other
     logit_c = <w_c, LN(E_c)> + b_c     W: class x width, the affine of LN in W
 
-A class is 2 width + 1 numbers: its rows of Q, W and b. No logit depends on another class: outside of training classes
-are computed in tiles of one fixed shape, so that adding or removing some leaves every other logit bit-identical. In
-training the attention is folded while classes (heads - 1) < width; beyond, it projects the tokens.
+A class is 2 width + 1 parameters: its rows of Q, W and b, so that classes can be added and removed. No logit
+depends on another class: outside of training classes are computed in tiles of one fixed shape, so that adding or
+removing classes leaves every other logit bit-identical. In training the attention
+is folded while classes (heads - 1) < width; beyond, it projects the tokens.
 
-With `scale` s a logit is s cos(w_c, LN(E_c)) + b_c: classes that were trained at different times then speak as loudly
-(`icecore.train.sweep.extend`).
+With `scale` s a logit is s cos(w_c, LN(E_c)) + b_c: classes that were trained at different times then have comparable
+logits (`icecore.train.sweep.extend`).
 
 Recommended: `scale` 8 (docs/results/open_inca.md, docs/results/accuracy.md).
 
@@ -35,15 +36,15 @@ from .layers_and_heads import HeadsConfig, WithHeads
 from .optional import AttentionInputs
 
 TILE = 16  # classes computed at a time outside of training
-PER_CLASS = ("query", "weight", "bias")  # the tensors with a row a class
+PER_CLASS = ("query", "weight", "bias")  # the tensors with a row per class
 SHARED = (*(f"{name}_weight" for name in ("query", "key", "value", "out")), "query_bias", "value_bias", "out_bias")
 
 
 class OpenInCAConfig(HeadsConfig):
-    """The shape of the attention, and the head."""
+    """The number of heads, and the scale of the logits; None leaves the logits unscaled."""
 
     scale: float | None = Field(default=None, gt=0)
-    extends: str | None = None  # the adapter whose classes were there before
+    extends: str | None = None  # the adapter that was extended by new classes, and its digest
 
 
 class OpenInCA(WithHeads[OpenInCAConfig]):
@@ -64,12 +65,12 @@ class OpenInCA(WithHeads[OpenInCAConfig]):
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Decay as InCA does."""
+        """Return the high weight decays of InCA."""
         return {"lr": (1e-3, 3e-3), "weight_decay": (0.3, 3.0)}
 
     @classmethod
     def init_parameters(cls, config: OpenInCAConfig, scope: Scope, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one adapter, as the module's docstring says."""
+        """Draw the tensors of one adapter, as the docstring of the module says."""
         width = scope.spec.width
         drawn = {f"{name}_weight": xavier(generator, width) for name in ("query", "key", "value", "out")}
         drawn |= {f"{name}_bias": torch.zeros(width) for name in ("query", "value", "out")}
@@ -89,7 +90,7 @@ class OpenInCA(WithHeads[OpenInCAConfig]):
         return Projections(self.key_weight, self.value_weight, self.value_bias, self.num_heads)
 
     def queries(self) -> dict[int, Float[Tensor, "adapter folded width"]]:
-        """Fold the keys into the classes' queries, in training and where that costs less."""
+        """Return the folded queries of the classes, in training and if folding costs less; else none."""
         if not self._folds:
             return {}
         return {self.scope.layers[0]: fold(self._projected(self.query), self.key_weight, self.num_heads)}
@@ -100,7 +101,7 @@ class OpenInCA(WithHeads[OpenInCAConfig]):
         return AttentionInputs(batch.normalised[self.scope.layers[0]], folded, self.num_heads)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "adapter row classes"]:
-        """Return every class's logit, of its own query alone."""
+        """Return the logit of every class, which depends on the query of the class alone."""
         layer = self.scope.layers[0]
         if self._folds:
             values = project_values(batch.pooled[layer], self.value_weight, self.value_bias, self.num_heads)
@@ -111,7 +112,7 @@ class OpenInCA(WithHeads[OpenInCAConfig]):
         return self._logits(values, self.weight, self.bias)
 
     def _tiled(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "adapter row classes"]:
-        """Return the logits of all classes, so many at a time, the last tile padded: no shape depends on the others."""
+        """Return the logits of all classes, in tiles of one shape that does not depend on the number of classes."""
         keys, values = project_tokens(tokens, self._projections)
         logits: list[Tensor] = []
         for start in range(0, self.scope.num_outputs, TILE):
@@ -140,7 +141,7 @@ class OpenInCA(WithHeads[OpenInCAConfig]):
 
 
 def draw_classes(num_classes: int, width: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Draw what belongs to some classes alone."""
+    """Draw the tensors with a row per class for `num_classes` classes."""
     return {
         "query": torch.randn(num_classes, width, generator=generator) * 0.02,
         **classifier(generator, num_classes, width),

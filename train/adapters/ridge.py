@@ -2,8 +2,8 @@
 
     logits = scale (W f + b) + shift        W, b: least squares to one-hot classes (0 or 1 a class, numbers)
 
-No gradient, no epoch, nothing to tune: all train rows are solved for at once, and every penalty of a grid is judged on
-rows left out, without a refit; rows of one group, and all views of a row, are left out together (`LeastSquares`).
+There is no gradient and no epoch: all train rows are solved for at once, and every penalty of a grid is judged on rows
+left out, without a refit; rows of one group, and all views of a row, are left out together (`LeastSquares`).
 
 Inferred: columns are standardised first; least squares are no probabilities, so scale and shift are fitted to the
 outputs of left-out rows, by the loss of the target. Both are folded into W and b: a solved probe is a linear probe.
@@ -23,16 +23,16 @@ from ..tokens.batch import TokenBatch
 from .linear import Linear, LinearConfig
 from .optional import ClosedForm
 
-STEEPEST = 30.0  # scale where no row is wrong when left out, and no scale is enough
+STEEPEST = 30.0  # largest scale: where no left-out row is wrong, the loss falls with every larger scale
 NUM_STEPS = 50
 
 
 class Ridge(Linear, ClosedForm[LinearConfig]):
-    """One probe that is solved for."""
+    """A stack of one linear probe that is solved in closed form."""
 
     @classmethod
     def default_grid(cls, spec: LayerSpec) -> dict[str, tuple[object, ...]]:
-        """Look at what the linear probe looks at."""
+        """Return the poolings of the linear probe; a closed form has no recipe."""
         return {"pooling": super().default_grid(spec)["pooling"]}
 
     def regressors(self, batch: TokenBatch) -> Float[Tensor, "row feature"]:
@@ -47,7 +47,7 @@ class Ridge(Linear, ClosedForm[LinearConfig]):
         groups: Int64[Tensor, " row"],
         target: Target,
     ) -> float:
-        """Solve; return the loss on rows left out."""
+        """Set weight and bias from all rows; return the loss on left-out rows."""
         if not regressors.isfinite().all():
             return math.nan
         values, regression_targets = (
@@ -67,20 +67,22 @@ class Ridge(Linear, ClosedForm[LinearConfig]):
 
 
 def _calibrated(outputs: Float[Tensor, "row output"], labels: Labels, target: Target) -> tuple[float, float, float]:
-    """Return the scale and the shift under which some outputs have the lowest loss, and that loss."""
-    free = torch.zeros(2, dtype=torch.float64, requires_grad=True)  # the logarithm of the scale, and the shift
-    solver = torch.optim.LBFGS([free], max_iter=NUM_STEPS, line_search_fn="strong_wolfe")
+    """Return the scale and the shift of the outputs with the lowest loss, and that loss."""
+    logscale_shift = torch.zeros(
+        2, dtype=torch.float64, requires_grad=True
+    )  # the logarithm of the scale, and the shift
+    solver = torch.optim.LBFGS([logscale_shift], max_iter=NUM_STEPS, line_search_fn="strong_wolfe")
 
     def scale() -> Tensor:
-        return free[0].clamp(max=math.log(STEEPEST)).exp()
+        return logscale_shift[0].clamp(max=math.log(STEEPEST)).exp()
 
     def loss() -> Tensor:
         solver.zero_grad()
-        value = target.losses((scale() * outputs + free[1])[None], labels, LossWeights())[0]
+        value = target.losses((scale() * outputs + logscale_shift[1])[None], labels, LossWeights())[0]
         value.backward()
         return value
 
     with torch.enable_grad():
         solver.step(loss)  # pyright: ignore[reportArgumentType]
         lowest = loss()
-    return scale().item(), free[1].item(), lowest.item()
+    return scale().item(), logscale_shift[1].item(), lowest.item()

@@ -1,6 +1,6 @@
-"""What families share whose queries pass through the backbone's frozen blocks: what they read, use and refuse.
+"""The common part of families whose queries pass through the backbone's frozen blocks.
 
-Block l has layer l-1 as its input, so that such a family reads all layers from 0 on at once. Knows no family.
+Block l has layer l-1 as its input, so that these families read all layers from 0 on together.
 """
 
 from functools import cached_property
@@ -12,7 +12,7 @@ from .adapter import Adapter, ConfigT, Scope
 
 
 class ThroughBlocks(Adapter[ConfigT]):
-    """A stack that looks at the inputs of all frozen blocks below the deepest layer."""
+    """A family whose queries attend to the inputs of all frozen blocks below the deepest layer."""
 
     @classmethod
     def layer_groups(cls, config: ConfigT, layers: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -21,14 +21,14 @@ class ThroughBlocks(Adapter[ConfigT]):
 
     @classmethod
     def frozen_prefixes(cls, layers: tuple[int, ...]) -> tuple[str, ...]:
-        """Use the blocks between the layers, and the final norm."""
+        """Return the prefixes of the blocks between the layers, and of the final norm."""
         return ("norm.", *(f"blocks.{layer}." for layer in layers[:-1]))
 
     @classmethod
     def incompatibility(cls, config: ConfigT, scope: Scope) -> str | None:
-        """Refuse layers with gaps, tokens that are not all, a backbone whose blocks or final norm are not there."""
+        """Refuse layers with gaps, a store without all tokens, and a store without the blocks or the final norm."""
         if SUM in scope.layers:
-            return "it looks at the input of every block, not at their sum; extract again with --layers all"
+            return "it reads the input of every block, not the sum of the layers; extract again with --layers all"
         deepest, facts = max(scope.layers), scope.backbone.config
         if len(scope.layers) < 2 or scope.layers != tuple(range(deepest + 1)):
             return (
@@ -48,11 +48,11 @@ class ThroughBlocks(Adapter[ConfigT]):
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """The layers that are the input of a block, block after block."""
+        """The layer that is the input of each block, in the order of the blocks."""
         return self.scope.layers[:-1]
 
     @cached_property
     def blocks(self) -> list[FrozenBlock]:
-        """The frozen blocks, on the device where the stack is first used."""
+        """The frozen blocks, on the device on which the stack is first used."""
         device = next(self.parameters()).device
         return [self.scope.blocks[layer].to(device) for layer in self.inputs]

@@ -100,16 +100,16 @@ def test_queries_of_a_block_reach_it_and_the_blocks_above() -> None:
     model, images = LiveViT(), images_of(NUM_ROWS)
     for changed in range(NUM_BLOCKS):
         stack, seen = start(SynQTConfig(num_queries=2), model.scope(), [1]), see(model, images)
-        before = [found[0] for found in stack.found(seen)]
+        before = [found[0] for found in stack.summaries(seen)]
         stack.prompt.data[0, changed] += 1
-        same = [torch.equal(one, found[0]) for one, found in zip(before, stack.found(seen), strict=True)]
+        same = [torch.equal(one, found[0]) for one, found in zip(before, stack.summaries(seen), strict=True)]
         assert same == [index < changed for index in range(NUM_BLOCKS)]
 
 
 def test_gradients_pass_through_frozen_blocks_which_get_none() -> None:
     model = LiveViT()
     stack, seen = start(SynQTConfig(num_queries=2), model.scope(), [1]), see(model, images_of(NUM_ROWS))
-    *_, last = stack.found(seen)
+    *_, last = stack.summaries(seen)
     (gradient,) = torch.autograd.grad(last[0].square().sum(), [stack.prompt])
     assert (gradient[0].abs().amax((1, 2)) > 0).all()  # of the queries of every block, the first too
     assert not any(one.requires_grad for block in stack.blocks for one in block.tensors.values())
