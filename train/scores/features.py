@@ -1,6 +1,6 @@
-"""The pooled vectors of one layer with their labels and groups, gathered batch by batch: what a score of a layer sees.
+"""The pooled vectors of one layer with labels and groups, gathered batch by batch: the input of every score.
 
-Knows nothing of stores, layers or scores. Of a layer only its pooled vectors are kept, never its tokens.
+Only pooled vectors of a layer are kept, never its tokens.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from ..modules.least_squares import Standard
 
 @dataclass(frozen=True)
 class Features:
-    """The vectors of some rows in float64, every column with mean zero; there may be no column.
+    """The pooled vectors of rows in float64, standardised per column; there may be no column.
 
-    Labels count the classes that occur. Rows of one group are not to be judged by each other; a row alone is a group.
+    Labels number the classes that occur, from 0. Rows of one group must not predict each other; a row may be a group.
     """
 
     values: Float[Tensor, "row feature"]
@@ -27,7 +27,7 @@ class Features:
 
     @cached_property
     def num_classes(self) -> int:
-        """How many classes occur."""
+        """The number of classes that occur."""
         return int(self.labels.max()) + 1
 
     @cached_property
@@ -42,12 +42,12 @@ class Features:
 
     @cached_property
     def between(self) -> Float[Tensor, "row feature"]:
-        """For every row the mean of its class."""
+        """The mean vector of each row's class."""
         return (self.targets.T @ self.values / self.targets.sum(0)[:, None])[self.labels]
 
     @cached_property
     def factors(self) -> tuple[Float[Tensor, "row rank"], Float[Tensor, " rank"]]:
-        """Left singular vectors and singular values, largest first."""
+        """Left singular vectors and singular values of `values`, largest first."""
         left, singular, _ = torch.linalg.svd(self.values, full_matrices=False)
         return left, singular
 
@@ -58,7 +58,7 @@ class Features:
 
 
 class FeatureFitter:
-    """Gathers batches of rows, of any size."""
+    """Gathers batches of rows, of any size, into `Features`."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []

@@ -24,7 +24,7 @@ from .features import FeatureFitter, Features
 
 
 class LayerScore(Frozen):
-    """How well one layer tells the classes apart, by the score `name` on pooled vectors; higher is better."""
+    """The score `name` of one layer on its pooled vectors; higher means that the classes are easier to tell apart."""
 
     layer: int
     name: str
@@ -33,12 +33,17 @@ class LayerScore(Frozen):
 
 
 def score(store: str, settings: ScoreSettings) -> list[LayerScore]:
-    """Return every score of every layer, layer by layer; IcecoreError for what cannot be scored."""
+    """Return every score of every layer of the store at a path or URL, layer by layer.
+
+    Raises:
+        UsageError: a score is unknown, or a layer lacks the tokens that a pooling needs.
+        IcecoreError: the store is incomplete, its labels are not single classes, or it has fewer than two of them.
+    """
     return _score(open_store(store), settings)
 
 
 def top_layers(store: Store, count: int) -> tuple[int, ...]:
-    """Return the layers of highest ridge score, ascending; of equal layers the shallower."""
+    """Return the `count` layers of highest ridge score, ascending; of equal scores the shallower layer wins."""
     if not 0 < count <= len(store.layers):
         raise UsageError(f"layers 'top:{count}': expected a number from 1 to {len(store.layers)}, the store's layers")
     best = sorted(_score(store, ScoreSettings()), key=lambda one: (-one.score, one.layer))
