@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from icecore.store import Frozen
+from icecore.store import ComputeDtype, Frozen, option_words
 
 from .decoding.words import read_background, read_bands, read_range
 from .labels.columns import Columns, TargetKind
@@ -65,7 +65,7 @@ class ExtractSettings(SourceSettings):
     layers: str = "all"
     tokens: str = "all"
     dtype: str = "int8"
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compute_dtype: ComputeDtype = "auto"
     views: int = Field(default=1, ge=1)
     augment: str | None = None
     batch_size: int = Field(default=32, ge=1)
@@ -91,12 +91,7 @@ def command_line(source: str, store: str, settings: ExtractSettings) -> str:
     >>> command_line("shapes:count", "a.ice", ExtractSettings(backbone="icecore_nano", layers="0,3"))
     'icecore extract shapes:count a.ice --backbone icecore_nano --layers 0,3'
     """
-    words = ["icecore", "extract", source, store]
-    for name, value in settings.model_dump(exclude_defaults=True).items():
-        words.append("--" + name.replace("_", "-"))
-        if value is not True:
-            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
-    return shlex.join(words)
+    return shlex.join(["icecore", "extract", source, store, *option_words(settings.model_dump(exclude_defaults=True))])
 
 
 def parse_command(command: str) -> tuple[str, ExtractSettings]:

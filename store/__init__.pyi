@@ -4,7 +4,7 @@ from .choose import choose
 from .cluster import SchedulerLostError, absolute_url, connect_cluster, run_tasks
 from .codecs import get_codec
 from .compute import num_usable_cores, resolve_compute_dtype, resolve_device
-from .configuration import Frozen
+from .configuration import ComputeDtype, Frozen, option_words
 from .documents.backbone_files import FrozenBackbone
 from .documents.estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
 from .documents.root import stored_identity
@@ -26,6 +26,7 @@ from .writing.shard_writer import ShardWriter
 from .writing.writer import StoreAccess, StoreWriter, open_shard, open_writer
 
 __all__ = [
+    "ComputeDtype",
     "Finding",
     "Frozen",
     "FrozenBackbone",
@@ -67,6 +68,7 @@ __all__ = [
     "open_shard",
     "open_store",
     "open_writer",
+    "option_words",
     "parse_layer_list",
     "require_destination",
     "require_file",

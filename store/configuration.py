@@ -1,11 +1,12 @@
-"""The base of every configuration model: immutable, and an unknown key is an error."""
+"""The base of every configuration model, immutable and without unknown keys; and settings as command-line options."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 Model = TypeVar("Model", bound="Frozen")
+ComputeDtype = Literal["auto", "float32", "bfloat16"]
 
 
 class Frozen(BaseModel):
@@ -18,3 +19,19 @@ class Frozen(BaseModel):
         if unknown := {*(update or ())} - {*type(self).model_fields}:
             raise ValueError(f"{type(self).__name__} has no field {min(unknown)!r} to change")
         return super().model_copy(update=update, deep=deep)
+
+
+def option_words(values: Mapping[str, Any]) -> list[str]:
+    """Return settings as the options of a command line: True as `--name`, False as `--no-name`, a list with commas.
+
+    >>> option_words({"batch_size": 8, "layers": [0, 3], "strict": True})
+    ['--batch-size', '8', '--layers', '0,3', '--strict']
+    """
+    words: list[str] = []
+    for key, value in values.items():
+        name = key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)]
+    return words

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from icecore.store import Frozen, UsageError
+from icecore.store import ComputeDtype, Frozen, UsageError
 
 UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}  # powers of a thousand, or of 1024
 
@@ -69,7 +69,7 @@ class TrainSettings(Settings):
     folds: int | None = Field(default=None, ge=2)
     shuffle_seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compute_dtype: ComputeDtype = "auto"
     memory: str = "4GB"
     workers: int = Field(default=0, ge=0)
     scheduler: str | None = None

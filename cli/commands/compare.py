@@ -1,8 +1,6 @@
 """`icecore compare`: cached against live, and cached adapters against methods that train inside the backbone."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +11,12 @@ from ..options.settings import require_effect, settings_of
 from ..options.shared_options import AS_JSON, BACKBONE, BATCH_SIZE, CHECKPOINT, COMPUTE_DTYPE, DEVICE, EPOCHS, LR
 from ..options.source_options import SOURCE_OPTIONS, with_source_options
 from ..show.interrupt import interruptible
+from ..show.progress import finetune_progress
 from ..show.terminal import notes, print_facts, print_json, print_line, print_table
 from ..show.wording import duration, percent, size
 
 if TYPE_CHECKING:
-    from icecore.live import Compared, CompareProgress, Comparison, Interval, Parity
+    from icecore.live import Compared, Comparison, Interval, Parity
 
 
 ONLY_METHODS = ("out", "backbone", *SOURCE_OPTIONS, "option", "lr", "weight_decay", "epochs", "seed")
@@ -101,7 +100,7 @@ def compare(
         from icecore.live import compare as run_compare
 
         settings = settings_of(CompareSettings, given | {"options": method_options(option)})
-        with _progress() as progress:
+        with finetune_progress("compare") as progress:
             found = run_compare(where, out, settings, run, progress)
     if as_json:
         print_json(found.model_dump(mode="json"))
@@ -174,9 +173,3 @@ def _cells(row: "Compared") -> list[str]:
         "–" if row.peak_bytes is None else size(row.peak_bytes),
         "–" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.0f} M",
     ]
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[["CompareProgress"], None]]:
-    with notes().status("compare: reading images") as status:
-        yield lambda state: status.update(f"compare: {state.method}, epoch {state.done} of {state.total} in all")

@@ -9,7 +9,8 @@ from ..options.settings import settings_of
 from ..options.shared_options import AS_JSON, BACKBONE, BATCH_SIZE, CHECKPOINT, COMPUTE_DTYPE, DEVICE, EPOCHS, LR
 from ..options.source_options import with_source_options
 from ..show.interrupt import interruptible
-from ..show.terminal import notes, print_json, print_line, print_table
+from ..show.progress import finetune_progress
+from ..show.terminal import print_json, print_line, print_table
 from ..show.wording import percent
 
 if TYPE_CHECKING:
@@ -58,12 +59,8 @@ def intrinsic(
         from icecore.live.comparison import intrinsic_dimension
 
         settings = settings_of(IntrinsicSettings, given)
-        with notes().status("intrinsic: reading images") as status:
-
-            def say(module: str, dimension: int) -> None:
-                status.update(f"intrinsic: {module}, {f'dimension {dimension}' if dimension else 'all of it'}")
-
-            curves = intrinsic_dimension(where, out, settings, say)
+        with finetune_progress("intrinsic") as progress:
+            curves = intrinsic_dimension(where, out, settings, progress)
     if as_json:
         print_json([curve.model_dump(mode="json") for curve in curves])
     else:

@@ -6,7 +6,6 @@ a ledger as a sweep keeps it: a comparison that was killed goes on where it stoo
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from icecore.train import Run, open_run
 from icecore.train.modules import measure_peak
 from icecore.train.runs import Candidate, Outcome, document_bytes, load_document, replace_files, results_bytes
 
-from ..finetune.finetune import finetune
+from ..finetune.finetune import FinetuneProgress, finetune
 from ..finetune.settings import CompareSettings
 from ..finetune.study import FinetuneContext, open_study
 from ..finetune.subject import open_rows
@@ -27,21 +26,12 @@ from .standing import standing
 PEAKS = "peaks.json"
 
 
-@dataclass(frozen=True)
-class CompareProgress:
-    """Epochs done, of how many, and the method being trained."""
-
-    done: int
-    total: int
-    method: str
-
-
 def compare(
     where: str,
     out: str,
     settings: CompareSettings,
     run: str | None = None,
-    progress: Callable[[CompareProgress], None] | None = None,
+    progress: Callable[[FinetuneProgress], None] | None = None,
 ) -> Comparison:
     """Train every method of the settings on a store's or a source's rows, and write the folder `out`.
 
@@ -128,7 +118,7 @@ def _train_all(
     asked: Sequence[Candidate],
     settings: CompareSettings,
     out: str,
-    progress: Callable[[CompareProgress], None],
+    progress: Callable[[FinetuneProgress], None],
 ) -> dict[str, Outcome]:
     """Train what the ledger does not know yet; return all by id."""
     ledger, known = study.ledger(f"{out}/training"), _peaks(Path(out))
@@ -141,7 +131,7 @@ def _train_all(
             before = sum(len(outcome.results) for outcome in found.values())
 
             def report(epochs: int, before: int = before, method: str = candidate.adapter) -> None:
-                progress(CompareProgress(before + epochs, total, method))
+                progress(FinetuneProgress(before + epochs, total, method))
 
             with measure_peak(study.device) as peak:
                 outcome = finetune(study, candidate, ledger, settings.checkpoint_seconds, report)

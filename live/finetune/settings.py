@@ -2,11 +2,11 @@
 
 import itertools
 import math
-from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
 
 from icecore.extract import SourceSettings
+from icecore.store import ComputeDtype
 from icecore.train.runs import Recipe
 
 from .weight_location import SUBMODULES
@@ -29,7 +29,7 @@ class StudySettings(SourceSettings):
     validation: float = Field(default=0.2, gt=0, lt=1)
     shuffle_seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compute_dtype: ComputeDtype = "auto"
     checkpoint_seconds: float = Field(default=60.0, ge=0)
 
     @field_validator("lr")
