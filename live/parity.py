@@ -1,7 +1,7 @@
-"""Some rows of a store run again: how far cached tokens are from live ones, and what that does to predictions.
+"""Parity: how far a store's tokens are from tokens computed live, and how far predictions from them differ.
 
-Numbers depend on the batch size, the compute type, the device and the libraries, so the report names them all, those of
-here and those that the store was made with.
+Tokens depend on the batch size, the compute dtype, the device and the libraries, so the report names all of these, for
+this machine and for the extraction.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,10 @@ Layers = dict[int, Float[Tensor, "row token width"]]
 
 
 class PredictionParity(Frozen):
-    """Of one bundle: the largest difference, and how many rows have another answer (class, or set of classes)."""
+    """The parity of one bundle: the largest difference of its predictions, in the target's unit, over all rows.
+
+    `num_changed` counts rows whose predicted class, or set of classes, changes; None for a regression.
+    """
 
     bundle: str
     largest: float
@@ -32,7 +35,7 @@ class PredictionParity(Frozen):
 
 
 class Parity(Frozen):
-    """What was found, and under which conditions; `stored_versions` are those that the store was made with."""
+    """Differences by layer and by bundle, and the conditions of both sides; `stored_*` are those of the extraction."""
 
     num_rows: int
     layers: tuple[LayerDifference, ...]
@@ -56,13 +59,14 @@ def parity(
     compute_dtype: str | None = None,
     batch_size: int = 32,
 ) -> Parity:
-    """Run rows, evenly spread over a store, through the backbone again, and compare.
+    """Run `num_rows` rows, evenly spread over a store, through the backbone again, and compare with the stored tokens.
 
-    `compute_dtype` is that of the store where none is given. Nothing is written.
+    `bundles` are folders of bundles whose predictions are compared too. `compute_dtype` None means the compute dtype of
+    the extraction. Nothing is written.
 
     Raises:
-        IdentityError: other weights than the store's.
-        IcecoreError: a source that has changed.
+        IdentityError: the weights are not those of the extraction.
+        IcecoreError: the store has no rows yet, or an image can no longer be read.
     """
     opened = open_store(store)
     rows, identity = _spread(opened, num_rows), opened.identity
@@ -86,7 +90,7 @@ def parity(
 
 
 def _backbone_of(store: Store, checkpoint: str | None, device: str, compute_dtype: str | None) -> Backbone:
-    """Load the backbone that a store was made with."""
+    """Load the backbone that a store was extracted with."""
     identity = store.identity
     backbone = load_backbone(
         identity.backbone,
@@ -100,15 +104,15 @@ def _backbone_of(store: Store, checkpoint: str | None, device: str, compute_dtyp
 
 
 def _spread(store: Store, num_rows: int) -> Rows:
-    good = np.flatnonzero(store.coverage.good())
-    if not len(good):
+    present = np.flatnonzero(store.coverage.good())
+    if not len(present):
         raise IcecoreError(f"{store.url}: has no rows yet; extract it first")
-    num = min(num_rows, len(good))
-    return good[np.arange(num) * len(good) // num]
+    num = min(num_rows, len(present))
+    return present[np.arange(num) * len(present) // num]
 
 
 def _live(store: Store, backbone: Backbone, rows: Rows, batch_size: int) -> Layers:
-    """Return what a store would hold of some rows if it lost nothing, in float32."""
+    """Return the tokens of `rows` by layer as the store reduces them, in float32 and without the loss of its codec."""
     images, layers = images_of(store, rows, backbone.transform), store.layers
     _, settings = parse_command(store.spec.command)
     job = Job(images, backbone, settings.model_copy(update={"batch_size": batch_size}))
@@ -122,16 +126,16 @@ def _live(store: Store, backbone: Backbone, rows: Rows, batch_size: int) -> Laye
 
 
 def _predictions(path: str, bundle: Bundle, cached: Layers, live: Layers) -> PredictionParity:
-    one, other = (
+    stored, recomputed = (
         bundle.target.standardised(bundle.predict({layer: tokens[layer] for layer in bundle.layers}))
         for tokens in (cached, live)
     )
     changed = {
-        "top1": (one.argmax(1) != other.argmax(1)),
-        "mean_average_precision": ((one > 0.5) != (other > 0.5)).any(1),
+        "top1": (stored.argmax(1) != recomputed.argmax(1)),
+        "mean_average_precision": ((stored > 0.5) != (recomputed > 0.5)).any(1),
     }.get(bundle.target.score_name)
     return PredictionParity(
         bundle=path,
-        largest=float((one - other).abs().max()),
+        largest=float((stored - recomputed).abs().max()),
         num_changed=None if changed is None else int(changed.sum()),
     )

@@ -1,4 +1,4 @@
-"""What a live result was computed with."""
+"""The versions of Python and of the libraries that computed a live result."""
 
 import importlib.metadata
 import platform
@@ -7,5 +7,5 @@ LIBRARIES = ("icecore", "torch", "timm", "pillow", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that a number can depend on."""
+    """Return the version of Python and of every library that predictions can depend on, by name."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}

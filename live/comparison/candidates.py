@@ -10,18 +10,22 @@ from ..finetune.settings import CompareSettings
 
 
 def candidates(settings: CompareSettings, depth: int) -> list[Candidate]:
-    """Return them in the order of the methods, as rows of a sweep on layer `depth`; UsageError for a wrong word."""
+    """Return one candidate for each method and learning rate, in the order of the methods, on layer `depth`.
+
+    Raises:
+        UsageError: an unknown method, an option of a method that is not compared, or a wrong value of an option.
+    """
     unknown = sorted(set(settings.options) - set(settings.methods))
     if unknown:
         raise UsageError(f"options for {unknown}: not among the methods {list(settings.methods)}")
-    found: list[Candidate] = []
+    all_candidates: list[Candidate] = []
     for name in settings.methods:
         method = _configured(name, settings)
         for lr in settings.lr or method.lrs:
             recipe = settings.recipe(lr, settings.seed)
             config = method.model_dump(mode="json")
-            found.append(Candidate(adapter=name, layers=(depth,), config=config, recipe=recipe))
-    return found
+            all_candidates.append(Candidate(adapter=name, layers=(depth,), config=config, recipe=recipe))
+    return all_candidates
 
 
 def _configured(name: str, settings: CompareSettings) -> Method:

@@ -1,7 +1,7 @@
-"""In-backbone methods trained on the rows, splits and target of cached adapters, and one table of both.
+"""Train in-backbone methods on the rows, splits and target of cached adapters, and write one table of both.
 
-The learning rate of each method is chosen on validation; then the test rows are read, once. What is trained is kept in
-a ledger as a sweep keeps it: a comparison that was killed goes on where it stood.
+The learning rate of each method is chosen on validation; then the test rows are read, once. Trained candidates are kept
+in a ledger, as in a sweep: a killed comparison resumes.
 """
 
 import json
@@ -33,16 +33,17 @@ def compare(
     run: str | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
 ) -> Comparison:
-    """Train every method of the settings on a store's or a source's rows, and write the folder `out`.
+    """Train every method of the settings on the rows of `where`, a store or a source, and write the folder `out`.
 
-    In it: comparison.json with the table, results.parquet with every epoch in the columns of a RUN, and for every
-    method that merges METHOD.safetensors, a checkpoint that `icecore extract --checkpoint` takes. `run` adds what a RUN
-    selected on the same rows.
+    The folder holds comparison.json with the table, results.parquet with every epoch in the columns of a RUN, and for
+    every method that merges METHOD.safetensors, a checkpoint for `icecore extract --checkpoint`. `run` is a RUN
+    trained on the same rows, whose selection is added to the table. `progress` is called after each epoch.
 
     Raises:
-        IcecoreError: before any work is lost.
+        UsageError: a wrong method or option, a `run` of other rows or another backbone, or `out` holds something else.
+        IcecoreError: training cannot go on; finished candidates are kept.
     """
-    candidates(settings, depth=0)  # a wrong word is found before anything is read
+    candidates(settings, depth=0)  # wrong methods and options are found before anything is read
     require_destination(out, "study")
     cached = None if run is None else open_run(run)
     rows, laid_out = open_rows(where, out, settings), None if cached is None else open_store(cached.facts["store"])
@@ -69,7 +70,7 @@ def _comparison(
     out: str,
     cached: Run | None,
 ) -> Comparison:
-    """Choose of every method, and put all rows into one table."""
+    """Choose the learning rate of every method on validation, and build the table."""
     peaks = _peaks(Path(out))
     rows = [
         standing(study, [one for one in asked if one.adapter == name], outcomes, peaks, out)
@@ -91,7 +92,7 @@ def _comparison(
 
 
 def _as_in(run: Run | None, settings: CompareSettings) -> CompareSettings:
-    """Part the rows as a run did."""
+    """Return settings that split the rows as a run did."""
     shared = {} if run is None else {key: run.facts["settings"][key] for key in ("validation", "shuffle_seed")}
     return settings.model_copy(update=shared)
 
@@ -99,8 +100,8 @@ def _as_in(run: Run | None, settings: CompareSettings) -> CompareSettings:
 def _require_alike(run: Run | None, rows: Store) -> None:
     if run is None:
         return
-    theirs, ours = run.facts["identity"], rows.identity
-    if (theirs["dataset_sha256"], theirs["weights_sha256"]) != (ours.dataset_sha256, ours.weights_sha256):
+    of_run, of_rows = run.facts["identity"], rows.identity
+    if (of_run["dataset_sha256"], of_run["weights_sha256"]) != (of_rows.dataset_sha256, of_rows.weights_sha256):
         raise UsageError(f"{run.path}: is of another data set or backbone than {rows.spec.source}; compare alike")
     if run.facts["settings"].get("folds"):
         raise UsageError(f"{run.path}: was trained with --folds, and compare holds out one part; give a run without")
@@ -120,7 +121,7 @@ def _train_all(
     out: str,
     progress: Callable[[FinetuneProgress], None],
 ) -> dict[str, Outcome]:
-    """Train what the ledger does not know yet; return all by id."""
+    """Train the candidates that the ledger lacks; return the outcomes of all by adapter id."""
     ledger, known = study.ledger(f"{out}/training"), _peaks(Path(out))
     total = sum(one.recipe.epochs for one in asked)
     with ledger.held(study.store):
@@ -143,7 +144,7 @@ def _train_all(
 
 
 def _peaks(out: Path) -> dict[str, int | None]:
-    """Return the peak memory of what was trained, by id."""
+    """Return the peak memory in bytes of each trained candidate by adapter id, from an earlier call."""
     try:
         content = load_document(out / PEAKS, f"remove it: {REMEDY}").content
     except FileNotFoundError:

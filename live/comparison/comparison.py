@@ -16,7 +16,7 @@ REMEDY = "run the icecore compare command of this folder again: what is trained 
 
 
 class Interval(Frozen):
-    """A score with its bootstrap interval."""
+    """A score with its bootstrap confidence interval."""
 
     score: float
     low: float
@@ -24,11 +24,11 @@ class Interval(Frozen):
 
 
 class Compared(Frozen):
-    """One way to adapt the backbone; scores are None where there is no row, or where training diverged.
+    """One row of the table: a way to adapt the backbone; a score is None for a split without rows, or after divergence.
 
-    `seconds` are those of the chosen configuration and `search_seconds` of all that were tried, without the extraction
-    that cached adapters share; `peak_bytes` is the most memory that its training took, of cached adapters all their
-    training together. None where nobody counted. `multiply_adds` are of one image.
+    `seconds` is the training time of the chosen configuration, `search_seconds` that of all configurations tried, both
+    without the extraction that cached adapters share. `peak_bytes` is the peak memory of training; for cached adapters,
+    of the whole sweep. `multiply_adds` is for one image. A cost is None where it was not measured.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Compared(Frozen):
 
 
 class Comparison(Frozen):
-    """All rows, and what they were made with; `how` says how the validation rows were parted."""
+    """The table and its conditions; `how` describes the choice of the validation rows."""
 
     score_name: str
     backbone: str
@@ -62,7 +62,7 @@ class Comparison(Frozen):
 
 
 def read_comparison(folder: str) -> Document:
-    """Return what a comparison left in its folder; IntegrityError where that is not what was written."""
+    """Return comparison.json of a folder; IntegrityError where the file is not as `compare` wrote it."""
     document = load_document(Path(folder) / COMPARISON_FILE, REMEDY)
     try:
         Comparison.model_validate(document.content)
@@ -72,14 +72,16 @@ def read_comparison(folder: str) -> Document:
 
 
 def cached_rows(run: Run) -> list[Compared]:
-    """Return the best single adapter of a run and what its selector chose; UsageError where nothing is selected."""
+    """Return two rows of the table: the best single adapter of a run, and the selection of the run.
+
+    Raises:
+        UsageError: the run has no selection, or was trained further since.
+    """
     chosen = read_chosen(run.path)
     if chosen is None:
         raise UsageError(f"{run.path}: nothing is selected yet; run icecore select {run.path} first")
     if not chosen.is_of(run):
-        raise UsageError(
-            f"{run.path}: was trained further since it was chosen from; run icecore select {run.path} again"
-        )
+        raise UsageError(f"{run.path}: was trained further since the selection; run icecore select {run.path} again")
     selection = chosen.selection
     best, costs = selection.winner, Costs(open_store(run.facts["store"]))
     single = _cached(
@@ -94,7 +96,7 @@ def cached_rows(run: Run) -> list[Compared]:
     )
     several = _cached(
         run,
-        [one.adapter_id for one in selection.selected],
+        [member.adapter_id for member in selection.selected],
         selection.cost,
         name=f"{selection.selector} of {len(selection.selected)}",
         config=selection.settings,
@@ -106,14 +108,14 @@ def cached_rows(run: Run) -> list[Compared]:
 
 
 def _cached(run: Run, members: Sequence[str], cost: Cost, **known: Any) -> Compared:
-    """Add to what is known what it cost."""
+    """Return a row of cached adapters: `known` fields, and the costs of the adapters `members`."""
     below, spent = cost.backbone_multiply_adds, run.facts["cost"]
-    mine = [row["seconds"] for row in run.results.to_pylist() if row["adapter_id"] in members]
+    seconds = [row["seconds"] for row in run.results.to_pylist() if row["adapter_id"] in members]
     return Compared(
         kind="cached",
         status=STATUS_OK,
         num_parameters=cost.num_parameters,
-        seconds=sum(mine),
+        seconds=sum(seconds),
         search_seconds=spent["elapsed_seconds"],
         peak_bytes=spent.get("peak_bytes"),
         multiply_adds=None if below is None else below + cost.adapter_multiply_adds,

@@ -1,7 +1,7 @@
-"""What a submodule reaches within random subspaces of growing dimension, and the dimension that is enough.
+"""Score of a submodule by the dimension of the random subspace it is trained in, and the dimension d90 that suffices.
 
-The classifier is trained too, so a score has a floor: what it reaches alone. Where that is as good as 90 % of training
-the submodule, no dimension means anything.
+The classifier is trained too, so the score of the classifier alone is a floor. Where the floor is 90 % of the score of
+training the submodule in full, d90 is undefined.
 """
 
 import math
@@ -13,9 +13,10 @@ REACHED = 0.9  # of the reference
 
 
 class Curve(Frozen):
-    """Of one submodule: its score by dimension, the mean over seeds; `floor` is of none of it, `reference` of all.
+    """Scores of one submodule by subspace dimension, mean over seeds.
 
-    `d90` is None where no dimension is enough, and where the floor is.
+    `floor` is the score of the classifier alone, `reference` that of training the submodule in full. `d90` is None
+    where no dimension reaches 90 % of `reference`, and where `floor` does.
     """
 
     module: str
@@ -41,20 +42,24 @@ def make_curve(
 
 
 def d90(dimensions: Sequence[int], scores: Sequence[float], reference: float) -> float | None:
-    """Return where a curve first reaches 90 % of the reference, interpolated in log d; None where it does not."""
+    """Return the dimension at which scores first reach 90 % of `reference`, interpolated in log d; None if never.
+
+    >>> round(d90((10, 1000), (0.8, 1.0), reference=1.0))
+    100
+    """
     wanted = REACHED * reference
-    for place, (dimension, score) in enumerate(zip(dimensions, scores, strict=True)):
+    for index, (dimension, score) in enumerate(zip(dimensions, scores, strict=True)):
         if score < wanted:
             continue
-        if place == 0:
+        if index == 0:
             return float(dimension)
-        before, low = dimensions[place - 1], scores[place - 1]
+        before, low = dimensions[index - 1], scores[index - 1]
         share = (wanted - low) / (score - low)
         return math.exp(math.log(before) + share * (math.log(dimension) - math.log(before)))
     return None
 
 
 def most_compressible(curves: Sequence[Curve], num: int) -> tuple[str, ...]:
-    """Return the submodules to adapt: those of lowest d90, the lowest first; of equals the one that reaches more."""
+    """Return the `num` submodules of lowest d90, the lowest first; ties go to the higher reference score."""
     known = [(curve.d90, -curve.reference, curve.module) for curve in curves if curve.d90 is not None]
     return tuple(module for *_, module in sorted(known)[:num])

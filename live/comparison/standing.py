@@ -1,4 +1,4 @@
-"""How the best configuration of one in-backbone method did, and what it costs."""
+"""The table row of one in-backbone method: its best configuration, with scores and costs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,8 +26,12 @@ def standing(
     peaks: Mapping[str, int | None],
     out: str,
 ) -> Compared:
-    """Choose a method's learning rate on validation, and only then read the test rows."""
-    best = min(asked, key=lambda one: _rank(outcomes[one.adapter_id]))
+    """Choose a method's learning rate on validation, and only then predict the test rows.
+
+    `asked` are the candidates of one method, `outcomes` and `peaks` (bytes) by adapter id. A method that merges leaves
+    its merged weights in `out`/METHOD.safetensors.
+    """
+    best = min(asked, key=lambda candidate: _rank(outcomes[candidate.adapter_id]))
     name, outcome, last = best.adapter, outcomes[best.adapter_id], outcomes[best.adapter_id].results[-1]
     model = _restored(study, best, outcome)
     validation = outcome.predictions.get(best.adapter_id)
@@ -50,7 +54,7 @@ def standing(
         test=_interval(study, test_rows, test),
         num_parameters=last.num_parameters,
         seconds=outcome.training_seconds,
-        search_seconds=sum(outcomes[one.adapter_id].training_seconds for one in asked),
+        search_seconds=sum(outcomes[candidate.adapter_id].training_seconds for candidate in asked),
         peak_bytes=peaks.get(best.adapter_id),
         multiply_adds=_multiply_adds(study, model),
     )
@@ -78,7 +82,7 @@ def _interval(study: FinetuneContext, rows: Rows, table: Tensor | None) -> Inter
 
 
 def _multiply_adds(study: FinetuneContext, model: nn.Module) -> int:
-    """Count the products of one image, as the model is used: merged where it can be."""
+    """Return the multiply-adds of one image through the model, merged if the method merges."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, *study.loaded.transform.input_size, device=study.device))
     return counter.get_total_flops() // 2

@@ -1,4 +1,4 @@
-"""Training inside a backbone: the in-backbone methods, their shared parts, and the loop that trains one candidate.
+"""Training inside a backbone: the in-backbone methods, their shared parts, and the training loop of one candidate.
 
 May import the modules at the top of `live` alone.
 """

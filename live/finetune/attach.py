@@ -1,4 +1,4 @@
-"""A vision transformer made ready to train by a method: all frozen, what the method trains, and a new classifier."""
+"""Prepare a vision transformer for in-backbone training: freeze, attach a method, replace the classifier."""
 
 from typing import Any
 
@@ -15,7 +15,11 @@ CLASSIFIER_STD = 0.02
 
 
 def attach(method: Method, model: nn.Module, num_outputs: int, seed: int) -> None:
-    """Change a model in place; what is drawn depends on `seed` alone. UsageError for another kind of model."""
+    """Freeze a timm model and attach a method and a new classifier, in place; random draws depend on `seed` alone.
+
+    Raises:
+        UsageError: the model is not a timm VisionTransformer, or the method does not fit it.
+    """
     if not isinstance(model, VisionTransformer):
         raise UsageError(
             f"{type(model).__name__}: expected a vision transformer of timm; in-backbone methods know no other model"
@@ -30,12 +34,12 @@ def attach(method: Method, model: nn.Module, num_outputs: int, seed: int) -> Non
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """Return all that is trained, by name; what several places share is there once."""
+    """Return the trained parameters by name; a shared parameter occurs once."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def merge(model: nn.Module) -> None:
-    """Put every change of a weight into the weight: the model is then a plain one that says the same."""
+    """Add every change to its weight and remove the parametrizations: a plain model with the same outputs remains."""
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # pyright: ignore[reportArgumentType]

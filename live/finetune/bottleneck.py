@@ -1,7 +1,7 @@
-"""A small residual network behind the MLP of every block: where adapters and Compacter put theirs.
+"""A residual bottleneck after the MLP of every block, shared by the methods adapter and compacter.
 
-m + Up(act(Down(LN(m)))), before the block adds it to its stream (Houlsby et al. 2019, after the MLP alone). Knows
-nothing of how Down and Up hold their weights, nor which activation a method has.
+m + Up(act(Down(LN(m)))) for the MLP's output m, before the block's residual addition (Houlsby et al. 2019, after the
+MLP alone). Knows neither how Down and Up store their weights nor the activation.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 class Bottleneck(nn.Module):
-    """An MLP and the small network that sees its output."""
+    """An MLP followed by a residual bottleneck of `hidden` units."""
 
     def __init__(self, mlp: nn.Module, width: int, hidden: int, linear: MakeLinear, activation: Activation) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class Bottleneck(nn.Module):
         self.up = linear(hidden, width, True)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """Return what the MLP says, and what the small network adds."""
-        said = self.mlp(tokens)
-        return said + self.up(self._activation(self.down(self.norm(said))))
+        """Return the MLP's output plus the bottleneck's output."""
+        outputs = self.mlp(tokens)
+        return outputs + self.up(self._activation(self.down(self.norm(outputs))))
 
 
 def add_bottlenecks(model: Any, hidden: int, linear: MakeLinear, activation: Activation) -> None:
-    """Put one into every block of a vision transformer."""
+    """Add a bottleneck of `hidden` units to every block of a timm vision transformer, in place."""
     for block in model.blocks:
         block.mlp = Bottleneck(block.mlp, model.embed_dim, hidden, linear, activation)

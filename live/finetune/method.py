@@ -1,6 +1,7 @@
-"""The contract of an in-backbone method: what it trains inside a vision transformer of timm.
+"""The contract of an in-backbone method, which trains parameters inside a timm vision transformer.
 
-Such a method needs the gradient through the blocks, which no cache of tokens can give. Knows no data and no optimiser.
+An in-backbone method needs the gradient through the blocks, which cached tokens cannot give. Knows no data and no
+optimiser.
 """
 
 from abc import abstractmethod
@@ -12,21 +13,23 @@ from icecore.store import Frozen
 
 
 class Method(Frozen):
-    """One method with its configuration; the fields are what a user may choose of it."""
+    """One method with its configuration; the fields are the options that `--option METHOD.NAME=VALUE` sets."""
 
-    lrs: ClassVar[tuple[float, ...]]  # tried where none is asked for
-    merges: ClassVar[bool] = True  # whether a plain backbone with other weights does the same
+    lrs: ClassVar[tuple[float, ...]]  # learning rates to try where the user gives none
+    merges: ClassVar[bool] = True  # whether the trained model equals a plain backbone with changed weights
 
     @abstractmethod
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Add to a frozen model what is trained, or thaw it; the classifier is not its business.
+        """Add trained parameters to a frozen model, or unfreeze some of its own; leave the classifier alone.
 
-        What is added, prompts aside, leaves the outputs as they were until the first step: of every product of trained
-        factors exactly one side is zero, so that it alone has a gradient in the first step, and both from then on.
-        UsageError where the configuration does not fit the model.
+        Except for prompts, the outputs are unchanged before the first step: of every product of trained factors exactly
+        one factor starts at zero, so that this factor has a gradient in the first step, and both from then on.
+
+        Raises:
+            UsageError: the configuration does not fit the model.
         """
 
 
 def draw(*shape: int, std: float, generator: torch.Generator) -> torch.nn.Parameter:
-    """Return a trained tensor of normally distributed numbers."""
+    """Return a parameter of the given shape, drawn from N(0, std^2)."""
     return torch.nn.Parameter(torch.randn(shape, generator=generator) * std)

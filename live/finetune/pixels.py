@@ -1,4 +1,4 @@
-"""The images of some rows, decoded once and read as often as a training wants, in the views that a store keeps."""
+"""Decoded images of a set of rows, in all views of a store, kept in an unnamed file and read in any order."""
 
 import os
 import tempfile
@@ -18,16 +18,17 @@ from icecore.extract.job import map_ahead
 from icecore.extract.rows import Images
 from icecore.store import IcecoreError, Store
 
-NUM_AHEAD = 64  # images that may be decoded and not yet in the file
+NUM_AHEAD = 64  # images decoded but not yet written to the file
 
 Rows = Int64[np.ndarray, " row"]
-SomeRows = Int64[np.ndarray, " _row"]  # not as many as others
+SomeRows = Int64[np.ndarray, " _row"]  # the underscore: plain and viewed rows differ in number
 
 
 class Pixels:
-    """Pixels in a file without a name: the system caches it, pages it out, and frees it with its last user.
+    """Pixels of `plain` rows in view 0 and of `viewed` rows in every other view, augmented as the extraction did.
 
-    `plain` rows are there as they are, `viewed` ones in all views of the store too, made as its extraction made them.
+    The pixels lie in a memory-mapped file without a name in `folder`: the operating system caches it, pages it out and
+    deletes it with the process.
     """
 
     def __init__(self, store: Store, plain: SomeRows, viewed: SomeRows, transform: Preprocessing, folder: str) -> None:
@@ -46,12 +47,12 @@ class Pixels:
                     self._pixels[place] = pixels.numpy()
 
     def of(self, rows: Rows, views: Rows | None = None) -> UInt8[Tensor, "row 3 y x"]:
-        """Return the pixels of some of the rows, each in its view; all plain where none is asked for."""
-        places = np.searchsorted(self._rows[0], rows)
+        """Return the pixels of `rows`, each in its view; `views` None means view 0 of every row."""
+        positions = np.searchsorted(self._rows[0], rows)
         for view in range(1, len(self._rows)) if views is not None else ():
-            mine = views == view
-            places[mine] = self._starts[view] + np.searchsorted(self._rows[view], rows[mine])
-        return torch.from_numpy(self._pixels[places])
+            of_view = views == view
+            positions[of_view] = self._starts[view] + np.searchsorted(self._rows[view], rows[of_view])
+        return torch.from_numpy(self._pixels[positions])
 
 
 def _decoded(executor: ThreadPoolExecutor, images: Images, view: int) -> Iterator[UInt8[Tensor, "3 y x"]]:

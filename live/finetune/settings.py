@@ -1,4 +1,4 @@
-"""What a user may ask where methods train inside the backbone. Knows no method's own options."""
+"""Settings of the commands that train inside the backbone. Knows no method's own options."""
 
 import itertools
 import math
@@ -15,8 +15,8 @@ from .weight_location import SUBMODULES
 class StudySettings(SourceSettings):
     """How each candidate is trained, and on which rows.
 
-    `backbone` and all of SourceSettings are for a source; a store knows its own. `lr` that is None is each method's
-    own.
+    `backbone` and the fields of SourceSettings apply to a source; a store has its own. `lr` None means each method's
+    own learning rates.
     """
 
     backbone: str | None = None
@@ -40,20 +40,20 @@ class StudySettings(SourceSettings):
         return values
 
     def recipe(self, lr: float, seed: int) -> Recipe:
-        """Return how a candidate of some learning rate and seed is trained."""
+        """Return the training recipe of a candidate with the given learning rate and seed."""
         same = {"weight_decay": self.weight_decay, "epochs": self.epochs, "batch_size": self.batch_size}
         return Recipe.model_validate({"lr": lr, "seed": seed, **same})
 
 
 class CompareSettings(StudySettings):
-    """The methods to compare; `options` holds the configuration of one method alone: `{"lora": {"rank": 8}}`."""
+    """The methods to compare; `options` configures methods by name: `{"lora": {"rank": 8}}`."""
 
     methods: tuple[str, ...] = ("full", "linear", "lora", "kadaptation")
     options: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
 
 
 class IntrinsicSettings(StudySettings):
-    """The submodules whose intrinsic dimension is measured, the dimensions that are tried, and seeds of each."""
+    """The submodules to measure, the subspace dimensions to try (increasing), and the number of seeds of each."""
 
     modules: tuple[str, ...] = tuple(SUBMODULES)
     dimensions: tuple[int, ...] = (4, 16, 64, 256, 1024)

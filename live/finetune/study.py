@@ -1,4 +1,4 @@
-"""What all methods of a comparison share: rows with labels, pixels, the pretrained model, and the machine."""
+"""The context that all candidates of a comparison share: split and labels, pixels, the pretrained model, the device."""
 
 import copy
 from contextlib import AbstractContextManager
@@ -28,7 +28,7 @@ Rows = Int64[np.ndarray, " row"]
 
 @dataclass(frozen=True)
 class FinetuneContext:
-    """Everything a training needs beside its candidate; the pretrained model is never changed."""
+    """Everything that training a candidate needs besides the candidate; the pretrained model is never changed."""
 
     store: Store
     inputs: Inputs
@@ -39,13 +39,13 @@ class FinetuneContext:
     device: torch.device
     dtype: torch.dtype
     shuffle_seed: int
-    laid_out: Store  # whose layout and views decide the order of the rows
+    laid_out: Store  # its shards and views determine the order of training rows
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What every result depends on beside its candidate and the rows' store."""
+        """The facts, besides candidate and store, that a result depends on; a ledger holds results of equal facts."""
         order = {"shuffle_seed": self.shuffle_seed, "views": self.laid_out.identity.views}
-        plain = {"shuffle_seed": 0, "views": 1}  # not said, so that what was trained before they were known counts
+        plain = {"shuffle_seed": 0, "views": 1}  # left out, so that ledgers written before these facts existed match
         return {
             "validation_sha256": self.split.rows_sha256,
             "num_train_rows": len(self.split.train),
@@ -55,46 +55,51 @@ class FinetuneContext:
         }
 
     def ledger(self, folder: str) -> Ledger:
-        """Return the ledger of what is trained on these rows."""
+        """Return the ledger, in `folder`, of candidates trained on these rows under these conditions."""
         return Ledger(folder, self.inputs, self.conditions, halving=False)
 
     def order(self, batch_size: int) -> Order:
-        """Return the order in which a sweep trains on the same rows in batches of that size."""
+        """Return the order in which a sweep over the same store visits the training rows, for one batch size."""
         return make_order(self.laid_out, self.laid_out.layers, self.split.train, batch_size, self.shuffle_seed)
 
     def model(self, candidate: Candidate) -> nn.Module:
-        """Return a fresh model with what a candidate trains in it."""
+        """Return a copy of the pretrained model, on the device, to which the candidate's method is attached."""
         model = copy.deepcopy(self.loaded.model)
         method = get_method(candidate.adapter).model_validate(candidate.config)
         attach(method, model, len(self.store.classes), candidate.recipe.seed)
         return model.to(self.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context in which products are in the compute type, and everything else in float32."""
+        """Return a context in which matrix products run in the compute dtype, and everything else in float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def outputs(self, model: nn.Module, rows: Rows, views: Rows | None = None) -> Float[Tensor, "row outputs"]:
-        """Run some rows at once, each in its view; all plain where none is asked for."""
+        """Return the model's outputs for `rows` in one forward pass; `views` None means view 0 of every row."""
         images = self.loaded.transform.normalise(self.pixels.of(rows, views).to(self.device))
         with self.autocast():
             return model(images).float()
 
     @torch.no_grad()
     def predict(self, model: nn.Module, rows: Rows, batch_size: int) -> Float[Tensor, "row outputs"]:
-        """Return predictions for any number of rows."""
+        """Return predictions in the target's unit, on the CPU, for any number of rows, `batch_size` rows at a time."""
         model.eval()
         parts = [self.outputs(model, rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]
         return self.target.predictions(torch.cat(parts)[None])[0].cpu()
 
     def labels(self, rows: Rows) -> Tensor:
-        """Return the labels of some rows, in the unit of predictions."""
+        """Return the labels of `rows`, in the unit of predictions."""
         return self.target.truth(self.store, rows)
 
 
 def open_study(store: Store, settings: StudySettings, folder: str, laid_out: Store | None = None) -> FinetuneContext:
-    """Part the rows as a sweep does, decode all that will be needed, and load the model.
+    """Split the rows as a sweep does, decode the images of all splits into a file in `folder`, and load the model.
 
-    `laid_out` is another store of the same rows, on which the sweep to compare with was trained.
+    `laid_out` is the store that the cached adapters were trained from, where that is not `store`: it has the same rows,
+    and its shards and views determine the order of training.
+
+    Raises:
+        IdentityError: the weights or the preprocessing are not those of `store`.
+        IcecoreError: an image can no longer be decoded.
     """
     laid_out = laid_out or store
     split = hold_out(store, settings.validation, settings.shuffle_seed)

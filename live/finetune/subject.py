@@ -1,4 +1,4 @@
-"""The rows that are compared on: those of a store, or of a source as the store that its extraction would make."""
+"""The store whose rows, splits and labels a comparison uses: a given store, or one extracted from a source."""
 
 from pathlib import Path
 
@@ -13,15 +13,19 @@ OF_A_SOURCE = ("backbone", *SourceSettings.model_fields)
 
 
 def is_store(where: str) -> bool:
-    """Say whether a path or URL is meant as a store."""
+    """Return whether `where` names a store: a URL, or a folder with zarr.json."""
     return "://" in where or (Path(where) / "zarr.json").exists()
 
 
 def open_rows(where: str, folder: str, settings: StudySettings) -> Store:
-    """Return a store that has the rows, splits and labels.
+    """Return a complete store of the rows, splits and labels of `where`, a store or a source.
 
-    For a source one is made in `folder`, of next to nothing: what enters the first block, pooled to one vector. So its
-    rows, its failed images and its identity are found and recorded as they always are.
+    For a source, extract a minimal store `folder`/rows.ice (layer 0, one pooled token), so that splits, failed images
+    and identity come from the usual path.
+
+    Raises:
+        UsageError: a source without `settings.backbone`, or a store with options of a source.
+        IncompleteError: a store that lacks rows.
     """
     if is_store(where):
         for name in OF_A_SOURCE:
@@ -32,15 +36,19 @@ def open_rows(where: str, folder: str, settings: StudySettings) -> Store:
         return store
     if settings.backbone is None:
         raise UsageError(f"{where}: a source names no backbone; give --backbone NAME, or a store")
-    made = f"{folder}/rows.ice"
-    wanted = {"layers": "0", "tokens": "pool:1000", "dtype": "float32", "compute_dtype": "float32", "device": "cpu"}
+    rows_store = f"{folder}/rows.ice"
+    minimal = {"layers": "0", "tokens": "pool:1000", "dtype": "float32", "compute_dtype": "float32", "device": "cpu"}
     shared = settings.model_dump(include={*OF_A_SOURCE, "checkpoint"})
-    extract(where, made, ExtractSettings.model_validate(wanted | shared))
-    return open_store(made)
+    extract(where, rows_store, ExtractSettings.model_validate(minimal | shared))
+    return open_store(rows_store)
 
 
 def open_model(store: Store, checkpoint: str | None) -> LoadedModel:
-    """Load the model that a store was made with; IdentityError where the weights or the images would be others."""
+    """Load the backbone that a store was extracted with.
+
+    Raises:
+        IdentityError: the weights or the preprocessing differ from those recorded in the store.
+    """
     identity = store.identity
     loaded = load_model(identity.backbone, checkpoint or store.spec.checkpoint, identity.preprocessing)
     require_weights(store.url, identity.backbone, identity.weights_sha256, loaded.weights_sha256)

@@ -1,6 +1,6 @@
-"""One candidate trained through the backbone: AdamW, a cosine with warm-up, and where it stands at any batch.
+"""Training of one candidate through the backbone: AdamW, cosine schedule with warm-up, snapshots after any batch.
 
-The order of the rows and the view of each are those of a sweep; the schedule too. Knows no file.
+Row order, views and schedule are those of a sweep. Knows no file.
 """
 
 import math
@@ -33,7 +33,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Training:
-    """A training on its way; `run` takes it to its end from wherever it stands."""
+    """A training that can be interrupted: `run` continues from a restored snapshot, or from the start."""
 
     def __init__(self, study: FinetuneContext, candidate: Candidate) -> None:
         self._study = study
@@ -50,12 +50,12 @@ class Training:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All that is trained, by name."""
+        """The trained tensors by name, on the CPU."""
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self._trained.items()}
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no more epoch to train."""
+        """Whether the last epoch is done, or training diverged."""
         return bool(self.results) and (self.results[-1].status != STATUS_OK or len(self.results) == self._recipe.epochs)
 
     @property
@@ -66,7 +66,7 @@ class Training:
         self._num_batches, self._total, self._seconds = 0, torch.zeros((), device=self._study.device), 0.0
 
     def run(self, after_batch: Callable[[], None], after_epoch: Callable[[], None]) -> None:
-        """Train to the end, or to the first number that goes wrong."""
+        """Train until the last epoch or a loss that is not finite; append an EpochResult to `results` each epoch."""
         while not self.is_over:
             self._pass(after_batch)
             begin = time.perf_counter()
@@ -74,8 +74,8 @@ class Training:
             table = self._study.predict(self.model, rows, self._recipe.batch_size)
             scores = self._study.target.score(table, self._study.labels(rows))
             train_loss = float(self._total) / len(self._labels)
-            is_well = math.isfinite(train_loss + scores.loss)
-            status = STATUS_OK if is_well else f"{STATUS_DIVERGED} in epoch {len(self.results) + 1}"
+            is_finite = math.isfinite(train_loss + scores.loss)
+            status = STATUS_OK if is_finite else f"{STATUS_DIVERGED} in epoch {len(self.results) + 1}"
             num_parameters = sum(tensor.numel() for tensor in self._trained.values())
             seconds = self._seconds + time.perf_counter() - begin
             self.results.append(
@@ -83,7 +83,7 @@ class Training:
                     self._candidate,
                     len(self.results) + 1,
                     train_loss,
-                    scores.score if is_well else math.nan,
+                    scores.score if is_finite else math.nan,
                     scores.loss,
                     seconds,
                     num_parameters,
@@ -94,10 +94,10 @@ class Training:
             after_epoch()
 
     def _pass(self, after_batch: Callable[[], None]) -> None:
-        """Train on every row that is left of the epoch."""
+        """Train on the remaining batches of the current epoch."""
         epoch = len(self.results) + 1
         batches = even_batches(self._order.epoch(epoch), self._recipe.batch_size)
-        self.model.train()  # again in every epoch: to validate put it into eval mode
+        self.model.train()  # in every epoch, since validation switches to eval mode
         for batch in batches[self._num_batches :]:
             begin = time.perf_counter()
             self._step(batch, (epoch - 1) * len(batches) + self._num_batches, self._recipe.epochs * len(batches))
@@ -120,7 +120,7 @@ class Training:
         self._total += loss.detach() * len(batch)
 
     def snapshot(self) -> Entry:
-        """Return where it stands."""
+        """Return the trained tensors, optimiser moments and counters after the last batch, for `restore`."""
         tensors = {f"value/{name}": tensor for name, tensor in self._trained.items()} | {"total": self._total}
         for name, parameter in self._trained.items():
             state = self._optimizer.state.get(parameter, {})
@@ -135,7 +135,7 @@ class Training:
 
     @torch.no_grad()
     def restore(self, entry: Entry) -> None:
-        """Stand where a snapshot was taken."""
+        """Continue from a snapshot of the same candidate."""
         self.results = [result_from_row(row) for row in entry.facts["results"]]
         self._num_batches, self._seconds = entry.facts["num_batches"], entry.facts["seconds"]
         self._total.copy_(entry.tensors["total"])
@@ -143,5 +143,5 @@ class Training:
             parameter.copy_(entry.tensors[f"value/{name}"])
             if f"step/{name}" in entry.tensors:
                 moments = {moment: entry.tensors[f"{moment}/{name}"] for moment in MOMENTS}
-                places = {moment: "cpu" if moment == "step" else parameter.device for moment in MOMENTS}
-                self._optimizer.state[parameter] = {key: one.to(places[key]) for key, one in moments.items()}
+                devices = {moment: "cpu" if moment == "step" else parameter.device for moment in MOMENTS}
+                self._optimizer.state[parameter] = {key: moment.to(devices[key]) for key, moment in moments.items()}

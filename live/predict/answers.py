@@ -1,4 +1,4 @@
-"""Predictions as lines of a file or a pipe: JSON lines, CSV, or Parquet."""
+"""Writers of predictions: JSON lines, CSV or Parquet."""
 
 import contextlib
 import csv
@@ -26,29 +26,29 @@ SCHEMA = pa.schema(
         ("bundle", pa.string()),
     ]
 )
-LONGEST_LINE = 1 << 20  # that is looked at in a file that is there already
-ROWS_AT_ONCE = 4096  # in a row group of Parquet
+LONGEST_LINE = 1 << 20  # characters read of an existing file to recognise it
+ROWS_AT_ONCE = 4096  # rows in a Parquet row group
 
 
 class Answers:
-    """Where predictions go, one after another."""
+    """The contract of a writer of predictions."""
 
     def add(self, prediction: Prediction) -> None:
-        """Write one."""
+        """Write one prediction."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """Write what is left."""
+        """Write buffered predictions and finish the file."""
 
 
 class JsonLines(Answers):
-    """One object a line: key, label, probability; error, outputs and bundle where there are."""
+    """One JSON object a line with key, label and probability; error, outputs and bundle where they are not None."""
 
     def __init__(self, file: TextIOBase) -> None:
         self._file = file
 
     def add(self, prediction: Prediction) -> None:
-        """Write a line."""
+        """Write one line."""
         optional = ("error", "outputs", "bundle")
         fields = dataclasses.asdict(prediction).items()
         row = {name: value for name, value in fields if name not in optional or value is not None}
@@ -56,28 +56,28 @@ class JsonLines(Answers):
 
 
 class Csv(Answers):
-    """A header and a line each; outputs as JSON in one column."""
+    """A header line, then one line for each prediction; `outputs` is JSON in one column."""
 
     def __init__(self, file: TextIOBase) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
 
     def add(self, prediction: Prediction) -> None:
-        """Write a line."""
+        """Write one line."""
         row = dataclasses.asdict(prediction)
         row["outputs"] = None if row["outputs"] is None else json.dumps(row["outputs"])
         self._writer.writerow([row[name] for name in COLUMNS])
 
 
 class Parquet(Answers):
-    """A table of SCHEMA."""
+    """A Parquet table with the columns of SCHEMA."""
 
     def __init__(self, path: Path) -> None:
         self._rows: list[dict[str, object]] = []
         self._writer = pq.ParquetWriter(path, SCHEMA)
 
     def add(self, prediction: Prediction) -> None:
-        """Keep it until there are enough for a row group."""
+        """Buffer a prediction; write a row group when ROWS_AT_ONCE are buffered."""
         row = dataclasses.asdict(prediction)
         row["outputs"] = None if row["outputs"] is None else list(row["outputs"].items())
         self._rows.append(row)
@@ -85,7 +85,7 @@ class Parquet(Answers):
             self._flush()
 
     def end(self) -> None:
-        """Write the rest and the footer."""
+        """Write the buffered predictions and the footer."""
         self._flush()
         self._writer.close()
 
@@ -99,10 +99,10 @@ FORMATS: dict[str, type[Answers]] = {"jsonl": JsonLines, "csv": Csv, "parquet": 
 
 @contextlib.contextmanager
 def open_answers(path: Path) -> Iterator[Answers]:
-    """Open a file whose ending says what it is to be; it appears when the context ends well, and not before.
+    """Open a .jsonl, .csv or .parquet file for predictions; the file appears when the context ends without an error.
 
     Raises:
-        UsageError: another ending, a folder that is not there, or something else in the place of the file.
+        UsageError: another ending, a missing folder, or an existing file that does not hold predictions.
     """
     choose(FORMATS, path.suffix.removeprefix("."), f"kind of file of {str(path)!r}")
     require_file(path, _is_answers, "a file of answers of icecore predict")
@@ -120,7 +120,7 @@ def open_answers(path: Path) -> Iterator[Answers]:
 
 
 def _is_answers(path: Path) -> bool:
-    """Say whether a file, by its ending, is one that was written here."""
+    """Return whether an existing file holds predictions in the format of its ending."""
     try:
         if path.suffix == ".parquet":
             return tuple(pq.read_schema(path).names) == COLUMNS

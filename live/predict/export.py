@@ -1,8 +1,8 @@
-"""A bundle without this library: an ONNX file, a program of torch.export, or a folder to push to a model hub.
+"""Export of a bundle for use without icecore: an ONNX file, a torch.export program, or a folder for a model hub.
 
-Each holds the backbone up to the deepest layer that is needed and the adapters, in float32, and takes any number of
-normalised images. What is written is loaded again and compared with the bundle before anybody may use it, with other
-numbers of images than it was traced with.
+Each holds the backbone up to the deepest layer in use and the adapters, in float32, and takes a batch of any number of
+normalised images. An export is loaded again and compared with the bundle, on other batch sizes than it was traced with,
+before it appears.
 """
 
 import json
@@ -35,7 +35,10 @@ Write = Callable[[Program, Images, Path, Path], Run]
 
 
 class Exported(Frozen):
-    """What was written, and how far it is from the bundle on random images: of probabilities, or in deviations."""
+    """A written export, and its largest difference from the bundle on random images.
+
+    The difference is of probabilities; for a regression, in standard deviations of the target.
+    """
 
     path: str
     format: str
@@ -46,11 +49,11 @@ class Exported(Frozen):
 def export(bundle: str, out: str, format: str, checkpoint: str | None = None) -> Exported:
     """Write a bundle as `onnx` or `torch` (one file), or `hub` (a folder with a card, the bundle and the program).
 
-    What is written appears at `out` when it is whole and was found to say the same.
+    The export appears at `out` once its predictions are within TOLERANCE of the bundle's.
 
     Raises:
-        IcecoreError: the backbone cannot be traced, or what was written does not say what the bundle says; it is gone.
-        UsageError: an unknown format, a place that is taken or not there, another ending, or a library that is missing.
+        IcecoreError: the backbone cannot be traced, or predictions differ by more than TOLERANCE; nothing is left.
+        UsageError: an unknown format, an `out` that exists, lacks its folder or has a wrong ending, a missing library.
     """
     write, place = choose(FORMATS, format, "export format"), Path(out)
     _require_place(place, format)
@@ -68,7 +71,7 @@ def export(bundle: str, out: str, format: str, checkpoint: str | None = None) ->
 
 
 def _require_place(out: Path, format: str) -> None:
-    """Refuse a place where nothing can be written, before anything is loaded."""
+    """Raise UsageError where `out` cannot be created, before anything is loaded."""
     for path in (out, *([out.with_name(out.name + WEIGHTS)] if format == "onnx" else [])):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path}: is there already; remove it or choose another OUT")
@@ -82,7 +85,7 @@ def _require_place(out: Path, format: str) -> None:
 
 @torch.no_grad()
 def _written(write: Write, program: Program, out: Path, bundle: Path, size: tuple[int, int, int]) -> float:
-    """Write and load again; return the largest difference."""
+    """Write an export and load it again; return its largest difference from the program."""
     generator = torch.Generator().manual_seed(0)
     run = write(program, torch.randn(NUM_TRACED, *size, generator=generator), out, bundle)
     some = [torch.randn(num, *size, generator=generator) for num in NUM_CHECKED]
@@ -97,13 +100,13 @@ def _write_torch(program: Program, images: Images, out: Path, _: Path) -> Run:
 
 
 def load_program(path: str) -> Run:
-    """Load a program of torch.export: normalised images in, predictions out."""
+    """Load a torch.export program, a function from normalised images to predictions."""
     with Path(path).open("rb") as file:
         return torch.export.load(file).module()
 
 
 def _traced(program: Program, images: Images) -> torch.export.ExportedProgram:
-    """Trace for any number of images."""
+    """Trace a program for any batch size; IcecoreError where that is not possible."""
     shapes = ({0: torch.export.Dim("batch")},)
     try:
         with torch.no_grad():
@@ -133,7 +136,7 @@ def _write_onnx(program: Program, images: Images, out: Path, _: Path) -> Run:
 
 
 def _write_hub(program: Program, images: Images, out: Path, bundle: Path) -> Run:
-    """Write the bundle, which `icecore predict` takes, the program, which needs PyTorch alone, and a card."""
+    """Write the bundle (for `icecore predict`), the program (which needs PyTorch alone) and a model card."""
     out.mkdir()
     for name in BUNDLE_FILES:
         shutil.copy(bundle / name, out / name)

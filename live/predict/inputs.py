@@ -1,7 +1,7 @@
-"""Images to predict from wherever they are: files, folders, tars, Parquet, or paths on standard input.
+"""Images to predict: from files, folders, tars, Parquet, or paths on standard input.
 
-No labels and no splits are needed, and nothing is read before it is wanted. What is no image is passed over and counted
-as `extract` does; what cannot be decoded is found by whoever decodes it.
+Labels and splits are not needed. Images are read lazily. Files that are not images are skipped and counted, as
+`extract` does; images are not decoded here.
 """
 
 import os
@@ -27,16 +27,16 @@ from icecore.store import UsageError
 
 Image = bytes | str | Path
 STANDARD_INPUT = "-"
-BATCH_ROWS = 64  # of a Parquet file
+BATCH_ROWS = 64  # rows read from a Parquet file at once
 
 
 def images_of(given: str, tally: Tally) -> Iterator[tuple[str, Image]]:
-    """Return key and bytes or path of every image that a word of the command names, read as they are asked for.
+    """Return (key, encoded bytes or path) of every image at `given`: a file, folder, tar or Parquet path, or `-`.
 
-    `tally` counts what is passed over.
+    The result is lazy. `tally` counts skipped files.
 
     Raises:
-        UsageError: nothing is there, or nothing in it is an image; for a tar or Parquet, when it is read.
+        UsageError: `given` does not exist or holds no image; for a tar or Parquet file, on iteration.
     """
     path = Path(given)
     if given == STANDARD_INPUT:
@@ -52,7 +52,7 @@ def images_of(given: str, tally: Tally) -> Iterator[tuple[str, Image]]:
 
 
 def readable(name: str) -> str:
-    """Return the name of a file as text that every format can hold; bytes that are no UTF-8 are written \\xe9."""
+    """Return the name of a file as UTF-8 text; a byte that is not UTF-8 becomes an escape such as \\xe9."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -63,11 +63,11 @@ def _lines() -> Iterator[str]:
 
 
 def _in_folder(folder: Path, tally: Tally) -> list[tuple[str, Image]]:
-    found = sorted(folder / file for file in images_below(folder, tally))
-    if not found:
+    paths = sorted(folder / file for file in images_below(folder, tally))
+    if not paths:
         require_images(folder, str(folder))
         raise UsageError(f"{folder}: no images in this folder ({', '.join(sorted(EXTENSIONS))})")
-    return [(readable(str(path)), path) for path in found]
+    return [(readable(str(path)), path) for path in paths]
 
 
 def _in_archive(path: Path, tally: Tally) -> Iterator[tuple[str, Image]]:

@@ -1,4 +1,4 @@
-"""One answer for one image."""
+"""The prediction of one bundle for one image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most probable class of an image; or, where the image could not be read, only the `error`.
+    """The most probable class of an image with its probability; or `error` alone, where the image could not be read.
 
-    Where the target is not one class, `outputs` holds the probability of every class, or every number, by name, and
-    label and probability are None. `bundle` says who answers, where several were asked.
+    For a multilabel or regression target, `outputs` holds the probability of every class, or every number, by name, and
+    `label` and `probability` are None. `bundle` is the predicting bundle where several predict, else None.
+
+    >>> Prediction("cat.jpg", "cat", 0.97).label
+    'cat'
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Bundles on raw images: the frozen backbone up to the deepest layer that any needs, then all their adapters."""
+"""Bundles on raw images: the frozen backbone up to the deepest layer that any bundle reads, then all adapters."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,10 +26,14 @@ Pixels = UInt8[Tensor, "3 height width"]
 
 
 class Predictor:
-    """Answers for images, of one bundle or of several on one backbone: one forward pass serves all.
+    """Predictions of one bundle, or of several bundles on one backbone with one forward pass for all.
 
-    Refuses a backbone whose weights are not the ones that the adapters were trained on. `timing` counts what it does,
-    `tally` the images that become pixels in a way worth knowing.
+    `bundle` is one folder or several. `checkpoint` and `compute_dtype` None mean those recorded in the first bundle.
+    `timing` adds up seconds, and `tally` counts images that are decoded in a way worth knowing (frames dropped, ...).
+
+    Raises:
+        UsageError: the bundles differ in backbone or preprocessing.
+        IdentityError: the backbone's weights are not those that the adapters were trained on.
     """
 
     def __init__(
@@ -44,21 +48,24 @@ class Predictor:
         paths = [bundle] if isinstance(bundle, str) else list(bundle)
         self.bundles = {path: load_bundle(path) for path in paths}
         _require_alike(self.bundles)
-        self.layers = tuple(sorted({layer for one in self.bundles.values() for layer in one.layers}))
+        self.layers = tuple(sorted({layer for each in self.bundles.values() for layer in each.layers}))
         self.backbone = _load_backbone(
             paths[0], self.bundles[paths[0]], checkpoint, device, compute_dtype, self.layers[-1]
         )
-        self.bundles = {path: one.to(self.backbone.device) for path, one in self.bundles.items()}
+        self.bundles = {path: each.to(self.backbone.device) for path, each in self.bundles.items()}
         self.timing = Timing(self.backbone.device)
         self.tally = Tally()
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels that the first bundle knows."""
+        """The class names of the first bundle."""
         return next(iter(self.bundles.values())).classes
 
     def predict(self, images: Iterable[tuple[str, Image]]) -> Iterator[Prediction]:
-        """Yield each bundle's answer for each (key, bytes or path), in order; what cannot be read yields its error."""
+        """Yield one prediction for each image and bundle, in order; an image is (key, encoded bytes or path).
+
+        An image that cannot be decoded yields a Prediction with `error`.
+        """
         stream = iter(images)
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as executor:
             while batch := list(islice(stream, self.batch_size)):
@@ -67,7 +74,7 @@ class Predictor:
                 yield from answers
 
     def _read(self, image: tuple[str, Image]) -> Pixels | Exception:
-        """Return the pixels, or why there are none: Pillow raises a dozen types for broken files."""
+        """Return the pixels, or any exception of decoding: Pillow raises a dozen types for broken files."""
         key, given = image
         try:
             data = given if isinstance(given, bytes) else Path(given).read_bytes()
@@ -80,21 +87,21 @@ class Predictor:
     def _predict(self, keys: Sequence[str], read: Sequence[Pixels | Exception]) -> list[Prediction]:
         good = [pixels for pixels in read if isinstance(pixels, Tensor)]
         tables = self.outputs(torch.stack(good)) if good else {}
-        found: list[Prediction] = []
-        place = 0
+        predictions: list[Prediction] = []
+        index = 0  # among the decoded images
         for key, pixels in zip(keys, read, strict=True):
             for path, bundle in self.bundles.items():
                 name = path if len(self.bundles) > 1 else None
                 if isinstance(pixels, Exception):
-                    found.append(Prediction(key, None, None, f"{type(pixels).__name__}: {pixels}", bundle=name))
+                    predictions.append(Prediction(key, None, None, f"{type(pixels).__name__}: {pixels}", bundle=name))
                 else:
-                    found.append(_answer(key, bundle, tables[path][place], name))
-            place += not isinstance(pixels, Exception)
-        return found
+                    predictions.append(_answer(key, bundle, tables[path][index], name))
+            index += not isinstance(pixels, Exception)
+        return predictions
 
     @torch.no_grad()
     def outputs(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Float[Tensor, "batch _outputs"]]:
-        """Return what every bundle predicts for some images: one forward pass, then all adapters."""
+        """Return each bundle's predictions by folder: probabilities, or numbers in the target's unit, on the CPU."""
         with self.timing.backbone():
             images = self.backbone.transform.normalise(pixels.to(self.backbone.device))
             tokens = self.backbone.forward(images, self.layers)
@@ -131,7 +138,7 @@ def _require_alike(bundles: Mapping[str, Bundle]) -> None:
 def _load_backbone(
     path: str, bundle: Bundle, checkpoint: str | None, device: str, compute_dtype: str | None, deepest: int
 ) -> Backbone:
-    """Load the backbone that a bundle names, in the compute type of its store where that is recorded."""
+    """Load the backbone of a bundle up to layer `deepest`, in the recorded compute dtype unless one is given."""
     wanted = bundle.backbone
     dtype = compute_dtype or wanted.get("compute_dtype") or "auto"
     name, weights = str(wanted["name"]), checkpoint or wanted["checkpoint"]

@@ -9,7 +9,7 @@ from icecore.train import Bundle
 
 
 class Program(nn.Module):
-    """What `Predictor` computes of images that its preprocessing has made; has every weight that it uses."""
+    """The backbone up to the deepest layer of a bundle, and the adapters of the bundle, as one module for tracing."""
 
     def __init__(self, backbone: Backbone, bundle: Bundle) -> None:
         super().__init__()
@@ -20,10 +20,12 @@ class Program(nn.Module):
         self.requires_grad_(False)
         self._backbone = backbone
         self._bundle = bundle
-        self._kept = {k: reduction(bundle.facts.tokens, backbone.layer_spec(k)) for k in bundle.layers}
+        self._reductions = {k: reduction(bundle.facts.tokens, backbone.layer_spec(k)) for k in bundle.layers}
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "batch 3 y x"]) -> Float[Tensor, "batch outputs"]:
-        """Return probabilities, or the numbers that the target is of."""
+        """Return probabilities, or numbers in the target's unit, for normalised images."""
         tokens = self._backbone.tokens(images, self._bundle.layers)
-        return self._bundle.predict({layer: self._kept[layer].reduce(tokens[layer]) for layer in self._bundle.layers})
+        return self._bundle.predict(
+            {layer: self._reductions[layer].reduce(tokens[layer]) for layer in self._bundle.layers}
+        )

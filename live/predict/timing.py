@@ -1,4 +1,4 @@
-"""Where the time of predictions goes."""
+"""The time of predictions: reading and decoding, the backbone, the adapters."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 
 class Timing:
-    """Seconds so far: of the whole, of the backbone's forward, and of the adapters after it."""
+    """Accumulated seconds of the backbone's forward passes and of the adapters, and the throughput of the whole."""
 
     def __init__(self, device: torch.device | str) -> None:
         self._device = torch.device(device)
@@ -20,17 +20,17 @@ class Timing:
 
     @property
     def images_per_second(self) -> float:
-        """From the first image asked for to the last answer: reading and decoding are in it."""
+        """Images predicted per second from the first batch to the last, reading and decoding included."""
         return self.num_images / max(self._end - (self._begin or 0.0), 1e-9)
 
     @property
     def adapter_share(self) -> float:
-        """What the adapters take, as a share of the backbone's forward."""
+        """Seconds of the adapters divided by seconds of the backbone."""
         return self.adapter_seconds / max(self.backbone_seconds, 1e-9)
 
     @contextmanager
     def batch(self, num_images: int) -> Iterator[None]:
-        """Count images that are answered in this context."""
+        """Count `num_images` as predicted within the context."""
         self._begin = time.perf_counter() if self._begin is None else self._begin
         yield
         self.num_images += num_images
@@ -38,14 +38,14 @@ class Timing:
 
     @contextmanager
     def backbone(self) -> Iterator[None]:
-        """Count what is done in this context as the backbone's."""
+        """Count the time of the context as the backbone's."""
         begin = self._now()
         yield
         self.backbone_seconds += self._now() - begin
 
     @contextmanager
     def adapters(self) -> Iterator[None]:
-        """Count what is done in this context as the adapters'."""
+        """Count the time of the context as the adapters'."""
         begin = self._now()
         yield
         self.adapter_seconds += self._now() - begin

@@ -1,7 +1,7 @@
 """Bottleneck adapters (Houlsby et al. 2019), one a block, after the MLP.
 
-Down ~ N(0, 0.02^2), Up and the biases zero: the model begins as it was (the released code of the KAdaptation baseline
-draws both, and so begins elsewhere).
+Down ~ N(0, 0.02^2), Up and the biases zero: the outputs are unchanged at the start (the released code of the
+KAdaptation baseline draws both, and so starts elsewhere).
 """
 
 from typing import Any
@@ -16,19 +16,19 @@ from ..method import Method
 
 
 class Adapter(Method):
-    """A dense bottleneck of `hidden` numbers in every block."""
+    """A dense bottleneck of `hidden` units in every block."""
 
     lrs = (1e-3, 3e-3)
     merges = False
     hidden: int = Field(default=64, ge=1)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Add the bottlenecks, the blocks in order."""
+        """Add a bottleneck to every block."""
 
         def linear(num_in: int, num_out: int, is_zero: bool) -> nn.Linear:
-            made = nn.Linear(num_in, num_out)
-            nn.init.normal_(made.weight, std=0.0 if is_zero else 0.02, generator=generator)
-            nn.init.zeros_(made.bias)
-            return made
+            layer = nn.Linear(num_in, num_out)
+            nn.init.normal_(layer.weight, std=0.0 if is_zero else 0.02, generator=generator)
+            nn.init.zeros_(layer.bias)
+            return layer
 
         add_bottlenecks(model, self.hidden, linear, relu)

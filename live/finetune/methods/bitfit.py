@@ -13,6 +13,6 @@ class BitFit(Method):
     lrs = (1e-3, 5e-3)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Thaw every tensor that timm calls a bias."""
+        """Unfreeze every parameter whose name ends in bias."""
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.endswith("bias"))

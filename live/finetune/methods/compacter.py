@@ -23,7 +23,7 @@ from ..method import Method, draw
 
 
 class Compacter(Method):
-    """A bottleneck of `hidden` numbers in every block, in `num_terms` Kronecker products a weight."""
+    """A bottleneck of `hidden` units in every block; each weight is a sum of `num_terms` Kronecker products."""
 
     lrs = (3e-3, 1e-2)
     merges = False
@@ -31,7 +31,7 @@ class Compacter(Method):
     num_terms: int = Field(default=4, ge=1)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Add the bottlenecks, the blocks in order."""
+        """Add a bottleneck to every block; UsageError where `num_terms` does not divide a width."""
         num = self.num_terms
         if model.embed_dim % num or self.hidden % num:
             raise UsageError(

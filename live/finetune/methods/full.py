@@ -8,10 +8,10 @@ from ..method import Method
 
 
 class Full(Method):
-    """All weights, and the most memory."""
+    """Train all weights of the backbone; of all methods this takes the most memory."""
 
     lrs = (1e-4, 3e-4)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Thaw everything."""
+        """Unfreeze every parameter."""
         model.requires_grad_(True)

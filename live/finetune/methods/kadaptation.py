@@ -28,7 +28,7 @@ PROJECTIONS = ("query", "key", "value")
 
 
 class KAdaptation(Method):
-    """`num_terms` Kronecker products of rank one are added to chosen weights of every block, and a shared `bias`."""
+    """Add `num_terms` Kronecker products of rank-one factors to the weights `modules` of every block; and a bias."""
 
     lrs = (1e-3, 3e-3)
     num_terms: int = Field(default=16, ge=1)
@@ -37,7 +37,7 @@ class KAdaptation(Method):
     bias: bool = True
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Add the factors, the blocks in order."""
+        """Add the factors to every block; UsageError where `num_terms` does not divide the shape of a weight."""
         for name in self.modules:
             slow = _Slow(self.num_terms, generator)
             for submodule in submodules(model, name):
@@ -50,7 +50,7 @@ class KAdaptation(Method):
             self._add_biases(model)
 
     def _add_biases(self, model: Any) -> None:
-        """Add one bias a block to the projections that attention begins with, those of them that are changed."""
+        """Add one shared bias for each block to those of query, key and value that `modules` names."""
         chosen = [list(submodules(model, name)) for name in self.modules if name in PROJECTIONS]
         for of_block in zip(*chosen, strict=True):
             shared = _Bias(of_block[0].shape[0])
@@ -68,7 +68,7 @@ class _Bias(nn.Module):
 
 
 class _Slow(nn.Module):
-    """The factors that the blocks share."""
+    """The slow factors, shared by all blocks."""
 
     def __init__(self, num: int, generator: torch.Generator) -> None:
         super().__init__()

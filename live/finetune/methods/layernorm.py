@@ -14,7 +14,7 @@ class LayerNorm(Method):
     lrs = (1e-3, 5e-3)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Thaw the norms."""
+        """Unfreeze gamma and beta of every LayerNorm."""
         for module in model.modules():
             if isinstance(module, nn.LayerNorm):
                 module.requires_grad_(True)

@@ -1,6 +1,6 @@
 """Linear probe: the classifier alone, on the final norm's output as the model itself pools it.
 
-The one method here that a cache serves as well; it is the floor that the others stand on.
+The only method here that cached tokens can train too; it is the baseline of the others.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from ..method import Method
 
 
 class Linear(Method):
-    """Nothing in the backbone."""
+    """Train the classifier alone."""
 
     lrs = (1e-3, 1e-2)
 

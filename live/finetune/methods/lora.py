@@ -1,6 +1,6 @@
 """LoRA (Hu et al. 2022): W' = W + alpha / r * B A, with A and B of rank r.
 
-A ~ N(0, 0.02^2) and B zero. Each weight has factors of its own.
+A ~ N(0, 0.02^2) and B is zero at the start. Each weight has its own factors.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from ..submodules import submodules
 
 
 class LoRA(Method):
-    """A product of low rank is added to chosen weights of every block."""
+    """Add a product of rank `rank`, times `alpha` / `rank`, to the weights `modules` of every block."""
 
     lrs = (1e-3, 3e-3)
     rank: int = Field(default=4, ge=1)
@@ -23,7 +23,7 @@ class LoRA(Method):
     modules: tuple[str, ...] = ("query", "value")
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Add the factors, the blocks in order."""
+        """Add the factors to every block."""
         for name in self.modules:
             for submodule in submodules(model, name):
                 submodule.add(_LowRank(*submodule.shape, self.rank, self.alpha / self.rank, generator))

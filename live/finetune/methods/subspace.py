@@ -1,8 +1,8 @@
-"""Training one kind of weight within a random subspace: what local intrinsic dimension is measured with.
+"""Training of one kind of weight within a random subspace, for measuring local intrinsic dimension.
 
 theta = theta0 + P z with a fixed random P (Li et al. 2018, here of one submodule in all blocks). P is sparse: each
-weight is one number of z times a random sign, over the root of how often that number is used. Its columns are
-orthonormal, and a product with it costs one gather.
+weight is one entry of z times a random sign, divided by the square root of how many weights use that entry. Its columns
+are orthonormal, and a product with P costs one gather.
 """
 
 import math
@@ -18,25 +18,27 @@ from ..submodules import submodules
 
 
 class Subspace(Method):
-    """Train one kind of weight within `dimension` random directions; 0 is all of it."""
+    """Train the weight `module` of all blocks within `dimension` random directions; 0 trains the whole weight."""
 
     lrs = (1e-3, 3e-2)
     module: str = "query"
     dimension: int = Field(default=0, ge=0)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Add the change to the weight of every block, all from one z."""
-        found = list(submodules(model, self.module))
+        """Add the change to the weight of every block; all blocks share z."""
+        weights = list(submodules(model, self.module))
         z = nn.Parameter(torch.zeros(self.dimension)) if self.dimension else None
-        num = sum(math.prod(one.shape) for one in found)
-        places = torch.randperm(num, generator=generator) % max(1, self.dimension)  # as often, give or take one
+        num = sum(math.prod(weight.shape) for weight in weights)
+        entries = torch.randperm(num, generator=generator) % max(
+            1, self.dimension
+        )  # each used equally often, up to one
         signs = torch.randint(0, 2, (num,), generator=generator) * 2.0 - 1
-        scales = signs / torch.bincount(places, minlength=max(1, self.dimension)).sqrt()[places]
+        scales = signs / torch.bincount(entries, minlength=max(1, self.dimension)).sqrt()[entries]
         start = 0
-        for one in found:
-            mine = slice(start, start + math.prod(one.shape))
-            start = mine.stop
-            one.add(_Whole(one.shape) if z is None else _Directions(z, places[mine], scales[mine], one.shape))
+        for weight in weights:
+            part = slice(start, start + math.prod(weight.shape))
+            start = part.stop
+            weight.add(_Whole(weight.shape) if z is None else _Directions(z, entries[part], scales[part], weight.shape))
 
 
 class _Whole(nn.Module):

@@ -1,4 +1,4 @@
-"""VPT-deep (Jia et al. 2022): every block has learned tokens of its own, dropped when it is done."""
+"""VPT-deep (Jia et al. 2022): every block has its own learned tokens, removed from its output."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from ..prompted import Prompted, draw_prompts
 
 
 class VPTDeep(Method):
-    """`num_prompts` tokens for each block."""
+    """Insert `num_prompts` learned tokens into the input of each block."""
 
     lrs = (3e-3, 1e-2)
     merges = False
     num_prompts: int = Field(default=10, ge=1)
 
     def attach(self, model: Any, generator: torch.Generator) -> None:
-        """Let each block see its prompts."""
+        """Wrap each block so that its input contains its prompts."""
         model.blocks = nn.Sequential(
             *(
                 Prompted(block, draw_prompts(model, self.num_prompts, generator), model.num_prefix_tokens)
