@@ -1,4 +1,4 @@
-"""The words `METHOD.NAME=VALUE` as options of in-backbone methods."""
+"""Options of in-backbone methods from `--option METHOD.NAME=VALUE`."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from .settings import parse_settings
 
 
 def method_options(words: Sequence[str] | None) -> dict[str, dict[str, JsonValue]] | None:
-    """Return the options by method; None where there is no word. Raises UsageError for a word of another form."""
+    """Return options by method from `METHOD.NAME=VALUE` words, None without words; UsageError for a wrong word."""
     from icecore.live.finetune.methods import get_method
     from icecore.store import UsageError
 

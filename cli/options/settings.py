@@ -1,4 +1,4 @@
-"""Settings of a stage from words: options or YAML values in, its own model out. Knows no default of any stage."""
+"""Settings of a stage from command-line options or YAML values. Knows no default of any stage."""
 
 import difflib
 import typing
@@ -11,13 +11,13 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def settings_of(model: type[Model], given: Mapping[str, Any]) -> Model:
-    """Build a stage's settings from the options of a command; the model fills in those that are None."""
+    """Return a stage's settings from the options of a command; an option that is None keeps the model's default."""
     options = {name: value for name, value in given.items() if name in model.model_fields and value is not None}
     return parse_settings(model, options, lambda key: f"--{key.replace('_', '-')}")
 
 
 def require_effect(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
-    """Raise UsageError where an option was given that has no effect here; `why` says what has made it so."""
+    """Raise UsageError if any of the options `names` was given; `why` completes "--name: has no effect"."""
     from icecore.store import UsageError
 
     for name in names:
@@ -26,7 +26,11 @@ def require_effect(given: Mapping[str, Any], names: Iterable[str], why: str) -> 
 
 
 def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callable[[str], str]) -> Model:
-    """Validate values against a model; `label` says where a key was written. Raises UsageError in one line."""
+    """Return values as a settings model; comma lists become tuples. `label` names a key as the user wrote it.
+
+    Raises:
+        UsageError: an unknown key, or a value that the model does not accept.
+    """
     from icecore.store import UsageError
 
     for key in values:
@@ -39,14 +43,18 @@ def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callabl
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """Name the nearest known key and list them all."""
+    """Return a suggestion for a misspelt key: the nearest known key, and the list of all.
+
+    >>> nearest("epoch", ["epochs", "lr"])
+    " (did you mean 'epochs'?); known: epochs, lr"
+    """
     known = list(known)
     near = difflib.get_close_matches(key, known, n=1)
     return (f" (did you mean {near[0]!r}?)" if near else "") + f"; known: {', '.join(known)}"
 
 
 def _split(model: type[BaseModel], key: str, value: Any, label: Callable[[str], str]) -> Any:
-    """Split a comma list where the model wants several values."""
+    """Return a comma list as a tuple where the field holds several values, else the value."""
     wanted = model.model_fields[key].annotation
     several = tuple in (typing.get_origin(each) for each in (wanted, *typing.get_args(wanted)))
     if not several or not isinstance(value, str):

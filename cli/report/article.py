@@ -1,4 +1,4 @@
-"""All that the page says of one run, as plain values for its template."""
+"""The values of the template run.html: everything that the page shows of one run."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from .tables import by_layer, members, sweep
 
 
 def article(findings: Findings, name: str) -> dict[str, Any]:
-    """Return the template's values; `name` tells the run's figures from those of others on the page."""
+    """Return the template's values; `name` is unique on the page and prefixes the identifiers of the run's figures."""
     store = _store(findings)
     look = pictures(store)
     found = None if isinstance(look, str) else look
@@ -53,7 +53,7 @@ def article(findings: Findings, name: str) -> dict[str, Any]:
 
 
 def headline(findings: Findings) -> str:
-    """Name what was chosen, or what leads."""
+    """Return the selection in a few words; before `select`, the best adapter on validation."""
     members, leader = len(findings.chosen), findings.leader
     if members > 1:
         return f"An ensemble of {members} adapters"
@@ -65,7 +65,7 @@ def headline(findings: Findings) -> str:
 
 
 def _store(findings: Findings) -> Store | None:
-    """Open the run's store, if it is there and still holds what the run was trained on."""
+    """Open the run's store; None if it cannot be read or no longer holds the rows that the run was trained on."""
     from icecore.train.runs import open_run_store
 
     try:

@@ -14,7 +14,7 @@ from .findings import Findings, LeaderboardRow
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The runs' names, a value of each in every line, and what they reach layer by layer."""
+    """The runs' names, a table of one value for each run in every line, and a figure of scores by layer."""
 
     names: list[str]
     lines: list[tuple[str, list[str]]]
@@ -22,7 +22,7 @@ class Comparison:
 
 
 def comparison(found: Sequence[Findings]) -> Comparison:
-    """Compare runs; nothing is said of whether they can be compared but what their figures are of."""
+    """Compare runs in one table and one figure; runs of different data sets are not refused."""
     facts = [_facts(findings) for findings in found]
     lines = [(name, [each[name] for each in facts]) for name in facts[0]]
 

@@ -1,4 +1,4 @@
-"""What a run cost: seconds and bytes, from the run itself and, where it can be reached, from its store."""
+"""The cost of a run in seconds, bytes and parameters, from the run and, where readable, from its store."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from .findings import Findings
 Lines = list[tuple[str, str]]
 NAMES = {
     "num_adapters": "adapters trained",
-    "num_diverged": "of them diverged",
-    "num_stopped": "of them stopped early",
-    "elapsed_seconds": "training, from start to end",
-    "training_seconds": "computing, all workers",
-    "reading_seconds": "reading, all workers",
+    "num_diverged": "adapters that diverged",
+    "num_stopped": "adapters stopped early",
+    "elapsed_seconds": "training, wall-clock time",
+    "training_seconds": "computing time, all workers",
+    "reading_seconds": "reading time, all workers",
     "bytes_read": "bytes read",
     "device": "device",
     "compute_dtype": "computed in",
@@ -22,7 +22,7 @@ NAMES = {
 
 
 def cost_of(findings: Findings, store: Store | None) -> Lines:
-    """List the costs as lines of name and quantity: of a prediction first, then of the training."""
+    """Return the costs as (name, quantity): first of a prediction, then of training."""
     cost = findings.run["cost"]
     lines = [(name, _quantity(key, cost[key])) for key, name in NAMES.items() if key in cost]
     parameters = _spaced(sum(each.num_parameters for each in findings.trained))
@@ -39,7 +39,7 @@ def _prediction(cost: dict[str, Any]) -> Lines:
     ]
     if cost["share"] is not None:
         lines.append(("multiply-adds an image, backbone below", _spaced(cost["backbone_multiply_adds"])))
-        lines.append(("together, of the whole backbone", f"{percent(cost['share'])} %"))
+        lines.append(("prediction, share of the whole backbone", f"{percent(cost['share'])} %"))
     return lines
 
 

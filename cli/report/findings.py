@@ -1,4 +1,4 @@
-"""What a run folder says, read into plain values for the page; knows nothing of how they are drawn."""
+"""The results in a run folder, read into plain values for the page. Knows no drawing."""
 
 import json
 import math
@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One trained adapter: what it was, and its metrics epoch by epoch."""
+    """One trained adapter: its configuration, and its metrics epoch by epoch."""
 
     adapter_id: str
     adapter: str
@@ -48,7 +48,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class LeaderboardRow:
-    """The best of one family at one span of layers, by validation; intervals and test figures come with `select`."""
+    """The best adapter of one family on one set of layers; intervals and test scores exist after `select`."""
 
     adapter: str
     layers: tuple[int, ...]
@@ -61,23 +61,23 @@ class LeaderboardRow:
 
     @property
     def layer(self) -> int:
-        """The deepest layer that it reads."""
+        """The deepest layer that the adapter reads."""
         return max(self.layers)
 
     @property
     def shown(self) -> float:
-        """The test score, or that of validation where there is none."""
+        """The test score; the validation score where there is no test score."""
         return self.validation if self.test is None else self.test
 
     @property
     def interval(self) -> Interval | None:
-        """The interval of what is shown."""
+        """The confidence interval of the score `shown`."""
         return self.validation_interval if self.test is None else self.test_interval
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What was said of one test row that has a class."""
+    """The prediction for one test row with a class."""
 
     row: int
     key: str
@@ -88,9 +88,9 @@ class Tested:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the page shows of one run; `chosen` is None before `icecore select`.
+    """Everything that the page shows of one run; `chosen_from` is None before `icecore select`.
 
-    `is_stale` says that there is a choice, made before the run was trained further, which the page does not show.
+    `is_stale` is True where the selection is older than the last training; the page does not show such a selection.
     """
 
     path: Path
@@ -101,27 +101,27 @@ class Findings:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json says."""
+        """The content of run.json."""
         return self.opened.facts
 
     @property
     def selection(self) -> dict[str, Any] | None:
-        """What selection.json says; None before `icecore select`."""
+        """The content of selection.json; None before `icecore select`."""
         return self.chosen_from.content if self.chosen_from else None
 
     @property
     def sources(self) -> list[object]:
-        """What stands for all that the run folder says."""
+        """The checksums of the files that the page is made from."""
         return [self.opened.document.checksum, self.chosen_from and self.chosen_from.document.checksum, self.is_stale]
 
     @property
     def name(self) -> str:
-        """What the run is called: its folder."""
+        """The name of the run's folder."""
         return self.path.resolve().name
 
     @property
     def measure(self) -> str:
-        """What the score is called: accuracy, or the target's own name of it."""
+        """The name of the score: accuracy, or the target's own measure."""
         name = self.selection["score_name"] if self.selection else _score_name(self.run)
         return "accuracy" if name == "top1" else name.replace("_", " ")
 
@@ -132,7 +132,7 @@ class Findings:
 
     @cached_property
     def standings(self) -> tuple[LeaderboardRow, ...]:
-        """The best of every family and span that finished: as `select` found it, or by the last validation score."""
+        """The best finished adapter of every family and layers: as `select` ranked them, else by validation score."""
         if self.selection:
             return tuple(_standing(row) for row in self.selection["table"])
         best: dict[tuple[str, tuple[int, ...]], Trained] = {}
@@ -151,12 +151,12 @@ class Findings:
         return sorted({one.layer: one for one in ordered}.values(), key=lambda one: one.layer)
 
     def spans(self, family: str) -> bool:
-        """Say whether a family has but one span, of several layers: it is at no layer in particular."""
+        """Return whether all adapters of a family read the same several layers, and none a single layer."""
         spans = {each.layers for each in self.of(family)}
         return len(spans) == 1 and (len(span := next(iter(spans))) > 1 or span == (SUM,))
 
     def reach(self, layers: tuple[int, ...]) -> tuple[int, int]:
-        """Return the first and the last of some layers; where their sum is read, of all that are read beside it."""
+        """Return the first and the last of `layers`; for the sum of layers, of all layers that other adapters read."""
         known = {layer for one in self.standings for layer in one.layers} - {SUM}
         shown = known if SUM in layers and known else layers
         return min(shown), max(shown)
@@ -176,7 +176,7 @@ class Findings:
 
     @cached_property
     def tested(self) -> tuple[Tested, ...]:
-        """What was said of the test rows that have a class; nothing where the target is no single class."""
+        """The predictions for test rows with a class; empty for multilabel and regression targets."""
         rows: list[dict[str, Any]] = self.chosen_from.tested().to_pylist() if self.chosen_from else []
         return tuple(Tested(**row) for row in rows if "probability" in row and row["label"] >= 0)
 
@@ -185,8 +185,8 @@ def read_findings(run: Path) -> Findings:
     """Read a run folder.
 
     Raises:
-        UsageError: it is none.
-        IcecoreError: a file is not the one that was written, or no adapter finished its training.
+        UsageError: the folder is not a run.
+        IcecoreError: a file was changed since it was written, or no adapter finished its training.
     """
     from icecore.train import open_run, read_chosen
 

@@ -1,4 +1,4 @@
-"""In-backbone methods beside cached adapters, as `icecore compare` left them: what each reaches and what it costs."""
+"""In-backbone methods beside cached adapters, from comparison.json: scores and costs of each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ HEADERS = ("method", "validation", "test", "95 %", "parameters", "training", "se
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """The section's values: a sentence, a table with the place of its best row by validation, and a figure."""
+    """The values of methods.html: a sentence, a table with the index of its best row by validation, and a figure."""
 
     name: str
     headline: str
@@ -34,7 +34,7 @@ class Methods:
 
 
 def methods(folder: str, found: dict[str, Any], name: str) -> Methods:
-    """Arrange what comparison.json says; `name` tells its figure from those of others on the page."""
+    """Return the values of one comparison; `name` is unique on the page and prefixes the figure's identifiers."""
     rows: list[Row] = found["rows"]
     best = max(range(len(rows)), key=lambda place: _score(rows[place], "validation"))
     measure = "accuracy" if found["score_name"] == "top1" else found["score_name"].replace("_", " ")

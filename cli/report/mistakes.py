@@ -1,4 +1,4 @@
-"""The test rows that the selection is surest of, and wrong about."""
+"""The misclassified test rows that the selection is most confident of."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ NUM_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One row: its picture where there is one, what it is and what it was taken for."""
+    """One misclassified test row: its picture if readable, its true class and its predicted class."""
 
     key: str
     picture: str | None
@@ -20,7 +20,7 @@ class Mistake:
 
 
 def mistakes(findings: Findings, look: Look | None) -> list[Mistake]:
-    """List the most confident mistakes, the surest first."""
+    """Return up to NUM_SHOWN misclassified test rows, the most confident first."""
     wrong = [one for one in findings.tested if one.label != one.prediction]
     surest = sorted(wrong, key=lambda one: (-one.probability, one.row))[:NUM_SHOWN]
     return [_mistake(one, findings.run["classes"], look) for one in surest]

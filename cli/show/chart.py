@@ -1,4 +1,4 @@
-"""A bar chart for the terminal: how good each layer is, for each family that was trained there."""
+"""A bar chart of scores by layer and adapter family, for the terminal."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 
 
 def print_chart(families: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> None:
-    """Print a bar for every row and family, from zero to one; nothing where standard output is no terminal."""
+    """Print a bar from 0 to 1 for every row and family; print nothing where standard output is not a terminal."""
     console = output()
     if not console.is_terminal:
         return

@@ -1,4 +1,4 @@
-"""Ctrl-C as an answer, not as a traceback."""
+"""Ctrl-C ends a command with one line instead of a traceback."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 @contextlib.contextmanager
 def interruptible(advice: str) -> Iterator[None]:
-    """On Ctrl-C say in one line what is kept and how to go on, and exit with 130."""
+    """On Ctrl-C print `advice`, what is kept and how to resume, and exit with 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -24,7 +24,7 @@ def interruptible(advice: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stopping(how: str) -> Iterator[None]:
-    """Say at the first Ctrl-C what is being done about it, and end the process at the second."""
+    """On the first Ctrl-C print `how` the command stops; on the second end the process at once."""
 
     def at_once(_: int, __: FrameType | None) -> None:
         os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""A run's figures for other tools, as DVC and the like read them: metrics.json, results.csv, by_layer.csv beside it."""
+"""A run's results for other tools, such as DVC: metrics.json, results.csv and by_layer.csv in the run folder."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ FACTS = ("num_adapters", "num_diverged", "elapsed_seconds", "bytes_read")
 
 
 def write_metrics(run: str) -> None:
-    """Write the files of a run folder; figures of a choice only where it was made since the last training."""
+    """Write the three files; scores of a selection only where it was made after the last training."""
     from icecore.store import write_atomic
     from icecore.train import open_run, read_chosen
 

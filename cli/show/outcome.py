@@ -1,4 +1,4 @@
-"""What a selection says, in words and as JSON."""
+"""A selection as words, table and JSON."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ SPLITS = ("test", "validation")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """RUN/selection.json, as `select` wrote it."""
+    """The content of RUN/selection.json."""
 
     selection: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the keys that other programs may rely on."""
+        """Return the keys of `--json`, which other programs may rely on."""
         members = [{key: member[key] for key in ("adapter", "layer", "config", "weight")} for member in self.selected]
         figures = {name: self._named(name) for name in (*SPLITS, "honest")}
         more = {key: self.selection[key] for key in ("selector", "test_optimism", "cost", "num_test_reads")}
@@ -35,7 +35,7 @@ class Outcome:
 
     @property
     def num_test_reads(self) -> int:
-        """How often the test split was read, of all selections ever made from the run."""
+        """How often the test split was read, over all selections from the run."""
         return self.selection["num_test_reads"]
 
     @property
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def measure(self) -> str:
-        """What the figures of the table are: of the test split, or of validation where there is no test row."""
+        """The split and the name of the scores in the table: test, or validation where there are no test rows."""
         name = self.selection["score_name"].replace("_", " ")
         return f"{SPLITS[not self._is_tested].capitalize()} {'accuracy' if name == 'top1' else name}"
 
@@ -67,7 +67,7 @@ class Outcome:
         return found
 
     def table(self) -> tuple[list[list[str]], int | None]:
-        """Return scores in per cent as layers by family, and which line has the (heaviest) selected adapter."""
+        """Return scores in per cent by layers and family, and the line of the selected adapter of largest weight."""
         chosen = {(tuple(member["layers"]), member["adapter"]) for member in self.selected}
         rows = [[layers_in_words(span)] for span in self._spans]
         for line, (span, cells) in zip(rows, self._spans.items(), strict=True):
@@ -79,12 +79,12 @@ class Outcome:
         return "–" if row is None else ("*" if is_chosen else "") + percent(self._score(row))
 
     def accuracies(self) -> list[tuple[str, list[float | None]]]:
-        """Return scores, where a perfect one is 1, as layers by family; None where there is none."""
+        """Return scores from 0 to 1 by layers, one for each family; None where nothing was trained."""
         cells = [(span, [row.get(name) for name in self.families]) for span, row in self._spans.items()]
         return [(layers_in_words(span), [self._score(row) if row else None for row in rows]) for span, rows in cells]
 
     def facts(self) -> list[tuple[str, str]]:
-        """Return what was selected, how well it does and what it costs, as name and value."""
+        """Return the selected adapters, their scores and their costs, as (name, value)."""
         members = [("selected", _member(member)) for member in self.selected]
         figures = [(split, _accuracy(self.selection[split])) for split in SPLITS]
         return [*members, *figures, ("unseen", _unseen(self.selection["honest"])), ("cost", _cost(self.selection))]

@@ -1,4 +1,4 @@
-"""`icecore extract --dry-run`: what it would cost."""
+"""The output of `icecore extract --dry-run`: rows, bytes, free space and time."""
 
 import dataclasses
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a source held and left out, as lines of name and value."""
+"""The splits of a source, and the files it skipped, as lines of name and value."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from icecore.extract.files import Tally
     from icecore.store import Finding, SourceReport
 
-MOST = 12  # lines of a kind: the whole list is in the --json of extract and inspect
+MOST = 12  # lines of each kind; --json of extract and inspect lists all
 
 
 def source_lines(report: "SourceReport") -> list[tuple[str, str]]:
-    """Return the splits found with their rows, then what was passed over, then what is worth knowing of the rest."""
+    """Return the splits with their numbers of rows, then skipped files, then notes, each as (name, value)."""
     return [*_split_lines(report), *passed_lines(report)]
 
 
 def print_splits(report: "SourceReport") -> None:
-    """Print the table of splits as a note, for the user to stop what would train on the wrong images."""
+    """Print the splits to standard error before extraction, so that a user can stop a wrong split early."""
     lines = _split_lines(report)
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
@@ -26,7 +26,7 @@ def print_splits(report: "SourceReport") -> None:
 
 
 def passed_lines(report: "SourceReport | Tally") -> list[tuple[str, str]]:
-    """Return what became no row, and what became one in a way worth knowing."""
+    """Return the skipped files by reason, and the notes about decoded images."""
     return [*_lines("left out", report.passed_over), *_lines("note", report.noted)]
 
 

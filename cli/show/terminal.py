@@ -1,4 +1,4 @@
-"""How the command speaks: results on standard output, notes on standard error, both plain without a terminal."""
+"""Output of the command: results on standard output, notes on standard error, plain text without a terminal."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The figure of accuracy by layer: a line for each family with its intervals, or one across for all layers at once."""
+"""The figure of accuracy by layer: a curve with intervals for each family; a family that reads all layers is level."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def _draw_family(axes: Axes, findings: Findings, family: str) -> None:
 
 
 def _draw_across(axes: Axes, ends: tuple[int, int], one: LeaderboardRow, style: dict[str, Any]) -> None:
-    """Draw a family that reads all its layers together."""
+    """Draw a family that reads all its layers together as a horizontal line."""
     axes.plot(ends, [100 * one.shown] * 2, **style)
     if one.interval:
         low, high = one.interval

@@ -1,4 +1,4 @@
-"""How well training-free scores of the layers agree with what was trained there."""
+"""The figure of training-free layer scores against trained accuracy, with Kendall's tau."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from icecore.train import ScoreSettings, score
 from ..findings import Findings
 from .svg import Drawing, drawing, style_of
 
-CHEAP_BYTES = 4_000_000_000  # of a store whose layers are read for the page's sake
+CHEAP_BYTES = 4_000_000_000  # a larger store is not read just for this figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Agreement:
 
 
 def agreement(findings: Findings, store: Store | None, prefix: str) -> Agreement | str:
-    """Score the run's store and compare; or say in a sentence why that is not done."""
+    """Score the layers of the run's store and compare with trained accuracy; or return a sentence why not."""
     families = [name for name in findings.families if not findings.spans(name) and len(findings.best(name)) > 2]
     if not families:
         return "No family was trained at three layers or more, one by one."

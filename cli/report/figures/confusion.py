@@ -1,4 +1,4 @@
-"""What is taken for what, on the test rows: the matrix as a figure, and the most confused pairs."""
+"""The confusion matrix of the test rows as a figure, and the most confused pairs of classes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ..findings import Findings
 from .svg import Drawing, drawing
 
-NAMED = 20  # classes at most whose names fit beside the matrix
+NAMED = 20  # the most classes whose names fit beside the matrix
 NUM_PAIRS = 12
 TINT = (0.12, 0.52, 0.68)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Rows of one class that were taken for another."""
+    """The `count` test rows of class `label`, out of `num_rows`, that were predicted as `prediction`."""
 
     label: str
     prediction: str
@@ -27,14 +27,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """The matrix, and the pairs of most rows."""
+    """The confusion matrix, and the pairs of classes with the most confused rows."""
 
     drawing: Drawing
     pairs: list[Pair]
 
 
 def confusion(findings: Findings, prefix: str) -> Confusion | str:
-    """Count what the test rows were taken for; or say in a sentence why that cannot be."""
+    """Count test rows by true and predicted class; or return a sentence why not."""
     if not findings.tested:
         return "Nothing to show: icecore select has not measured test rows of one class each."
     classes: list[str] = findings.run["classes"]

@@ -11,7 +11,7 @@ from .svg import MUTED, Drawing, drawing, style_of
 
 
 def learning_curves(findings: Findings, prefix: str) -> Drawing:
-    """Draw the best of each family and span in grey, the leading adapter in its family's colour."""
+    """Draw the best adapter of each family and layers in grey, the leading adapter in its family's colour."""
     shown = {one.adapter_id for one in findings.standings}
 
     def draw(figure: Figure, narrow: bool) -> None:

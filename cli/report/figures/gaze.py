@@ -1,4 +1,4 @@
-"""Where the queries of an adapter look: their attention, drawn over the pictures of some test rows."""
+"""Attention maps of an adapter's queries, drawn over the pictures of some test rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LIGHT = (255, 96, 0)
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One picture, plain and as each query or head sees it, by name."""
+    """One test picture, plain and with attention maps, as (name, data URL)."""
 
     caption: str
     pictures: list[tuple[str, str]]
@@ -28,14 +28,14 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Gaze:
-    """Which adapter looks, and its pictures."""
+    """The adapter whose attention is shown, and its pictures."""
 
     adapter: Trained
     rows: list[Looked]
 
 
 def gaze(findings: Findings, store: Store | None, look: Look | None) -> Gaze | str:
-    """Draw the attention of the heaviest adapter that has queries; or say in a sentence why there is none."""
+    """Draw the attention of the adapter of largest weight that has queries; or return a sentence why not."""
     if store is None or look is None:
         return "Nothing to show without the store and its pictures."
     adapter = _looking(findings)
@@ -56,7 +56,7 @@ def gaze(findings: Findings, store: Store | None, look: Look | None) -> Gaze | s
 
 
 def _looking(findings: Findings) -> Trained | None:
-    """Return the heaviest chosen adapter whose family looks; where none was chosen, the best that was not."""
+    """Return the selected adapter of largest weight whose family has queries, else the best other adapter that has."""
     by_id = {each.adapter_id: each for each in findings.trained}
     members = findings.selection["selected"] if findings.selection else []
     chosen = [member["adapter_id"] for member in sorted(members, key=lambda member: -member["weight"])]
@@ -69,7 +69,7 @@ def _has_queries(family: str) -> bool:
 
 
 def _typical(findings: Findings) -> list[Tested]:
-    """Return rows that are spread over all degrees of certainty, of different classes where there are enough."""
+    """Return up to NUM_ROWS rows of different classes, spread over all degrees of confidence."""
     first = {one.label: one for one in sorted(findings.tested, key=lambda one: one.row, reverse=True)}
     some = sorted(first.values(), key=lambda one: (-one.probability, one.row))
     step = max(1, len(some) // NUM_ROWS)

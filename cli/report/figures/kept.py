@@ -1,4 +1,4 @@
-"""Which layers an adapter that chooses among features took them from."""
+"""The layers from which feature-selecting adapters kept their features."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ class Kept:
 
 
 def kept_shares(findings: Findings, store: Store | None) -> Kept | None:
-    """Show adapters that chose features, those selected and the best that were not; None without any, or the store."""
+    """Tabulate kept features by layer for selected and leading adapters; None without such adapters or the store."""
     shown = {*findings.chosen, *(one.adapter_id for one in findings.standings)}
     choosing = [each for each in findings.trained if each.adapter_id in shown and _chooses(each)]
     if store is None or not choosing:

@@ -1,4 +1,4 @@
-"""One figure as inline SVG, wide and narrow, in colours that the style sheet decides; knows not what it shows."""
+"""A matplotlib figure as inline SVG, wide and narrow, with colours from the style sheet. Knows no content."""
 
 import io
 import re
@@ -50,7 +50,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as two `<svg>` elements: for a desk or paper, and for a phone."""
+    """A figure as two `<svg>` elements: wide for a desktop or paper, narrow for a phone."""
 
     wide: str
     narrow: str
@@ -59,7 +59,7 @@ class Drawing:
 def drawing(
     draw: Callable[[Figure, bool], None], wide: tuple[float, float], narrow: tuple[float, float], name: str
 ) -> Drawing:
-    """Draw a figure in two sizes, in inches; `name` is unique on the page, and says what a blind reader hears."""
+    """Draw a figure in two sizes, in inches; `name` is unique on the page and is the label for screen readers."""
     sizes = {"wide": wide, "narrow": narrow}
     return Drawing(**{key: _svg(draw, inches, f"{name} {key}") for key, inches in sizes.items()})
 

@@ -1,4 +1,4 @@
-"""The figure of what accuracy costs: against depth, parameters, and bytes that must be cached."""
+"""The figure of accuracy against cost: depth, trained parameters, and bytes of cached tokens."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from .svg import INK, Drawing, drawing, style_of
 
 
 def tradeoff(findings: Findings, store: Store | None, prefix: str) -> Drawing:
-    """Draw a point for the best of each family and span, and a star for the selection."""
+    """Draw a point for the best adapter of each family and layers, and a star for the selection."""
     panels: list[tuple[str, bool, Callable[[tuple[int, ...], int], float]]] = [
         ("deepest layer read", False, lambda layers, _: findings.reach(layers)[1]),
         ("trained parameters", True, lambda _, num_parameters: num_parameters),
@@ -41,7 +41,7 @@ def tradeoff(findings: Findings, store: Store | None, prefix: str) -> Drawing:
 
 
 def share_of(store: Store, layers: tuple[int, ...]) -> float:
-    """Return the share of a store's tokens that some layers are."""
+    """Return the share of a store's token values that belong to `layers`."""
     sizes = {layer: spec.num_tokens * spec.width for layer, spec in store.spec.layers.items()}
     return sum(sizes[layer] for layer in layers) / sum(sizes.values())
 
