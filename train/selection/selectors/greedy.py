@@ -27,6 +27,8 @@ def forward_selection(
     kept: ValidationPredictions, some: Places, drawn: Places, num_steps: int
 ) -> Float64[Tensor, " some"]:
     """Return the weights of some adapters at the lowest loss of the path; of equal adapters the first is added."""
+    if len(some) == 1:  # a path of dozens of steps would add the same adapter each time
+        return torch.ones(1, dtype=torch.float64)
     rows, counts = drawn.unique(return_counts=True)
     path, losses = _path(kept.loss_terms[some[:, None], rows], counts.to(kept.loss_terms), kept.target, num_steps)
     best = min(range(num_steps), key=lambda step: losses[step]) + 1
