@@ -48,8 +48,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (BASE | {"layers": "6-3,1"}, "layers '6-3,1': '6-3' counts down; expected 3-6"),
     (BASE | {"layers": "0,1,0-1"}, "layers '0,1,0-1': 0, 1 twice; name each once"),
     (BASE | {"layers": "1,,2"}, "layers '1,,2': cannot read ''; expected all, sum, top:5"),
-    (BASE | {"layers": "1-"}, "layers '1-': expected all, sum, numbers"),
-    (BASE | {"layers": ""}, "layers '': expected all, sum, numbers"),
+    (BASE | {"layers": "1-"}, "layers '1-': cannot read '1-'; expected all, sum, top:5"),
+    (BASE | {"layers": ""}, "layers '': cannot read ''; expected all, sum, top:5"),
     (BASE | {"layers": "top:0"}, "layers 'top:0': expected a number from 1 to 3"),
 ]
 
