@@ -125,6 +125,7 @@ def test_vjepa_is_its_formula(num_queries: int, norm: str, depth: int) -> None:
 
 def test_a_vjepa_probe_that_an_earlier_version_recorded_is_projected_as_it_was() -> None:
     config = Attentive.recorded({"form": "vjepa", "norm": "own", "num_layers": 1, "num_queries": 1, "num_heads": 3})
+    assert isinstance(config, AttentiveConfig)
     scope, seen = Scope((4,), {4: SPEC}, 5, FROZEN), see()
     stack = Attentive.build(config, scope, [1, 2])
     for parameter in stack.parameters():

@@ -71,6 +71,7 @@ def test_what_an_earlier_version_recorded_pools_as_it_did() -> None:
     config = Head2Toe.recorded({"num_features": 512, "keep": 0.1, "lasso": 1e-4})
     assert config != Head2ToeConfig(num_features=512)
     assert Head2Toe.recorded(Head2ToeConfig(num_features=512).model_dump()) == Head2ToeConfig(num_features=512)
+    assert isinstance(config, Head2ToeConfig)
     stack = Head2Toe.build(config, Scope((3,), {3: spec}, 5, FROZEN), [1])
     tokens = torch.randn(4, 197, 192, generator=torch.Generator().manual_seed(1))
     pooled = torch.stack([tokens[:, :98].mean(1), tokens[:, 98:196].mean(1)], 1).flatten(1)
@@ -115,6 +116,7 @@ def test_it_keeps_most_of_the_layer_that_shows_the_label(planted: int, make_stor
     for adapter_id, tensors in run.tensors().items():
         config = Head2ToeConfig.model_validate(run.candidates[adapter_id].config)
         adapter = load_stack(store, [run.candidates[adapter_id]], {adapter_id: tensors}, torch.device("cpu"))
+        assert isinstance(adapter, Head2Toe)
         shares = {layer: float(share) for layer, share in adapter.kept_by_layer().items()}
         assert max(shares, key=shares.__getitem__) == planted
         assert sum(shares.values()) / len(LAYERS) == pytest.approx(config.keep, abs=0.01)

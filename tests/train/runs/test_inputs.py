@@ -46,9 +46,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
     heard: list[Candidate] = []
     original = Group.__init__
 
-    def noted(self: Group, candidates: list[Candidate], *others: Any) -> None:
+    def noted(self: Group, candidates: list[Candidate], **others: Any) -> None:
         heard.extend(candidates)
-        original(self, candidates, *others)
+        original(self, candidates, **others)
 
     monkeypatch.setattr(Group, "__init__", noted)
     return heard

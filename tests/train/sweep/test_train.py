@@ -148,9 +148,9 @@ def test_adapters_count_and_train_in_parts_that_fit(
     _, together = trained(url, tmp_path / "together", **EIGHT)
     original = Group.__init__
 
-    def noted(self: Group, candidates: list, *others: Any) -> None:
+    def noted(self: Group, candidates: list, **others: Any) -> None:
         sizes.append(len(candidates))
-        original(self, candidates, *others)
+        original(self, candidates, **others)
 
     monkeypatch.setattr(Group, "__init__", noted)
     _, parted = trained(url, tmp_path / "parted", memory="300kB", **EIGHT)
