@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -199,9 +200,9 @@ def test_a_larger_grid_trains_only_what_is_new(make_store: MakeStore, tmp_path: 
     trained: list[str] = []
     original = Group.__init__
 
-    def noted(self: Group, candidates: list, *others: object) -> None:
+    def noted(self: Group, candidates: list, **others: Any) -> None:
         trained.extend(candidate.adapter_id for candidate in candidates)
-        original(self, candidates, *others)  # type: ignore[arg-type]
+        original(self, candidates, **others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Group, "__init__", noted)
