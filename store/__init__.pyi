@@ -4,7 +4,7 @@ from .choose import choose
 from .cluster import SchedulerLostError, absolute_url, connect_cluster, run_tasks
 from .codecs import get_codec
 from .compute import num_usable_cores, resolve_compute_dtype, resolve_device
-from .configuration import ComputeDtype, Frozen, option_words
+from .configuration import ComputeDtype, Frozen, option_words, validation_message
 from .documents.backbone_files import FrozenBackbone
 from .documents.estimate import SizeEstimate, estimate_size, free_bytes, missing_bytes, require_room
 from .documents.root import stored_identity
@@ -78,6 +78,7 @@ __all__ = [
     "resolve_device",
     "run_tasks",
     "stored_identity",
+    "validation_message",
     "verify",
     "write_atomic",
 ]

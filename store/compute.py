@@ -1,4 +1,4 @@
-"""Where a stage computes and in what type: one rule for extraction, training and prediction."""
+"""The device and the dtype that a stage computes with: one rule for extraction, training and prediction."""
 
 import os
 from contextlib import nullcontext
@@ -16,7 +16,7 @@ def resolve_device(name: str) -> torch.device:
     """Return a device by name, such as `cuda:1`; `auto` is a CUDA device, else Apple's MPS, else the CPU.
 
     Raises:
-        UsageError: an unknown name, or a device that this machine does not have.
+        UsageError: the name is unknown, or this machine has no usable device of that name.
     """
     if name == "auto":
         return torch.device(next(filter(_is_here, DEVICES)))
@@ -31,10 +31,17 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_compute_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the type that matrices are multiplied in; `auto` is bfloat16 where a device multiplies it natively.
+    """Return the dtype of matrix products; `auto` is bfloat16 where the device multiplies bfloat16 natively.
 
-    That is CUDA from Ampere on and a CPU with AVX512-BF16 or AMX. Elsewhere bfloat16 is emulated, slower than float32
-    and less exact, so that `auto` is float32; on MPS it always is.
+    CUDA does from Ampere on, and CPUs with AVX512-BF16 or AMX do. Elsewhere bfloat16 is emulated, slower and less exact
+    than float32, so `auto` is float32; on MPS `auto` is always float32.
+
+    Raises:
+        UsageError: the name is unknown.
+
+    Example:
+        >>> resolve_compute_dtype("bfloat16", torch.device("cpu"))
+        torch.bfloat16
     """
     if name != "auto":
         return choose(COMPUTE_DTYPES, name, "compute dtype")
@@ -42,7 +49,7 @@ def resolve_compute_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def num_usable_cores() -> int:
-    """Return how many cores this process may run on; all of the machine's where its system has no such limit."""
+    """Return the number of CPU cores that this process may use; all cores where the system has no affinity."""
     if hasattr(os, "sched_getaffinity"):  # Linux alone
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

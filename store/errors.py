@@ -1,29 +1,29 @@
-"""The one family of errors that users see: a single line that says what, what was expected, where, and what to do."""
+"""The errors that users see; each message is one line: what is wrong, what was expected, where, and what to do."""
 
 
 class IcecoreError(Exception):
-    """Something found wrong in data, a store or a run."""
+    """The base of all errors: something is wrong in data, in a store or in a run. `exit_code` is the command's."""
 
     exit_code = 1
 
 
 class UsageError(IcecoreError):
-    """A request that cannot be meant: an unknown name, a malformed option, a missing path."""
+    """The request itself is wrong: an unknown name, a malformed option, a missing path."""
 
     exit_code = 2
 
 
 class IdentityError(IcecoreError):
-    """A store made by another backbone, data set or layout than the one asked for."""
+    """A store was made from another backbone, data set or layout than the request names."""
 
 
 class IncompleteError(IcecoreError):
-    """Rows, layers or views that the ledger does not cover."""
+    """The request needs rows, layers or views that the ledger of the store does not list."""
 
 
 class IntegrityError(IcecoreError):
-    """Bytes on disk that are not the bytes that were written."""
+    """Bytes on disk differ from the bytes that were written."""
 
 
 class LockedError(IcecoreError):
-    """A store that another live process is writing."""
+    """Another live process is writing the store."""

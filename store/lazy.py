@@ -1,6 +1,6 @@
-"""Packages that import a module of theirs when a name of it is first asked for, so that no command waits for the rest.
+"""Packages that import each module only when a name from that module is first used, so that commands start fast.
 
-The names and their modules are in the package's `__init__.pyi`, once, where type checkers read them too.
+The names and their modules are listed once, in the `__init__.pyi` of the package, which type checkers read too.
 """
 
 import ast
@@ -12,30 +12,30 @@ from typing import Any
 
 
 class LazyPackage(ModuleType):
-    """A package whose names come from its modules; a name that is also a module's stands for what is in the module."""
+    """A package that imports its names on demand; where a name is also a module's (`select`), the name wins."""
 
     _homes: dict[str, str]
 
     def __getattr__(self, name: str) -> Any:
-        """Import the module that has a name."""
+        """Import the module that defines a name, and return the value of the name."""
         if name not in self._homes:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        found = getattr(import_module(f"{self.__name__}.{self._homes[name]}"), name)
-        super().__setattr__(name, found)
-        return found
+        value = getattr(import_module(f"{self.__name__}.{self._homes[name]}"), name)
+        super().__setattr__(name, value)
+        return value
 
     def __dir__(self) -> list[str]:
-        """Name what there is, imported or not."""
+        """Return all names of the package, imported or not."""
         return sorted({*super().__dir__(), *self._homes})
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute, as Python does with every module it imports: `select.py` must not hide `select`."""
+        """Set an attribute, unless Python sets the submodule `select` where the name `select` is the function."""
         if not (name in self._homes and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
 def lazy_package(name: str) -> None:
-    """Make the package that calls this a LazyPackage of the names in its `__init__.pyi`."""
+    """Turn the package of this name into a LazyPackage with the names in its `__init__.pyi`."""
     package = sys.modules[name]
     stub = ast.parse(Path(str(package.__file__)).with_suffix(".pyi").read_text("utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]

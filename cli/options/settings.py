@@ -31,7 +31,7 @@ def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callabl
     Raises:
         UsageError: an unknown key, or a value that the model does not accept.
     """
-    from icecore.store import UsageError
+    from icecore.store import UsageError, validation_message
 
     for key in values:
         if key not in model.model_fields:
@@ -39,7 +39,8 @@ def parse_settings(model: type[Model], values: Mapping[str, Any], label: Callabl
     try:
         return model.model_validate({key: _split(model, key, value, label) for key, value in values.items()})
     except ValidationError as error:
-        raise UsageError(_in_words(error, label)) from None
+        message = validation_message(error, lambda path: label(path.partition(".")[0]) if path else "settings")
+        raise UsageError(message) from None
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
@@ -65,14 +66,3 @@ def _split(model: type[BaseModel], key: str, value: Any, label: Callable[[str], 
 
         raise UsageError(f"{label(key)}: got {value!r}: one of its values is empty; expected them with commas between")
     return parts
-
-
-def _in_words(error: ValidationError, label: Callable[[str], str]) -> str:
-    first = error.errors(include_url=False)[0]
-    where = label(str(first["loc"][0])) if first["loc"] else "settings"
-    if first["type"] == "missing":
-        return f"{where} is required"
-    wanted = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    given = first["input"]
-    text = ",".join(given) if isinstance(given, tuple) and all(isinstance(part, str) for part in given) else given
-    return f"{where}: got {text!r}: {wanted}"

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from icecore.store import UsageError
+from icecore.store import UsageError, validation_message
 from icecore.train.runs import Candidate
 
 from ..finetune.methods import Method, get_method
@@ -33,9 +33,6 @@ def _configured(name: str, settings: CompareSettings) -> Method:
     try:
         return kind.model_validate(settings.options.get(name, {}))
     except ValidationError as error:
-        first = error.errors()[0]
         known = ", ".join(kind.model_fields) or "none"
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"option {where!r} of method {name!r}: {first['msg'].lower()}, got {first['input']!r}; it has {known}"
-        ) from None
+        message = validation_message(error, lambda key: f"option {key!r} of method {name!r}")
+        raise UsageError(f"{message}; it has {known}") from None

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue, ValidationError
 
-from icecore.store import Frozen, UsageError, open_store
+from icecore.store import Frozen, UsageError, open_store, validation_message
 from icecore.train import Run, read_chosen
 from icecore.train.runs import STATUS_OK, Document, load_document
 from icecore.train.selection import Cost, Costs
@@ -67,7 +67,7 @@ def read_comparison(folder: str) -> Document:
     try:
         Comparison.model_validate(document.content)
     except ValidationError as error:
-        raise document.broken(COMPARISON_FILE, str(error.errors()[0]["msg"]).lower()) from None
+        raise document.broken(COMPARISON_FILE, validation_message(error)) from None
     return document
 
 

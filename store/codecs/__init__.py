@@ -1,8 +1,7 @@
-"""How tokens become stored numbers: one codec a file, all behind one contract.
+"""Codecs turn tokens into stored numbers and back; one codec a file, all behind one contract.
 
-A codec is a pure function between a batch of tokens and one or more numpy arrays ("parts") that share its rows; it
-knows nothing of files. `values` is always among the parts. What a codec loses is stated, with its bound, in its
-docstring.
+A codec is a pure function between a batch of tokens and one or more numpy arrays (its parts, always with one called
+`values`) whose first axis is the batch's. It knows nothing of files. Its docstring states the error bound.
 """
 
 from collections.abc import Mapping
@@ -25,19 +24,23 @@ from .int8 import Int8
 
 @runtime_checkable
 class Codec(Protocol):
-    """The contract of a codec."""
+    """The contract of a codec; `channel_scale`, one positive factor a channel, is for codecs that need it."""
 
     name: str
     needs_channel_scale: bool  # whether a sample of rows must be measured before the first is written
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
-        """Return the arrays that hold one layer, by name."""
+        """Return the declarations of the arrays that hold one layer, by name."""
         ...
 
     def encode(
         self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the parts of a batch; ValueOutOfRange where a value cannot be kept within the bound."""
+        """Return the parts of a batch of tokens of any float type, on any device.
+
+        Raises:
+            ValueOutOfRange: a value cannot be kept within the codec's error bound.
+        """
         ...
 
     def decode(
@@ -46,7 +49,7 @@ class Codec(Protocol):
         dtype: torch.dtype,
         channel_scale: Float[Tensor, " width"] | None = None,
     ) -> Float[Tensor, "row token width"]:
-        """Return the tokens of a batch in the floating type asked for, on the device where the parts are."""
+        """Return the tokens of a batch as `dtype`, on the device of the parts."""
         ...
 
 
@@ -60,5 +63,15 @@ CODECS: dict[str, Codec] = {
 
 
 def get_codec(name: str) -> Codec:
-    """Return the codec of a name; UsageError with the choices where there is none."""
+    """Return the codec of a name.
+
+    Raises:
+        UsageError: no codec has the name; the message lists the choices.
+
+    Example:
+        >>> tokens = torch.randn(2, 5, 8)
+        >>> parts = get_codec("int8").encode(tokens)
+        >>> {name: array.shape for name, array in parts.items()}
+        {'values': (2, 5, 8), 'scale': (2, 5)}
+    """
     return choose(CODECS, name, "dtype")

@@ -14,15 +14,14 @@ from ..format.spec import LayerSpec
 class BFloat16:
     """Rounds to nearest: relative error <= 2**-8; exact for bfloat16 input.
 
-    On disk the bits stand in a uint16 array whose attribute `bits` says what they are, so that every Zarr reader opens
-    it; zarr-python has no bfloat16 of its own.
+    The bits are stored as uint16, with the Zarr attribute `bits: bfloat16`, because zarr-python has no bfloat16.
     """
 
     name = "bfloat16"
     needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
-        """Return the arrays that hold one layer."""
+        """Return the declarations of the arrays that hold one layer."""
         shape = (layer.num_tokens, layer.width)
         return {"values": Part(np.dtype("<u2"), shape, ("token", "width"), {"bits": "bfloat16"})}
 

@@ -1,4 +1,4 @@
-"""float16: half the bytes, eleven significant bits, refuses what it cannot hold."""
+"""float16: half the bytes of float32, eleven significant bits; a value beyond its range is an error."""
 
 from collections.abc import Mapping
 
@@ -21,13 +21,17 @@ class Float16:
     needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
-        """Return the arrays that hold one layer."""
+        """Return the declarations of the arrays that hold one layer."""
         return {"values": Part(np.dtype("<f2"), (layer.num_tokens, layer.width), ("token", "width"))}
 
     def encode(
         self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the parts of a batch; ValueOutOfRange beyond 65504 or where a value is not finite."""
+        """Return the parts of a batch.
+
+        Raises:
+            ValueOutOfRange: a value is beyond 65504 or not finite.
+        """
         half = tokens.to(torch.float16)
         if bool((half.view(torch.int16) & 0x7FFF).max() >= NOT_FINITE):  # four times faster than isfinite
             row = int((~torch.isfinite(half)).flatten(1).any(1).nonzero()[0, 0])

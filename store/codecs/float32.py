@@ -1,4 +1,4 @@
-"""float32: nothing lost."""
+"""float32: the exact values, four bytes each."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ class Float32:
     needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
-        """Return the arrays that hold one layer."""
+        """Return the declarations of the arrays that hold one layer."""
         return {"values": Part(np.dtype("<f4"), (layer.num_tokens, layer.width), ("token", "width"))}
 
     def encode(

@@ -1,4 +1,4 @@
-"""int4: two values a byte, for the smallest cache that keeps every token."""
+"""int4: two values in a byte, for the smallest cache that keeps every token."""
 
 from collections.abc import Mapping
 
@@ -15,18 +15,18 @@ GROUP = 32
 
 
 class Int4:
-    """Symmetric, one float16 scale for every 32 channels of a token, after dividing each channel by its own scale.
+    """Symmetric quantisation with one float16 scale for every 32 channels of a token, after per-channel scaling.
 
-    The channel's scale is its root mean square over a seeded sample of rows, measured before the first row is written
-    and kept with the store. In channel-scaled units the absolute error is <= scale / 2, scale = the group's largest
-    |value| / 7 rounded up to float16. The last group is padded with zeros where 32 does not divide the width.
+    Each channel is divided by its root mean square over a seeded sample of rows, measured before the first row is
+    written and kept in the store. In these units the absolute error is <= scale / 2, where scale is the largest
+    |value| of the group / 7, rounded up to float16. The last group is padded with zeros.
     """
 
     name = "int4"
     needs_channel_scale = True
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
-        """Return the arrays that hold one layer."""
+        """Return the declarations of the arrays that hold one layer."""
         groups = -(-layer.width // GROUP)
         packed = (layer.num_tokens, groups * GROUP // 2)
         notes = {"bits": "int4", "order": "low nibble first", "width": str(layer.width)}
@@ -38,8 +38,13 @@ class Int4:
     def encode(
         self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the parts of a batch; ValueOutOfRange where a value is not finite or its group's scale overflows."""
-        exact = tokens.float() / _given(channel_scale).to(tokens.device)
+        """Return the parts of a batch.
+
+        Raises:
+            ValueOutOfRange: a value is not finite, or the scale of its group overflows float16.
+            ValueError: `channel_scale` is missing.
+        """
+        exact = tokens.float() / _required(channel_scale).to(tokens.device)
         groups = _pad(exact).unflatten(-1, (-1, GROUP))
         scale = _half_rounded_up(groups.abs().amax(-1) / LEVELS)
         if not bool(torch.isfinite(scale).all()):
@@ -61,20 +66,20 @@ class Int4:
         packed = parts["values"]
         values = torch.stack([packed & 15, packed >> 4], -1).flatten(-2).to(torch.int8) - 8
         scale = parts["scale"].float()
-        channels = _given(channel_scale).to(packed.device)
+        channels = _required(channel_scale).to(packed.device)
         tokens = (values.unflatten(-1, (-1, GROUP)).float() * scale[..., None]).flatten(-2)[..., : len(channels)]
         return tokens.mul_(channels).to(dtype)
 
 
 def measure_channel_scale(tokens: Float[Tensor, "row token width"]) -> Float[Tensor, " width"]:
-    """Return the root mean square of every channel; one for a channel that is always zero."""
+    """Return the root mean square of every channel; 1 for a channel that is always zero."""
     scale = tokens.float().square().mean((0, 1)).sqrt().cpu()
     return torch.where(scale > 0, scale, 1.0)
 
 
-def _given(channel_scale: Tensor | None) -> Tensor:
+def _required(channel_scale: Tensor | None) -> Tensor:
     if channel_scale is None:
-        raise ValueError("int4 needs the channels' scale")
+        raise ValueError("int4: got no channel_scale, expected one factor a channel; pass the one that the store keeps")
     return channel_scale
 
 

@@ -1,4 +1,4 @@
-"""int8: a quarter of float32, one scale a token."""
+"""int8: a quarter of the bytes of float32, one scale a token."""
 
 from collections.abc import Mapping
 
@@ -12,17 +12,17 @@ from ..format.part import Part, ValueOutOfRange
 from ..format.spec import LayerSpec
 
 LEVELS = 127
-BLOCK_ROWS = 4  # at a time: what stays in the cache is quantised twice as fast
+BLOCK_ROWS = 4  # quantised at a time: a block that fits the CPU's cache is twice as fast
 
 
 class Int8:
-    """Symmetric, one float32 scale a token, its largest |value| / 127; absolute error <= scale / 2."""
+    """Symmetric quantisation; scale: a token's largest |value| / 127, float32; absolute error <= scale / 2."""
 
     name = "int8"
     needs_channel_scale = False
 
     def parts(self, layer: LayerSpec) -> dict[str, Part]:
-        """Return the arrays that hold one layer."""
+        """Return the declarations of the arrays that hold one layer."""
         return {
             "values": Part(np.dtype("i1"), (layer.num_tokens, layer.width), ("token", "width")),
             "scale": Part(np.dtype("<f4"), (layer.num_tokens,), ("token",)),
@@ -31,7 +31,11 @@ class Int8:
     def encode(
         self, tokens: Float[Tensor, "row token width"], channel_scale: Float[Tensor, " width"] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the parts of a batch; ValueOutOfRange where a value is not finite."""
+        """Return the parts of a batch.
+
+        Raises:
+            ValueOutOfRange: a value is not finite.
+        """
         values = torch.empty(tokens.shape, dtype=torch.int8, device=tokens.device)
         scale = torch.empty(tokens.shape[:2], device=tokens.device)
         for start in range(0, len(tokens), BLOCK_ROWS):

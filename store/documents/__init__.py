@@ -1,4 +1,4 @@
-"""The documents that make files a store: the root, the ledger of finished shards, and the small files that they name.
+"""The documents of a store: the root, the ledger of finished shards, and the small files that the root lists.
 
-A store holds what its documents say and nothing else. May import `format`, `codecs` and `files`.
+A file that no document lists is not part of the store. May import `format`, `codecs` and `files`.
 """

@@ -1,4 +1,4 @@
-"""What stage two needs of the backbone, kept in the store: a configuration and the frozen tensors."""
+"""The parts of the backbone that training and prediction need, kept in the store: configuration and frozen tensors."""
 
 from dataclasses import dataclass
 
@@ -15,30 +15,33 @@ from .root import BACKBONE_CONFIG, BACKBONE_TENSORS, Root, load_config, load_fil
 
 @dataclass(frozen=True, slots=True)
 class FrozenBackbone:
-    """The frozen blocks and final norm, by timm's names, and the facts needed to run them."""
+    """The configuration of a backbone and the tensors of its blocks and final norm, by timm's names."""
 
     config: dict[str, JsonValue]
     tensors: dict[str, Tensor]
 
 
 def frozen_files(location: Location, stored: Root | None, frozen: FrozenBackbone) -> dict[str, bytes]:
-    """Return the files that keep a frozen backbone; those of the store where it keeps the same tensors, or more."""
+    """Return the files of a frozen backbone, by role.
+
+    The stored files are kept where they hold the same tensors or more, so that a store that grows need not change them.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(frozen.tensors.items())}
     given = {BACKBONE_CONFIG: canonical(frozen.config), BACKBONE_TENSORS: safetensors.torch.save(tensors)}
     if stored is None:
         return given
     try:
-        known = {role: load_file(location, stored, role) for role in given}
-        names = set(safetensors.torch.load(known[BACKBONE_TENSORS]))
-    except (IntegrityError, SafetensorError):  # damaged, so that what is given mends it
+        kept = {role: load_file(location, stored, role) for role in given}
+        names = set(safetensors.torch.load(kept[BACKBONE_TENSORS]))
+    except (IntegrityError, SafetensorError):  # the stored files are damaged: replace them
         return given
     if names == set(tensors):
-        return {**given, BACKBONE_TENSORS: known[BACKBONE_TENSORS]}  # an older version said less of the same blocks
-    return known if names > set(tensors) else given
+        return {**given, BACKBONE_TENSORS: kept[BACKBONE_TENSORS]}  # an early version recorded fewer facts
+    return kept if names > set(tensors) else given
 
 
 def load_frozen(location: Location, root: Root) -> FrozenBackbone:
-    """Read the frozen backbone of a store."""
+    """Return the frozen backbone of a store; IntegrityError if its files are damaged."""
     try:
         tensors = safetensors.torch.load(load_file(location, root, BACKBONE_TENSORS))
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""The scale of every channel of a layer, which int4 rows are written with, as one file of the store."""
+"""The file with the scale of every channel of every layer, which int4 rows are written with."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from .root import CHANNEL_SCALES, Root, load_file
 
 
 def load_channel_scales(location: Location, root: Root) -> dict[int, Tensor]:
-    """Read the channels' scales; none for a codec that has none."""
+    """Return the scales of the channels by layer, each of shape (width,); empty for a codec without."""
     if root.file(CHANNEL_SCALES) is None:
         return {}
     tensors = safetensors.torch.load(load_file(location, root, CHANNEL_SCALES))
@@ -18,5 +18,5 @@ def load_channel_scales(location: Location, root: Root) -> dict[int, Tensor]:
 
 
 def scales_bytes(scales: Mapping[int, Tensor]) -> bytes:
-    """Return the file that holds the channels' scales."""
+    """Return the bytes of the file that holds the scales."""
     return safetensors.torch.save({f"{layer:02d}": scales[layer] for layer in sorted(scales)})

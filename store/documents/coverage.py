@@ -1,4 +1,4 @@
-"""What the ledger says is there: rows, layers and views that may be read, and the ones that failed."""
+"""Queries on the ledger: which rows, layers and views are finished, and which rows failed."""
 
 import re
 from collections import Counter
@@ -17,13 +17,13 @@ from .root import Root
 def lacking(
     root: Root, entries: Mapping[int, Entry], shards: Iterable[int], retried: Collection[int] = ()
 ) -> tuple[Shard, ...]:
-    """Return the shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks.
+    """Return the shards with (layer, view) pairs that the ledger does not list as finished.
 
-    A shard with a failed row among those `retried` lacks them all.
+    A shard in which a failed row is `retried` counts as lacking all pairs.
     """
     identity = root.spec.identity
     pairs = [(layer, view) for view in range(identity.views) for layer in identity.layers]
-    found: list[Shard] = []
+    unfinished: list[Shard] = []
     for index in shards:
         start, stop = root.shard_range(index)
         entry = entries.get(index)
@@ -31,17 +31,22 @@ def lacking(
         known = entry if entry is not None and entry.stop == stop and not again else None
         missing = tuple(pair for pair in pairs if known is None or not known.covers(*pair))
         if missing:
-            found.append(Shard(index, start, stop, missing, again))
-    return tuple(found)
+            unfinished.append(Shard(index, start, stop, missing, again))
+    return tuple(unfinished)
 
 
 def by_reason(causes: Iterable[str]) -> dict[str, int]:
-    """Count causes that differ by their numbers alone as one reason, the most frequent first."""
+    """Count causes, the most frequent first; causes that differ only in their numbers are one reason.
+
+    Example:
+        >>> by_reason(["only 3 of 9 bytes", "only 5 of 9 bytes", "no such file"])
+        {'only N of N bytes': 2, 'no such file': 1}
+    """
     return dict(Counter(re.sub(r"\d+", "N", cause) for cause in causes).most_common())
 
 
 class Coverage:
-    """The ledger of a store, asked by row."""
+    """The ledger of a store, by row; `failed` gives the cause for every failed row."""
 
     def __init__(self, url: str, root: Root, entries: dict[int, Entry]) -> None:
         self._url = url
@@ -50,14 +55,14 @@ class Coverage:
         self.failed = {row: cause for entry in entries.values() for row, cause in sorted(entry.failed.items())}
 
     def covered(self, layer: int, view: int) -> Bool[np.ndarray, " row"]:
-        """Return which rows are in a finished shard of a layer and view."""
+        """Return a mask of the rows whose shard is finished in a layer and view, failed rows included."""
         rows = np.zeros(self._root.num_rows, dtype=bool)
         for entry in self._entries.values():
             rows[entry.start : entry.stop] = entry.covers(layer, view)
         return rows
 
     def complete(self) -> Bool[np.ndarray, " row"]:
-        """Return which rows are there in every layer and view."""
+        """Return a mask of the rows whose shard is finished in every layer and view, failed rows included."""
         identity = self._root.spec.identity
         rows = np.zeros(self._root.num_rows, dtype=bool)
         for entry in self._entries.values():
@@ -67,13 +72,13 @@ class Coverage:
         return rows
 
     def good(self) -> Bool[np.ndarray, " row"]:
-        """Return which rows are complete and did not fail."""
+        """Return a mask of the rows that are complete and did not fail."""
         rows = self.complete()
         rows[list(self.failed)] = False
         return rows
 
     def require(self, rows: Int64[np.ndarray, " row"], layer: int, view: int) -> None:
-        """Raise IncompleteError unless every row can be read."""
+        """Raise IncompleteError unless every row is finished in a layer and view and did not fail."""
         for shard in np.unique(rows // self._root.shard_rows):
             entry = self._entries.get(int(shard))
             stop = entry.stop if entry is not None and entry.covers(layer, view) else 0
@@ -91,5 +96,5 @@ class Coverage:
             )
 
     def digest(self, shard: int, layer: int, view: int, part: str) -> FileDigest:
-        """Return what a shard's file must be."""
+        """Return the recorded digest of one file of a finished shard."""
         return self._entries[shard].files[layer][view][part]

@@ -1,4 +1,4 @@
-"""What a store will weigh, before it is written."""
+"""The size of a store on disk, estimated before it is written."""
 
 from dataclasses import dataclass
 
@@ -8,26 +8,26 @@ from ..files.location import open_location
 from ..format.layout import chunk_rows, shard_rows
 from ..format.spec import StoreSpec
 
-ROW_BYTES = 140  # of samples.parquet: mostly the digest and the key
+ROW_BYTES = 140  # in samples.parquet: mostly the digest and the key
 LEDGER_BYTES_PER_CHUNK = 12
 LEDGER_BYTES_PER_FILE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class SizeEstimate:
-    """Bytes on disk by layer, and of everything else together."""
+    """Bytes on disk for each layer, and for all other files together."""
 
     layers: dict[int, int]
     other: int
 
     @property
     def total(self) -> int:
-        """All bytes of the store; with a compressor the most that it can be."""
+        """The bytes of the whole store, without the savings of a compressor."""
         return sum(self.layers.values()) + self.other
 
 
 def require_room(url: str, size: SizeEstimate) -> None:
-    """Raise IcecoreError where what is still to be written cannot fit."""
+    """Raise IcecoreError if the bytes still to be written exceed the free space."""
     lacking, free = missing_bytes(url, size), free_bytes(url)
     if free is not None and lacking > free:
         raise IcecoreError(
@@ -37,17 +37,20 @@ def require_room(url: str, size: SizeEstimate) -> None:
 
 
 def missing_bytes(url: str, size: SizeEstimate) -> int:
-    """Return the bytes that a finished store has more than what is there."""
+    """Return the estimated bytes still to be written: the size of the store less that of the files present."""
     return max(0, size.total - sum(open_location(url).sizes().values()))
 
 
 def free_bytes(url: str) -> int | None:
-    """Return the space that is left where a store is or will be; None where nobody can say."""
+    """Return the free bytes at the path or URL of a store; None where they are unknown."""
     return open_location(url).free_bytes()
 
 
 def estimate_size(spec: StoreSpec, num_rows: int, backbone_bytes: int) -> SizeEstimate:
-    """Count the bytes of a store's files, checksums included; within 5 % of what extract writes."""
+    """Return the size of a store, checksums and indices included, within 5 % of what `extract` writes.
+
+    `backbone_bytes` is the size of the frozen tensors.
+    """
     parts = {layer: get_codec(spec.identity.dtype).parts(shape) for layer, shape in spec.layers.items()}
     largest = max(part["values"].row_bytes for part in parts.values())
     rows = spec.shard_rows or shard_rows(num_rows, largest)

@@ -1,4 +1,4 @@
-"""The ledger: one small sealed file for every finished shard, written last. What it does not list does not exist."""
+"""The ledger: one sealed JSON file for every finished shard, written last; files that it does not list do not count."""
 
 import re
 
@@ -13,7 +13,7 @@ _NAME = re.compile(r"ledger/(\d{6,})\.json")
 
 
 class Entry(Frozen):
-    """A finished shard: its rows, what failed and why, and the digest of every file by layer, view and part."""
+    """A finished shard: rows [start, stop), the cause for each failed row, and `files[layer][view][part]`."""
 
     store_id: str
     shard: int
@@ -24,17 +24,21 @@ class Entry(Frozen):
     files: dict[int, dict[int, dict[str, FileDigest]]]
 
     def covers(self, layer: int, view: int) -> bool:
-        """Say whether the shard holds a layer of a view."""
+        """Say whether the shard is finished in a layer and view."""
         return view in self.files.get(layer, {})
 
 
 def write_entry(location: Location, entry: Entry) -> None:
-    """Record a finished shard."""
+    """Write the ledger file of a finished shard."""
     location.write(ledger_name(entry.shard), canonical(seal(entry.model_dump(mode="json"))))
 
 
 def load_entry(location: Location, root: Root, shard: int) -> Entry | None:
-    """Return the entry of a shard, None where there is none; IntegrityError where it is not one of this store."""
+    """Return the entry of a shard, None where there is none.
+
+    Raises:
+        IntegrityError: the file is damaged, or belongs to another store or shard.
+    """
     name = ledger_name(shard)
     try:
         data = location.read(name)
@@ -52,12 +56,12 @@ def load_entry(location: Location, root: Root, shard: int) -> Entry | None:
 
 
 def shards_listed(location: Location) -> list[int]:
-    """Return the shards that have an entry, whatever it says."""
+    """Return the numbers of all shards with a ledger file, damaged or not, ascending."""
     return sorted(int(match[1]) for name in location.sizes("ledger") if (match := _NAME.fullmatch(name)))
 
 
 def load_ledger(location: Location, root: Root) -> dict[int, Entry]:
-    """Return every entry by shard."""
+    """Return the entries of all finished shards by shard number; IntegrityError if one is damaged."""
     listed = [shard for shard in shards_listed(location) if shard < root.num_shards]
     entries = {shard: load_entry(location, root, shard) for shard in listed}
     return {shard: entry for shard, entry in entries.items() if entry is not None}

@@ -1,4 +1,4 @@
-"""The root document of a store: what it holds and what its small files must be. Written last, so it makes the store."""
+"""The root document of a store: its specification and the digests of its small files. Written last of these."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
-from ..choose import choose
 from ..configuration import Frozen
 from ..errors import IcecoreError, IntegrityError
 from ..files.location import Location, open_location
 from ..format.checksum import parse, seal, sha256, unseal
+from ..format.compressors import get_compressor
 from ..format.provenance import Provenance
 from ..format.shard import ShardFormat
 from ..format.spec import Identity, StoreSpec
@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 FORMAT = 1
 ROOT = "zarr.json"
-ROOT_COPY = "icecore.json"  # the same bytes: one flipped bit must not cost a store
-GROUP = {"zarr_format": 3, "node_type": "group"}  # what zarr-python puts beside the attributes
+ROOT_COPY = "icecore.json"  # the same bytes, so that one flipped bit cannot cost a store
+GROUP = {"zarr_format": 3, "node_type": "group"}  # what zarr-python writes beside the attributes
 SAMPLES = "samples.parquet"
 BACKBONE_CONFIG = "backbone/config.json"
 BACKBONE_TENSORS = "backbone/frozen.safetensors"
@@ -30,11 +30,11 @@ NOT_WRITTEN = "is not the file that was written; run 'icecore verify' on the sto
 
 
 class Root(Frozen):
-    """The store's attributes under `icecore`.
+    """The root document: the attributes of the Zarr group under the key `icecore`.
 
-    `files` gives the SHA-256 of every small file. A small file that changed as the store grew has its digest in its
-    name, as `samples-0123456789abcdef.parquet`, so that no growth overwrites what the root document before it names.
-    `provenance` is empty while one extraction wrote all rows: `spec` and `created` say all of it.
+    `files` gives the SHA-256 of every small file by name. A small file that changes as the store grows gets a new name
+    with its digest, such as `samples-0123456789abcdef.parquet`, so that the files of the previous root stay intact.
+    `provenance` is empty while one extraction wrote all rows, because `spec` and `created` describe that one.
     """
 
     format: int = FORMAT
@@ -49,27 +49,27 @@ class Root(Frozen):
 
     @property
     def history(self) -> tuple[Provenance, ...]:
-        """Every extraction that had rows to write, the first one first."""
+        """The record of every extraction that wrote rows, oldest first."""
         return self.provenance or (Provenance.of(self.spec, self.num_rows, self.created),)
 
     def file(self, role: str) -> str | None:
-        """Return the name of a small file, such as `samples.parquet`, as the store has it; None where it has none."""
+        """Return the file name for a role, such as `samples.parquet`, in this store; None where it has no such file."""
         stem, _, ending = role.rpartition(".")
         named = re.compile(rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.{ending}")
         return next((name for name in self.files if named.fullmatch(name)), None)
 
     def shard_formats(self, layer: int) -> dict[str, ShardFormat]:
-        """Return how each part of a layer is shard_format."""
-        from ..codecs import get_codec  # brings PyTorch, which what is in a store can be said without
+        """Return how each part of a layer is cut into chunks and shards, by the name of the part."""
+        from ..codecs import get_codec  # imports PyTorch, which describing a store does not need
 
         parts = get_codec(self.spec.identity.dtype).parts(self.spec.layers[layer])
         rows = self.chunk_rows[layer]
-        compressor = numcodecs_compressor(self.spec.compressor)
+        compressor = get_compressor(self.spec.compressor)
         return {name: ShardFormat(part, rows, self.shard_rows // rows, compressor) for name, part in parts.items()}
 
     @property
     def num_shards(self) -> int:
-        """How many shards the rows fill."""
+        """The number of shards, the last one perhaps not full."""
         return -(-self.num_rows // self.shard_rows)
 
     def shard_range(self, index: int) -> tuple[int, int]:
@@ -77,38 +77,29 @@ class Root(Frozen):
         return index * self.shard_rows, min((index + 1) * self.shard_rows, self.num_rows)
 
 
-def numcodecs_compressor(name: str | None) -> Any:
-    """Return the numcodecs codec whose bytes zarr's codec of this name reads, at zarr's default settings."""
-    if name is None:
-        return None
-    import numcodecs
-
-    table = {
-        "zstd": lambda: numcodecs.Zstd(level=0),
-        "gzip": lambda: numcodecs.GZip(level=5),
-        "blosc": lambda: numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE),
-    }
-    return choose(table, name, "compressor")()
-
-
 def shard_name(layer: int, part: str, view: int, shard: int, num_axes: int) -> str:
-    """Return the file of a shard: Zarr's default chunk key under the array's folder."""
+    """Return the file name of a shard: Zarr's default chunk key below the folder of the array."""
     return f"layers/{layer:02d}/{part}/c/{view}/{shard}" + "/0" * num_axes
 
 
 def ledger_name(shard: int) -> str:
-    """Return the ledger's file of a shard."""
+    """Return the name of the ledger file of a shard."""
     return f"ledger/{shard:06d}.json"
 
 
 def stored_identity(url: str) -> Identity | None:
-    """Return the identity of the store at a place; None where there is none yet."""
+    """Return the identity of the store at a path or URL; None where there is no store."""
     location = open_location(url)
     return load_root(location).spec.identity if location.exists(ROOT) else None
 
 
 def load_root(location: Location, file: str = ROOT) -> Root:
-    """Read and check the root document; one-line errors where there is no store, a newer one, or a damaged one."""
+    """Read and check the root document, or with `file` its copy.
+
+    Raises:
+        IcecoreError: there is no store, or a newer version wrote it.
+        IntegrityError: the document is damaged.
+    """
     try:
         data = location.read(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -139,7 +130,7 @@ def _check(content: dict[str, Any], document: dict[str, Any], name: str) -> Root
 
 
 def root_document(root: Root) -> bytes:
-    """Return the bytes of the store's zarr.json."""
+    """Return the bytes of the root document, zarr.json."""
     from ..format.arrays import group_metadata  # zarr is slow to import and reading tokens does not need it
 
     content = root.model_dump(mode="json", exclude=None if root.provenance else {"provenance"})
@@ -147,12 +138,12 @@ def root_document(root: Root) -> bytes:
 
 
 def load_config(location: Location, root: Root) -> dict[str, JsonValue]:
-    """Read the facts about the frozen backbone of a store."""
+    """Return the configuration of the frozen backbone, without its tensors."""
     return json.loads(load_file(location, root, BACKBONE_CONFIG))
 
 
 def load_file(location: Location, root: Root, role: str) -> bytes:
-    """Read the small file of a role and check it against the root document."""
+    """Return the bytes of the small file of a role; IntegrityError if its SHA-256 is not the one in the root."""
     name = root.file(role)
     if name is None:
         raise IntegrityError(f"{location.url}: {ROOT} names no {role}; run 'icecore verify --repair' on the store")
@@ -163,7 +154,10 @@ def load_file(location: Location, root: Root, role: str) -> bytes:
 
 
 def load_newest(location: Location, root: Root, load: Callable[[Location, Root], T]) -> T:
-    """Load by a root document, or by the one that took its place: a store that grew keeps no superseded small file."""
+    """Return `load(location, root)`; if that fails because the store has grown meanwhile, load with the current root.
+
+    Growing deletes small files that the new root no longer lists, which a reader of the old root may still ask for.
+    """
     try:
         return load(location, root)
     except IntegrityError:
@@ -174,7 +168,7 @@ def load_newest(location: Location, root: Root, load: Callable[[Location, Root],
 
 
 def small_file_fault(location: Location, name: str, digests: Collection[str]) -> str | None:
-    """Say what is wrong with a small file, which is to have one of some digests."""
+    """Return what is wrong with a small file that must have one of the digests; None if nothing is."""
     try:
         return None if sha256(_read_small(location, name)) in digests else f"{location.url}: {name} {NOT_WRITTEN}"
     except IntegrityError as error:

@@ -1,4 +1,4 @@
-"""Files wherever they are: a local folder or an object store, who may write there, and what is there already.
+"""Access to files in a local folder or an object store, locks for their only writer, and checks before writing.
 
-Knows nothing of what the files say. May import the modules at the top of `store` alone.
+Knows nothing of file formats. May import only the modules at the top of `store`.
 """

@@ -1,7 +1,7 @@
-"""One writer a shard: how worker processes share the work of the process that holds the store for writing.
+"""Claims: worker processes write single shards on behalf of the process that holds the store for writing.
 
-A claim is a lock of its own on one shard. It is good while the process that handed it out still holds the store, and
-the next writer of the store waits for every claim that is still held, so no shard is ever written by two.
+A claim is a separate lock on one shard. It is valid while the process that issued its token still holds the store. The
+next writer of the store waits for every claim that is still held, so no two processes ever write the same shard.
 """
 
 import contextlib
@@ -21,9 +21,15 @@ _NAME = re.compile(rf"{CLAIMS}/\d{{6,}}")
 
 @contextlib.contextmanager
 def claim(location: Location, shard: int, token: str) -> Iterator[Location]:
-    """Hold a shard for writing in the name of the store's writer, and yield the store's files to write it.
+    """Lock a shard on behalf of the store's writer, and yield the location to write it to.
 
-    Waits a while for another process to let the shard go.
+    Waits up to two minutes for another process to release the shard.
+
+    Args:
+        token: The token of the store's writer, as `writer_token` reads it.
+
+    Raises:
+        LockedError: another process keeps the shard, or the writer of this token no longer holds the store.
     """
     last_try = time.monotonic() + 2 * STALE_SECONDS  # a lease whose host died is stale by then
     with contextlib.ExitStack() as stack:
@@ -40,18 +46,20 @@ def claim(location: Location, shard: int, token: str) -> Iterator[Location]:
 
 
 def require_writer(location: Location, token: str) -> None:
-    """Raise LockedError unless the store is still held by the writer of this token."""
+    """Raise LockedError unless the writer of this token still holds the store."""
     if writer_token(location) != token:
-        raise LockedError(f"{location.url}: is no longer written by the process that this one works for; nothing to do")
+        raise LockedError(
+            f"{location.url}: is no longer written by the process that this worker writes for; nothing to do"
+        )
 
 
 def free_claims(location: Location) -> None:
-    """Remove what ended workers left behind; LockedError where one is still writing."""
+    """Remove the lock files of ended workers; LockedError if a worker is still writing."""
     for name in filter(_NAME.fullmatch, location.sizes(CLAIMS)):
         with hold(location, name):
             location.delete(name)
 
 
 def claim_name(shard: int) -> str:
-    """Return the lock file of a shard."""
+    """Return the name of the lock file of a shard."""
     return f"{CLAIMS}/{shard:06d}"

@@ -1,24 +1,24 @@
-"""Putting one object only while it is as it was last seen: the step that lets exactly one of several contenders win.
+"""Conditional puts (compare and swap) on object stores: of several contenders for one object, exactly one succeeds.
 
-S3 has it by an object's ETag (If-None-Match, If-Match), Google Cloud Storage by its generation. Of other file systems
-fsspec knows creation alone, which some do in one step and some in two; they replace unconditionally.
+S3 compares ETags (If-None-Match, If-Match), Google Cloud Storage generations. For other file systems fsspec offers only
+exclusive creation, which is atomic on some of them alone; replacing an object is unconditional there.
 """
 
 from typing import Any, Protocol, runtime_checkable
 
 
 class SupersededError(Exception):
-    """The object is not, or no longer, as it was expected to be; nothing was put."""
+    """The object differs from the expected version; nothing was put."""
 
 
 @runtime_checkable
 class _Conditional(Protocol):
     def tag(self, filesystem: Any, path: str) -> str:
-        """Return what stands for the present state of an object; FileNotFoundError where there is none."""
+        """Return the version tag of an object; FileNotFoundError where there is no object."""
         ...
 
     def put(self, filesystem: Any, path: str, data: bytes, expected: str | None) -> str:
-        """Put an object over the one of a tag, None for no object, and return its tag; else SupersededError."""
+        """Replace the version `expected` (None: create) and return the new tag; SupersededError on a mismatch."""
         ...
 
 
@@ -33,7 +33,7 @@ class _S3:
             return filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)["ETag"]
         except FileNotFoundError:
             if expected is None:
-                raise  # it is the bucket that is not there
+                raise  # the bucket is missing
             raise SupersededError from None
         except OSError as error:
             response = getattr(error.__cause__, "response", None) or {}
@@ -69,12 +69,12 @@ PROTOCOLS: dict[str, _Conditional] = {"s3": _S3(), "gs": _GoogleCloudStorage()}
 
 
 def is_conditional(filesystem: Any) -> bool:
-    """Say whether an object can be replaced only while it is as it was."""
+    """Say whether the file system has conditional puts."""
     return _of(filesystem) is not None
 
 
 def tag(filesystem: Any, path: str) -> str | None:
-    """Return what stands for the present state of an object; None where there is no object or no tag."""
+    """Return the version tag of an object; None where there is no object, or the file system has no tags."""
     conditional = _of(filesystem)
     try:
         return None if conditional is None else conditional.tag(filesystem, path)
@@ -83,17 +83,21 @@ def tag(filesystem: Any, path: str) -> str | None:
 
 
 def put(filesystem: Any, path: str, data: bytes, expected: str | None, is_new: bool) -> str | None:
-    """Put an object that is new, or as the expected tag says, and return its tag; else SupersededError."""
+    """Create an object (`is_new`) or replace the version `expected`, and return the new tag, None without tags.
+
+    Raises:
+        SupersededError: the object exists though it should be new, or has another version.
+    """
     conditional = _of(filesystem)
     if conditional is not None:
         if not is_new and expected is None:
-            raise SupersededError  # it was there, and is gone
+            raise SupersededError  # the object was there and is gone
         return conditional.put(filesystem, path, data, None if is_new else expected)
     try:
         filesystem.pipe_file(path, data, mode="create") if is_new else filesystem.pipe_file(path, data)
     except FileExistsError:
         raise SupersededError from None
-    except TypeError:  # a file system that knows no modes
+    except TypeError:  # this file system has no exclusive creation
         filesystem.pipe_file(path, data)
     return None
 

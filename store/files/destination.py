@@ -1,7 +1,7 @@
-"""What a folder holds before anything is written to it: nothing, something of ours, or somebody else's work.
+"""Checks of an output folder or file before anything is written: new, empty, made by icecore, or somebody else's.
 
-A folder is ours by what its documents say, never by their names alone, so that a writer can refuse every other folder
-before it makes, empties or deletes a single file there.
+A folder is recognised as icecore's by the content of its documents, never by file names alone. So every writer can
+refuse any other folder before it creates or deletes a single file there.
 """
 
 import re
@@ -20,7 +20,7 @@ Contents = Literal["new", "empty", "unfinished", "other"] | Kind
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """The words for a kind of folder, and the documents any of which makes one: file, and text that is in it."""
+    """How to recognise a kind of folder: it holds one of the documents (file: text in the file)."""
 
     words: str
     documents: Mapping[str, bytes]
@@ -42,40 +42,40 @@ KINDS: dict[Kind, _Marks] = {
     ),
 }
 
-# What any writer makes before its first document: the lock, and files that were being written.
+# Files that a writer killed before its first document leaves behind: the lock and unfinished files.
 _LEFT = re.compile(r"(?:(?:training/)?ledger/|rows\.ice/)?(?:lock|partial/[0-9a-f]{32}|\.store\.json\.[0-9a-f]{8})")
 _LEFT_TOP = {"lock", "partial", "ledger", "training", "rows.ice"}
-_SYSTEM = {".DS_Store", "lost+found"}  # in folders that people call empty
+_SYSTEM = {".DS_Store", "lost+found"}  # present in folders that users consider empty
 
 
 def require_destination(url: str, kind: Kind) -> None:
-    """Refuse a place to write to that is neither new, empty nor of the kind that is to be written; touch nothing.
+    """Check that an output folder is new, empty, or of the kind that is to be written; change nothing.
 
-    Every command that writes a folder calls this first, before its lock. `run` is a folder of `train`, `study` one of
-    `compare` and `intrinsic`. What a killed first write of ours left behind is taken as empty.
+    Every command that writes a folder calls this first, before it takes the lock. `run` is the output of `train`,
+    `study` that of `compare` and `intrinsic`. Remains of a first write that was killed count as empty.
 
     Raises:
-        UsageError: the folder holds something else, is a file, or cannot be looked into; the message says which.
+        UsageError: the folder holds something else, is a file, or cannot be read; the message says which.
 
     Example:
-        require_destination("runs/photos", "run")
+        >>> require_destination("runs/photos", "run")  # a new folder
     """
-    found = contents(url)
-    if found not in ("new", "empty", "unfinished", kind):
-        held = KINDS[found].words if found in KINDS else "files that icecore did not write"
+    present = contents(url)
+    if present not in ("new", "empty", "unfinished", kind):
+        held = KINDS[present].words if present in KINDS else "files that icecore did not write"
         raise UsageError(
             f"{url}: holds {held}, expected a new or an empty folder, or {KINDS[kind].words}; choose another place"
         )
 
 
 def require_file(path: Path, is_ours: Callable[[Path], bool], words: str) -> None:
-    """Refuse a file to write that is neither new, empty nor one that the same command wrote; touch nothing.
+    """Check that an output file is new, empty, or was written by the same command; change nothing.
 
-    Every command that writes a file at a place of the user's choice calls this before any work. `words` name the kind
-    of file, such as "a page of icecore report"; `is_ours` says whether a file that is there is one.
+    Every command that writes a file to a path from the user calls this before any work. `words` name the kind of file,
+    such as "a page of icecore report"; `is_ours` says whether an existing file is of this kind.
 
     Raises:
-        UsageError: its folder is missing or a store, something else is in its place, or it cannot be looked into.
+        UsageError: its folder is missing or lies in a store, another file is in its place, or it cannot be read.
     """
     _require_unicode(str(path))
     try:
@@ -86,13 +86,13 @@ def require_file(path: Path, is_ours: Callable[[Path], bool], words: str) -> Non
         if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or is_ours(path))):
             raise UsageError(f"{path}: is there already and not {words}; remove it or choose another place")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be looked into ({error.strerror or error}); choose another place") from None
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); choose another place") from None
     if any(contents(str(folder)) == "store" for folder in path.absolute().parents):
         raise UsageError(f"{path}: lies in a store, where nothing else is kept; choose another place")
 
 
 def contents(url: str) -> Contents:
-    """Return what a folder at a path or fsspec URL holds; `unfinished` is what a killed first write left behind."""
+    """Return the kind of a folder at a path or fsspec URL; `unfinished`: only remains of a first write, killed."""
     _require_unicode(url)
     location = open_location(url)
     try:
@@ -103,7 +103,7 @@ def contents(url: str) -> Contents:
     except NotADirectoryError:
         raise UsageError(f"{url}: is a file or lies below one, expected a folder; choose another place") from None
     except OSError as error:
-        raise UsageError(f"{url}: cannot be looked into ({error.strerror or error}); choose another place") from None
+        raise UsageError(f"{url}: cannot be read ({error.strerror or error}); choose another place") from None
 
 
 def _contents(location: Location, names: set[str]) -> Contents:

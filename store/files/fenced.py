@@ -1,4 +1,4 @@
-"""A location whose every change is made only while its writer still holds it."""
+"""A location that checks before every change that its writer still holds the lock."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from .location import Location
 
 
 class FencedLocation:
-    """The files of a store, for one writer: `require` raises LockedError once the writer has lost the store."""
+    """The location of one writer, fenced: `require` raises LockedError once the writer has lost its lock."""
 
     def __init__(self, location: Location, require: Callable[[], None]) -> None:
         self.url = location.url
@@ -22,32 +22,32 @@ class FencedLocation:
         return self._location.read(name)
 
     def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        """Fill byte buffers with consecutive bytes from an offset on; return the number of bytes read."""
         return self._location.read_into(name, offset, buffers)
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace a file, if the store is still held."""
+        """Create or replace a file, if the lock is still held."""
         self._require()
         self._location.write(name, data)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a new file for writing; it appears when the context ends well and the store is still held."""
+        """Open a new file for writing; it appears if the context ends without error and the lock is still held."""
         with self._location.create(name) as file:
             yield file
             self._require()
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there and the store is still held."""
+        """Remove a file if it exists and the lock is still held."""
         self._require()
         self._location.delete(name)
 
     def exists(self, name: str) -> bool:
-        """Say whether a file is there."""
+        """Say whether a file exists."""
         return self._location.exists(name)
 
     def entries(self, folder: str = "") -> list[str] | None:
-        """Return the names directly in a folder; None where it is not there."""
+        """Return the names of the entries of a folder; None where there is no folder."""
         return self._location.entries(folder)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -55,5 +55,5 @@ class FencedLocation:
         return self._location.sizes(folder)
 
     def free_bytes(self) -> int | None:
-        """Return how much may still be written; None where nobody can say."""
+        """Return the free space in bytes; None where it is unknown."""
         return self._location.free_bytes()

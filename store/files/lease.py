@@ -1,9 +1,9 @@
-"""A lease: the lock of object stores, which have none that dies with its holder.
+"""Leases: locks on object stores, where no lock is released when a process dies.
 
-A file that names the holder by a token, and that the holder renews. One that was not renewed for a minute, or whose
-process on this host is gone, is stale, and anybody may take it over. A holder that finds another's token in the file,
-or that could not renew in time (paused, or cut off), has lost the store: it never renews again, and each of its writes
-is refused before it is made.
+A lease is a file that names its holder by a token and that the holder renews every 10 seconds. A lease is stale, and
+any process may take it over, when it was not renewed for a minute or its holder, on this host, has died. A holder that
+finds another token in the file, or that could not renew in time (paused or disconnected), has lost the lease: it never
+renews again, and each of its writes is refused before it is made.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from . import lock
 from .conditional import SupersededError
 from .location import RemoteFolder
 
-SETTLE_SECONDS = 0.2  # until a lease is read back, where a put is not conditional
+SETTLE_SECONDS = 0.2  # wait before a lease is read back, where puts are not conditional
 
 
 class Lease:
@@ -39,11 +39,11 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """What names the holder."""
+        """The random token that identifies the holder."""
         return self._signature["token"]
 
     def acquire(self) -> None:
-        """Take the lease where nobody has it, or where it is stale; else LockedError."""
+        """Take a lease that is free or stale, and begin to renew it; LockedError if another process holds it."""
         tag = self._location.tag(self._name)
         holder = self._read()
         if holder is not None and not _is_stale(holder):
@@ -52,23 +52,23 @@ class Lease:
         try:
             self._put(tag, is_new=holder is None)
         except SupersededError:
-            self._tag = self._location.tag(self._name)  # a put whose answer was lost is still ours
+            self._tag = self._location.tag(self._name)  # our put may have succeeded, its response lost
         if not self._location.is_conditional:
             took = time.monotonic() - started
-            # Whoever came first looks at the lease before each write, and at the latest when it renews.
+            # A process whose lease was overwritten notices before its next write or renewal: wait until then.
             time.sleep(SETTLE_SECONDS if took < SETTLE_SECONDS else lock.RENEW_SECONDS + took)
-        found = self._read() or {}
-        if found.get("token") != self.token:
-            raise lock.locked(self._location, self._name, found)
+        holder = self._read() or {}
+        if holder.get("token") != self.token:
+            raise lock.locked(self._location, self._name, holder)
         self._keeper.start()
 
     def require(self) -> None:
-        """Raise LockedError where the lease is lost."""
+        """Raise LockedError if the lease is lost; renew a lease that is overdue first."""
         with self._busy:
             if not self._lost and self._is_overdue():
                 self._renew()
-            found = {} if self._lost else self._read() or {}
-            self._lost = self._lost or found.get("token") != self.token
+            holder = {} if self._lost else self._read() or {}
+            self._lost = self._lost or holder.get("token") != self.token
         if self._lost:
             raise LockedError(
                 f"{self._location.url}: another process may have begun to write it, because this one was paused or cut "
@@ -76,7 +76,7 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let go; a lease that is lost is somebody else's and stays."""
+        """Stop renewing and delete the lease file, unless the lease is lost and belongs to another process."""
         self._stop.set()
         self._keeper.join()
         if not self._lost and (self._read() or {}).get("token") == self.token:
@@ -84,11 +84,11 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._stop.wait(lock.RENEW_SECONDS):
-            with self._busy, contextlib.suppress(IcecoreError):  # an object store that is down may be up next time
+            with self._busy, contextlib.suppress(IcecoreError):  # the object store may be back at the next renewal
                 self._renew()
 
     def _renew(self) -> None:
-        """Renew, unless the lease is lost; without conditional puts one that is overdue counts as lost."""
+        """Renew the lease unless it is lost; without conditional puts, an overdue lease counts as lost."""
         if not self._lost and not self._location.is_conditional:
             self._lost = (self._read() or {}).get("token") != self.token or self._is_overdue()
         if self._lost:
@@ -106,7 +106,7 @@ class Lease:
         self._renewed = renewed
 
     def _is_overdue(self) -> bool:
-        """Say whether others may call the lease stale soon; a clock that stands still in sleep is not asked alone."""
+        """Say whether the lease is close to stale, by two clocks: the monotonic one may stop in sleep."""
         since = max(time.monotonic() - self._renewed[0], time.time() - self._renewed[1])
         return since > lock.STALE_SECONDS - lock.RENEW_SECONDS
 
@@ -119,7 +119,7 @@ class Lease:
 
 @contextlib.contextmanager
 def leased(location: RemoteFolder, name: str) -> Iterator[Lease]:
-    """Hold a lease."""
+    """Hold a lease while the context lasts; LockedError if another process holds it."""
     lease = Lease(location, name)
     lease.acquire()
     try:
@@ -135,7 +135,7 @@ def _is_stale(holder: dict[str, Any]) -> bool:
 
 
 def _is_alive(pid: object) -> bool:
-    """Say whether a process of this machine lives; signal 0 asks and does nothing, on Linux and macOS alike."""
+    """Say whether a process of this machine lives; signal 0 only tests for existence."""
     if not isinstance(pid, int) or pid <= 0:
         return True
     try:

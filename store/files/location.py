@@ -1,7 +1,7 @@
-"""Where a store's files are: a local folder or any fsspec URL, behind one small contract.
+"""Files in a local folder or below any fsspec URL, behind one small contract.
 
-Knows bytes and names, nothing of what they mean. A local write is durable (temporary file, fsync, rename, fsync of the
-folder); elsewhere one `put` is the atom, as object stores promise.
+Knows bytes and names, no formats. A local write is atomic and durable (temporary file, fsync, rename, fsync of the
+folder); on an object store one put is atomic.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ from .conditional import SupersededError
 
 T = TypeVar("T")
 
-PARTIAL = "partial"  # unfinished files live here alone: whatever a killed process leaves behind is in one place
+PARTIAL = "partial"  # folder of unfinished files, so that remains of killed processes are in one place
 NUM_TRIES = 6
-MOST_VIEWS = 1024  # that one system call fills
+MOST_VIEWS = 1024  # buffers that one preadv call fills
 FIRST_DELAY_SECONDS = 0.1  # doubled after every failure: about three seconds in all
 
 
@@ -41,7 +41,7 @@ class Location(Protocol):
         ...
 
     def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        """Fill byte buffers with consecutive bytes from an offset on; return the number of bytes read."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
@@ -49,19 +49,19 @@ class Location(Protocol):
         ...
 
     def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Open a new file for writing front to back; it appears, whole and durable, when the context ends well."""
+        """Open a new file for writing front to back; it appears, whole and durable, if no error occurs."""
         ...
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
         ...
 
     def exists(self, name: str) -> bool:
-        """Say whether a file is there."""
+        """Say whether a file exists."""
         ...
 
     def entries(self, folder: str = "") -> list[str] | None:
-        """Return the names directly in a folder, of files and folders; None where it is not there."""
+        """Return the names of the files and folders in a folder; None where there is no folder."""
         ...
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -69,23 +69,29 @@ class Location(Protocol):
         ...
 
     def free_bytes(self) -> int | None:
-        """Return how much may still be written; None where nobody can say."""
+        """Return the free space in bytes; None where it is unknown."""
         ...
 
 
 def open_location(url: str) -> Location:
-    """Open a path or an fsspec URL."""
+    """Return the location at a path or fsspec URL; nothing is created.
+
+    Raises:
+        UsageError: fsspec does not know the protocol, or its package is missing.
+    """
     if "://" not in url:
         return LocalFolder(url)
     protocol, _, rest = url.partition("://")
     if protocol in ("file", "local"):
         return LocalFolder(rest)
-    import fsspec  # no use for a local folder
+    import fsspec  # slow to import, and local folders do not need it
 
     try:
         filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
-        raise UsageError(f"store {url!r}: no way to open {protocol}:// URLs ({error})") from None
+        raise UsageError(
+            f"store {url!r}: no way to open {protocol}:// URLs ({error}); install the fsspec package of this protocol"
+        ) from None
     return RemoteFolder(url, filesystem, root)
 
 
@@ -100,7 +106,7 @@ def write_atomic(url: str, data: bytes) -> None:
 
 
 def create_atomic(url: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    """Open one file at a path or URL for writing front to back; it appears, whole, when that ends well."""
+    """Open one file at a path or URL for writing front to back; it appears, whole, if no error occurs."""
     location, name = _location_of(url)
     return location.create_beside(name) if isinstance(location, LocalFolder) else location.create(name)
 
@@ -130,7 +136,7 @@ class LocalFolder:
         return (self._root / name).read_bytes()
 
     def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        """Fill byte buffers with consecutive bytes from an offset on; return the number of bytes read."""
         descriptor = os.open(self._root / name, os.O_RDONLY)
         try:
             return _fill(descriptor, offset, buffers)
@@ -143,31 +149,31 @@ class LocalFolder:
             file.write(data)
 
     def create_beside(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Open a new file as `create` does, in a folder that is no store: unfinished, it is a hidden file beside it."""
+        """Open a new file as `create` does, but keep it as a hidden file beside the final one until it is finished."""
         return self._durable(name, self._root / f".{name}.{uuid.uuid4().hex[:8]}")
 
     def create(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Open a new file for writing front to back; it appears, whole and durable, when the context ends well."""
+        """Open a new file for writing front to back; it appears, whole and durable, if no error occurs."""
         return self._durable(name, self._partial())
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
         (self._root / name).unlink(missing_ok=True)
 
     def delete_partial(self) -> None:
-        """Remove what killed writers left behind, and nothing that has a name of another kind."""
+        """Remove the unfinished files of killed writers, and nothing that has another kind of name."""
         folder = self._root / PARTIAL
         for path in folder.glob("[0-9a-f]" * 32):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not there, or not ours alone
+        with contextlib.suppress(OSError):  # the folder is missing, or holds other files
             folder.rmdir()
 
     def exists(self, name: str) -> bool:
-        """Say whether a file is there."""
+        """Say whether a file exists."""
         return (self._root / name).exists()
 
     def entries(self, folder: str = "") -> list[str] | None:
-        """Return the names directly in a folder, of files and folders; None where it is not there."""
+        """Return the names of the files and folders in a folder; None where there is no folder."""
         try:
             return [path.name for path in (self._root / folder).iterdir()]
         except FileNotFoundError:
@@ -204,7 +210,7 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A prefix of an fsspec file system, such as an object store; every request is tried several times."""
+    """A prefix of an fsspec file system, such as an object store; failing requests are retried for three seconds."""
 
     def __init__(self, url: str, filesystem: Any, root: str) -> None:
         self.url = url
@@ -216,7 +222,7 @@ class RemoteFolder:
         return self._retry(lambda: self._filesystem.cat_file(self._path(name)))
 
     def read_into(self, name: str, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Fill byte buffers from consecutive bytes at an offset; return how many bytes there were."""
+        """Fill byte buffers with consecutive bytes from an offset on; return the number of bytes read."""
         path, end = self._path(name), offset + sum(buffer.nbytes for buffer in buffers)
         data = np.frombuffer(self._retry(lambda: self._filesystem.cat_file(path, start=offset, end=end)), np.uint8)
         start = 0
@@ -233,54 +239,54 @@ class RemoteFolder:
 
     @property
     def is_conditional(self) -> bool:
-        """Say whether `put_if` looks at the tag; where it does not, it replaces whatever is there."""
+        """Say whether `put_if` compares tags; without, it replaces unconditionally."""
         return conditional.is_conditional(self._filesystem)
 
     def tag(self, name: str) -> str | None:
-        """Return what stands for the present state of a file, for `put_if`."""
+        """Return the version tag of a file, for `put_if`; None where there is no file or no tags."""
         return self._retry(lambda: conditional.tag(self._filesystem, self._path(name)))
 
     def put_if(self, name: str, data: bytes, tag: str | None, is_new: bool) -> str | None:
-        """Create a file, or replace the one of a tag, and return the new tag; SupersededError where it is another."""
+        """Create a file or replace the version `tag`, and return the new tag; SupersededError on another version."""
         with self._there():
             return self._retry(lambda: conditional.put(self._filesystem, self._path(name), data, tag, is_new))
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a new file for writing front to back; it is put, whole, when the context ends well."""
+        """Open a new file for writing front to back; it is put, whole, if the context ends without error."""
         with tempfile.NamedTemporaryFile(prefix="icecore-", buffering=0) as file:
             yield file
             with self._there():
                 self._retry(lambda: self._filesystem.put_file(file.name, self._path(name)))
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._retry(lambda: self._filesystem.rm_file(self._path(name)))
 
     def exists(self, name: str) -> bool:
-        """Say whether a file is there."""
+        """Say whether a file exists."""
         return bool(self._retry(lambda: self._filesystem.exists(self._path(name))))
 
     def entries(self, folder: str = "") -> list[str] | None:
-        """Return the names directly in a folder, of files and folders; None where it is not there."""
+        """Return the names of the files and folders in a folder; None where there is no folder."""
         top = self._filesystem._strip_protocol(self._path(folder))
         try:
-            found = self._retry(lambda: self._filesystem.ls(top, detail=True))
+            entries = self._retry(lambda: self._filesystem.ls(top, detail=True))
         except FileNotFoundError:
             return None
-        if [one["name"].rstrip("/") for one in found if one["type"] == "file"] == [top]:
+        if [entry["name"].rstrip("/") for entry in entries if entry["type"] == "file"] == [top]:  # `ls` of a file
             raise NotADirectoryError(self.url)
-        return [name.rpartition("/")[2] for one in found if (name := one["name"].rstrip("/")) != top]
+        return [name.rpartition("/")[2] for entry in entries if (name := entry["name"].rstrip("/")) != top]
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size in bytes of every file below a folder."""
-        found = self._retry(lambda: self._filesystem.find(self._path(folder), detail=True))
+        files = self._retry(lambda: self._filesystem.find(self._path(folder), detail=True))
         prefix = self._filesystem._strip_protocol(self._root) + "/"
-        return {path.removeprefix(prefix): int(entry["size"]) for path, entry in found.items()}
+        return {path.removeprefix(prefix): int(entry["size"]) for path, entry in files.items()}
 
     def free_bytes(self) -> int | None:
-        """Object stores do not say."""
+        """Return None: object stores do not report free space."""
         return None
 
     def _path(self, name: str) -> str:
@@ -294,7 +300,7 @@ class RemoteFolder:
             raise IcecoreError(f"{self.url}: the bucket or folder to write to is not there ({error})") from error
 
     def _retry(self, request: Callable[[], T]) -> T:
-        """Make a request several times, and tell in one line what the file system says in the end."""
+        """Return the answer of a request, tried up to six times; the last failure becomes an IcecoreError."""
         for attempt in range(NUM_TRIES):
             try:
                 return request()
@@ -307,15 +313,15 @@ class RemoteFolder:
                     tried = f"still failing after {NUM_TRIES} tries ({error})"
                     raise IcecoreError(f"{self.url}: {tried}; run the command again") from error
                 time.sleep(FIRST_DELAY_SECONDS * 2**attempt)
-            except Exception as error:  # of the library behind the file system: no credentials, no such endpoint
+            except Exception as error:  # of the file system's library, such as missing credentials
                 raise IcecoreError(
-                    f"{self.url}: {type(error).__name__} ({error}); see that it can be reached"
+                    f"{self.url}: {type(error).__name__} ({error}); check the address, the credentials and the network"
                 ) from error
         raise AssertionError("unreachable")
 
 
 def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
-    """Read with as few system calls as possible; a short read means the end of the file."""
+    """Read with as few system calls as possible; return the bytes read, fewer than asked at the end of the file."""
     views = deque(buffer.data for buffer in buffers if buffer.nbytes)
     total = 0
     while views:
@@ -331,7 +337,7 @@ def _fill(descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
 
 
 def _read_some(descriptor: int, views: deque[memoryview], offset: int) -> int:
-    """Fill the first of some buffers; where the system cannot fill several at once, as old macOS, the first alone."""
+    """Read once into the first buffers; into the first one alone where the system has no preadv (old macOS)."""
     if hasattr(os, "preadv"):
         return os.preadv(descriptor, list(islice(views, MOST_VIEWS)), offset)
     data = os.pread(descriptor, len(views[0]), offset)
@@ -340,12 +346,12 @@ def _read_some(descriptor: int, views: deque[memoryview], offset: int) -> int:
 
 
 def _sync(descriptor: int) -> None:
-    """Wait until a file is on the medium: on macOS, fsync only reaches the drive's cache."""
+    """Wait until a file is on the medium; on macOS that takes F_FULLFSYNC, as fsync only reaches the drive's cache."""
     import fcntl  # not on Windows, where stores are not written
 
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
-        with contextlib.suppress(OSError):  # network drives have none
+        with contextlib.suppress(OSError):  # network drives do not support it
             fcntl.fcntl(descriptor, full)
             return
     os.fsync(descriptor)

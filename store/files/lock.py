@@ -1,4 +1,4 @@
-"""One writer at a time: locally a lock that the operating system lets go when its holder dies, elsewhere a lease."""
+"""Locks that admit one writer at a time: `flock` in local folders, released when the process dies; elsewhere leases."""
 
 import contextlib
 import datetime
@@ -18,37 +18,37 @@ from .location import LocalFolder, Location, RemoteFolder, open_location
 from .room import room_on_disk
 
 LOCK = "lock"
-RENEW_SECONDS = 10.0  # of a lease
+RENEW_SECONDS = 10.0  # between renewals of a lease
 STALE_SECONDS = 60.0
 
 
 @runtime_checkable
 class Held(Protocol):
-    """A lock that is held."""
+    """A lock that this process holds."""
 
     @property
     def token(self) -> str:
-        """What names the holder."""
+        """The random token that identifies the holder."""
         ...
 
     def require(self) -> None:
-        """Raise LockedError where the lock was lost."""
+        """Raise LockedError if the lock was lost."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Flock:
-    """A lock of the operating system: while its holder lives, nothing takes it away."""
+    """A lock of the operating system, which cannot be lost while its holder lives."""
 
     token: str
 
     def require(self) -> None:
-        """Do nothing."""
+        """Do nothing: the lock cannot be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A store that is held for writing: its files, every change of which is refused once it is lost, and the token."""
+    """A location locked for writing, fenced so that writes fail once the lock is lost, and the writer's token."""
 
     location: Location
     token: str
@@ -56,7 +56,7 @@ class Writing:
 
 @contextlib.contextmanager
 def only_writer(folder: str) -> Iterator[str]:
-    """Hold a folder at a path or fsspec URL for writing; LockedError names who does."""
+    """Lock a folder at a path or fsspec URL for writing, and yield the token; LockedError names the present holder."""
     held = contextlib.ExitStack()
     with held:
         with room_on_disk(folder, "free some space and run the command again"):
@@ -66,7 +66,7 @@ def only_writer(folder: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def writing(location: Location) -> Iterator[Writing]:
-    """Hold a store for writing under a token that `writer_token` now reads; else LockedError."""
+    """Lock a location for writing, and remove unfinished files; LockedError if another process holds it."""
     with hold(location, LOCK) as held:
         _delete_partial(location)
         try:
@@ -76,7 +76,7 @@ def writing(location: Location) -> Iterator[Writing]:
 
 
 def fenced(location: Location, held: Held) -> Location:
-    """Return the location for a holder that may lose it; a lock of the operating system is never lost."""
+    """Return the location fenced by the lock, or as it is where the lock cannot be lost."""
     return location if isinstance(held, Flock) else FencedLocation(location, held.require)
 
 
@@ -86,7 +86,7 @@ def _delete_partial(location: Location) -> None:
 
 
 def writer_token(location: Location) -> str | None:
-    """Return the token of who holds the store for writing; None where nobody does."""
+    """Return the token of the process that holds the location for writing; None where no process does."""
     try:
         return parse(location.read(LOCK)).get("token")
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def writer_token(location: Location) -> str | None:
 
 @contextlib.contextmanager
 def hold(location: Location, name: str) -> Iterator[Held]:
-    """Hold one lock file; LockedError names the host, process and time of the one that holds it."""
+    """Hold one lock file; LockedError names the host, process and start time of the present holder."""
     if isinstance(location, LocalFolder):
         with _flock(location, name) as token:
             yield Flock(token)
@@ -115,7 +115,7 @@ def _flock(location: LocalFolder, name: str) -> Iterator[str]:
         file.seek(0)
         held = file.read()
         if not is_signature(held):
-            raise UsageError(f"{path}: is not a lock of icecore's; choose another place, or remove the file")
+            raise UsageError(f"{path}: is not a lock file of icecore; choose another place, or remove the file")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -133,19 +133,19 @@ def _flock(location: LocalFolder, name: str) -> Iterator[str]:
 
 
 def signature() -> dict[str, Any]:
-    """Return what a holder writes into its lock file."""
+    """Return a new content for a lock file: host, process, time and a random token."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "token": uuid.uuid4().hex}
 
 
 def is_signature(data: bytes) -> bool:
-    """Say whether a lock file is ours: empty, a holder's signature, or the beginning of one."""
+    """Say whether bytes are a lock file of icecore: empty, a signature, or the beginning of one (a killed write)."""
     begin = b'{"host": '
     return data.startswith(begin) or begin.startswith(data)
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Return what a lock file says of its holder; nothing where it says nothing."""
+    """Return the signature in a lock file; empty where it holds none."""
     try:
         holder = json.loads(data.decode(errors="replace"))
     except ValueError:
@@ -154,7 +154,7 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def locked(location: Location, name: str, holder: dict[str, Any]) -> LockedError:
-    """Return the error that names who holds a lock."""
+    """Return the error that names the holder of a lock."""
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} (since {holder.get('since', '?')})"
     what = "it" if name == LOCK else name
     return LockedError(f"{location.url}: {who} is writing {what}; wait for it or stop it")

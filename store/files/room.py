@@ -1,4 +1,4 @@
-"""A disk that is full, or that may not be written, told in one line instead of a traceback."""
+"""One-line errors, instead of tracebacks, for a disk that is full or read-only."""
 
 import contextlib
 import errno
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from ..errors import IcecoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-NEVER_OF_READING = (errno.EROFS, errno.EFBIG)  # so that they are the store's, not a source's
+NEVER_OF_READING = (errno.EROFS, errno.EFBIG)  # so such an error concerns the output, not a source
 
 
 @contextlib.contextmanager
 def room_on_disk(url: str, resume: str) -> Iterator[None]:
-    """Turn what a disk refuses into IcecoreError; `resume` says what is kept, and what to do then."""
+    """Turn an OSError of writing below `url` into IcecoreError; `resume` says what is kept and how to go on."""
     try:
         yield
     except OSError as error:
@@ -25,5 +25,5 @@ def room_on_disk(url: str, resume: str) -> Iterator[None]:
 
 
 def _is_below(name: object, url: str) -> bool:
-    """Say whether an error is about a file of the store."""
+    """Say whether the file that an error names lies below `url`."""
     return isinstance(name, str | os.PathLike) and bool(url) and os.fspath(name).startswith(os.path.normpath(url))

@@ -1,4 +1,4 @@
-"""How rows are cut into shards and chunks: a pure function of the data set's size and of a row's bytes."""
+"""The division of rows into shards and chunks: a pure function of the number of rows and the bytes of a row."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ MAX_CHUNK_BYTES = 2 << 20  # the last chunk is padded: 4 MB cost 2 % of a store 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The rows [start, stop) that one task owns, and the (layer, view) pairs of them that are still to be written.
+    """The rows [start, stop) that one task extracts, and the (layer, view) pairs that it still has to write.
 
-    `retried` are rows that failed before and may not fail now: for their sake all of a finished shard is written anew.
+    `retried` lists rows that failed before and are tried again; a finished shard that has some is rewritten whole.
     """
 
     index: int
@@ -24,17 +24,26 @@ class Shard:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers that some view lacks."""
+        """The layers to write in at least one view, ascending."""
         return tuple(sorted({layer for layer, _ in self.lacking}))
 
     @property
     def views(self) -> tuple[int, ...]:
-        """The views that some layer lacks."""
+        """The views to write in at least one layer, ascending."""
         return tuple(sorted({view for _, view in self.lacking}))
 
 
 def shard_rows(num_rows: int, row_bytes: int) -> int:
-    """Return the rows of a shard: a power of two under 64 MB a layer, small enough that there are 8 shards."""
+    """Return the number of rows in a shard: a power of two, at most 64 MiB a layer and 2048 rows.
+
+    A small data set gets smaller shards (down to 64 rows), so that it has at least 8 to share among workers.
+
+    Example:
+        >>> shard_rows(num_rows=50_000, row_bytes=197 * 768)
+        256
+        >>> shard_rows(num_rows=1_000, row_bytes=768)
+        128
+    """
     rows = _power_of_two_below(MAX_SHARD_BYTES // row_bytes, MAX_SHARD_ROWS)
     while rows > MIN_SHARD_ROWS and -(-num_rows // rows) < MIN_NUM_SHARDS:
         rows //= 2
@@ -42,7 +51,12 @@ def shard_rows(num_rows: int, row_bytes: int) -> int:
 
 
 def chunk_rows(rows_of_shard: int, row_bytes: int) -> int:
-    """Return the rows of a chunk: the largest power-of-two share of a shard under 2 MB."""
+    """Return the number of rows in a chunk: a shard's rows, halved until a chunk is at most 2 MiB.
+
+    Example:
+        >>> chunk_rows(rows_of_shard=256, row_bytes=197 * 768)
+        8
+    """
     rows = rows_of_shard
     while rows > 1 and rows % 2 == 0 and rows * row_bytes > MAX_CHUNK_BYTES:
         rows //= 2

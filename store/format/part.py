@@ -1,4 +1,4 @@
-"""One stored array of a layer, as a codec declares it."""
+"""The declaration of one stored array of a layer, which every codec makes."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The numpy type, the shape behind (view, row), the names of those axes, and notes for other readers."""
+    """One array: its dtype, the shape and axis names after (view, row), and the Zarr attributes for other readers."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -18,12 +18,12 @@ class Part:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of one row."""
+        """The size of one row in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class ValueOutOfRange(ValueError):  # noqa: N818  a fact about a value, given a place by the writer
-    """A value that the codec cannot keep: its position in the batch, and the value."""
+    """A value that the codec cannot represent; `row` is the index of its row in the batch."""
 
     def __init__(self, row: int, value: float, limit: str) -> None:
         super().__init__(f"value {value!r} {limit}")

@@ -1,18 +1,18 @@
-"""Where the rows of a store came from: a record of every extraction that had rows to write."""
+"""The history of a store: one record for every extraction that wrote rows."""
 
 import datetime
 
 from ..configuration import Frozen
 from .spec import StoreSpec
 
-FACTS = ("source", "checkpoint", "command", "versions", "source_report")  # of a specification: what says where from
+FACTS = ("source", "checkpoint", "command", "versions", "source_report")  # the fields of StoreSpec that a record copies
 
 
 class Provenance(Frozen):
-    """An extraction: when it began (ISO 8601, UTC), what it read and with what, and what the store was to hold then.
+    """One extraction: its start (ISO 8601, UTC), source, command and versions, and the extent of the store after it.
 
-    What a record names and the one before does not (layers, views, rows) came from the record's extraction, or from one
-    that went on with it.
+    Layers, views and rows that a record has and the record before lacks were written by this extraction, or by a
+    resumption of it.
     """
 
     started: str
@@ -26,7 +26,7 @@ class Provenance(Frozen):
 
     @classmethod
     def of(cls, spec: StoreSpec, num_rows: int, started: str) -> "Provenance":
-        """Return the record of an extraction that asks for a specification."""
+        """Return the record of an extraction from the specification it was asked for."""
         return cls(
             started=started,
             source=spec.source,
@@ -40,5 +40,5 @@ class Provenance(Frozen):
 
 
 def now() -> str:
-    """Return the time as records have it."""
+    """Return the current time in UTC as ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The table about rows: what each row is, where it belongs, and what its source bytes were."""
+"""The table of samples: for every row its key, label, split, group, and the digest of its source bytes."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-FLAGGED = SCHEMA.append(pa.field("target", pa.list_(pa.float32())))  # 0 or 1; once any number, rounded
+FLAGGED = SCHEMA.append(pa.field("target", pa.list_(pa.float32())))  # 0 or 1; early versions: any number
 NUMBERED = SCHEMA.append(pa.field("target", pa.list_(pa.float64())))
 
 
@@ -34,8 +34,8 @@ NUMBERED = SCHEMA.append(pa.field("target", pa.list_(pa.float64())))
 class Sample:
     """One row of a data set: `label` indexes the classes, `sha256` is of the source bytes, sizes are in pixels.
 
-    `target` is instead of a label where a store's target is not one class: 0 or 1 for each class, None where it is not
-    known whether the row is of that class; or a number each.
+    `target` replaces `label` in stores for multi-label classification (0 or 1 for each class, None where unknown) and
+    for regression (one number for each output). Rows of the same `group` stay in the same split.
     """
 
     key: str
@@ -48,13 +48,17 @@ class Sample:
     target: tuple[float | None, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.target is not None:  # as it will be read back, so that digests agree
+        if self.target is not None:  # floats, as a reader returns them, so that digests agree
             known = (None if value is None else float(value) for value in self.target)
             object.__setattr__(self, "target", tuple(known))
 
 
 def check_keys(samples: Sequence[Sample]) -> None:
-    """Refuse keys that are not unique, or that could name a file outside their folder."""
+    """Check that keys are unique relative names.
+
+    Raises:
+        UsageError: a key is empty, absolute, repeated, or has `..`, a backslash or a null byte.
+    """
     seen: set[str] = set()
     for sample in samples:
         path = PurePosixPath(sample.key)
@@ -66,7 +70,11 @@ def check_keys(samples: Sequence[Sample]) -> None:
 
 
 def check_text(texts: Iterable[str | None]) -> None:
-    """Refuse what no file of a store can hold: names of files or folders whose bytes are not UTF-8."""
+    """Check that texts can be encoded as UTF-8, which names of files need not be.
+
+    Raises:
+        UsageError: a text cannot.
+    """
     for text in texts:
         try:
             (text or "").encode()
@@ -77,7 +85,7 @@ def check_text(texts: Iterable[str | None]) -> None:
 
 
 def dataset_sha256(samples: Sequence[Sample], classes: Sequence[str]) -> str:
-    """Return the digest that stands for a data set: its classes, and every row's key, label, split, group and bytes."""
+    """Return the SHA-256 of a data set: its classes, and key, label, split, group, source digest and target of rows."""
     rows = [_digested(sample) for sample in samples]
     return sha256(canonical({"classes": list(classes), "rows": rows}))
 
@@ -88,7 +96,7 @@ def _digested(sample: Sample) -> list[object]:
 
 
 def to_parquet(samples: Sequence[Sample]) -> bytes:
-    """Return samples.parquet, with page checksums; it has a column of targets where there are any."""
+    """Return the bytes of samples.parquet, with page checksums, and with a column `target` if any sample has one."""
     values = {value for sample in samples for value in sample.target or ()}
     schema = NUMBERED if not values <= {0, 1, None} else FLAGGED if values else SCHEMA
     table = pa.Table.from_pylist([{"row": row, **asdict(sample)} for row, sample in enumerate(samples)], schema)
@@ -98,21 +106,23 @@ def to_parquet(samples: Sequence[Sample]) -> bytes:
 
 
 def rounded(sample: Sample) -> Sample:
-    """Return a sample with its target as float32 has it, which is how stores of another day kept it."""
+    """Return a sample with its target rounded to float32, as early versions stored it."""
     if sample.target is None:
         return sample
     with np.errstate(over="ignore"):
-        return replace(sample, target=tuple(None if one is None else float(np.float32(one)) for one in sample.target))
+        return replace(
+            sample, target=tuple(None if value is None else float(np.float32(value)) for value in sample.target)
+        )
 
 
 def num_rounded(table: pa.Table) -> int:
-    """Return how many rows of a table have numbers that were rounded to float32: all or none."""
+    """Return how many rows of a table have targets that were rounded to float32: all rows or none."""
     kept = table["target"].to_pylist() if table.schema.equals(FLAGGED) else []
     return len(table) if any(value not in (0, 1, None) for target in kept for value in target or ()) else 0
 
 
 def to_samples(table: pa.Table) -> list[Sample]:
-    """Return the rows of samples.parquet."""
+    """Return the rows of the table as samples."""
     return [_to_sample(**{name: value for name, value in row.items() if name != "row"}) for row in table.to_pylist()]
 
 
@@ -121,7 +131,11 @@ def _to_sample(target: Sequence[float | None] | None = None, **fields: Any) -> S
 
 
 def from_parquet(data: bytes, name: str) -> pa.Table:
-    """Read samples.parquet back, checking pages and schema."""
+    """Return the table in the bytes of samples.parquet; `name` is its file, for messages.
+
+    Raises:
+        IntegrityError: a page does not match its checksum, or the columns are not those of a store.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         table = file.read(use_threads=False)  # pyarrow's threads may outlive the interpreter and abort it

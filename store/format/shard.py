@@ -1,14 +1,15 @@
-"""One shard file: Zarr's `sharding_indexed` layout, written front to back and read by chunk.
+"""One shard file in Zarr's `sharding_indexed` layout, written front to back and read by chunk.
 
-zarr-python builds a shard in memory and at a tenth of the disk's speed; this writes the same layout as rows arrive, so
-that memory stays at one chunk a layer, and reads straight into the destination. Every chunk ends in its CRC-32C, the
-file in an index of (offset, bytes) for every chunk and the index's own CRC-32C. Knows nothing of ledgers or stores.
+    | chunk 0 | CRC-32C | chunk 1 | CRC-32C | ... | index: (offset, bytes) of every chunk, <u8 | CRC-32C of the index |
+
+zarr-python builds a whole shard in memory, at a tenth of the disk's speed. This module writes the same layout as rows
+arrive, so that memory stays at one chunk a layer, and reads chunks straight into the caller's arrays.
 """
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol, runtime_checkable
+from typing import IO
 
 import google_crc32c
 import numpy as np
@@ -16,15 +17,16 @@ import numpy as np
 from ..configuration import Frozen
 from ..errors import IntegrityError
 from ..files.location import Location
+from .compressors import Compressor
 from .part import Part
 
 ABSENT = np.iinfo(np.uint64).max  # both index numbers of a chunk that was never written
 
 
 class FileDigest(Frozen):
-    """What a finished shard file must be: its size, and the CRC-32C of its index and of each chunk as stored.
+    """The expected content of a finished shard file: its size, and the CRC-32C of its index and of each stored chunk.
 
-    A CRC over the whole file would say nothing: after a chunk and its own CRC it is the same whatever the chunk was.
+    One CRC over the whole file would detect nothing: a CRC over data followed by the data's own CRC is a constant.
     """
 
     num_bytes: int
@@ -32,22 +34,9 @@ class FileDigest(Frozen):
     chunks: tuple[int, ...]
 
 
-@runtime_checkable
-class Compressor(Protocol):
-    """A lossless codec of numcodecs."""
-
-    def encode(self, buf: np.ndarray) -> bytes:
-        """Return fewer bytes, one hopes."""
-        ...
-
-    def decode(self, buf: np.ndarray) -> bytes:
-        """Return the bytes that were encoded."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class ShardFormat:
-    """How an array is split: the part, rows a chunk, chunks a full shard, and an optional compressor."""
+    """The layout of an array's shards: rows in a chunk, chunks in a full shard, and the chunks' compressor, if any."""
 
     part: Part
     chunk_rows: int
@@ -56,16 +45,16 @@ class ShardFormat:
 
     @property
     def chunk_bytes(self) -> int:
-        """The bytes of a chunk before compression."""
+        """The size of a chunk in bytes, before compression."""
         return self.chunk_rows * self.part.row_bytes
 
     @property
     def index_bytes(self) -> int:
-        """The bytes of the index with its checksum."""
+        """The size of the index and its checksum in bytes."""
         return 16 * self.num_chunks + 4
 
     def empty(self, num_rows: int) -> np.ndarray:
-        """Return an uninitialised array for some rows."""
+        """Return an uninitialised array of `num_rows` rows."""
         return np.empty((num_rows, *self.part.shape), self.part.dtype)
 
 
@@ -78,7 +67,7 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 
 
 class ShardEncoder:
-    """Writes one shard file as its rows arrive in ascending order; rows that never arrive are zeros."""
+    """Writes one shard file while its rows arrive in ascending order; rows that are never appended become zeros."""
 
     def __init__(self, file: IO[bytes], shape: ShardFormat, num_rows: int) -> None:
         self._file = file
@@ -90,7 +79,7 @@ class ShardEncoder:
         self._num_bytes = 0
 
     def append(self, positions: Sequence[int], values: np.ndarray) -> None:
-        """Add rows at ascending positions within the shard."""
+        """Append rows; `positions` are their ascending indices within the shard."""
         start = 0
         while start < len(positions):
             chunk = positions[start] // self._format.chunk_rows
@@ -102,7 +91,7 @@ class ShardEncoder:
             start = stop
 
     def finish(self) -> FileDigest:
-        """Write what is left and the index; return what the file must be from now on."""
+        """Write the remaining chunks and the index, and return the digest of the finished file."""
         while len(self._chunks) * self._format.chunk_rows < self._num_rows:
             self._flush()
         index = self._index.tobytes()
@@ -128,7 +117,7 @@ class ShardEncoder:
 
 
 class ShardDecoder:
-    """Reads chunks of one shard file and checks each against the digest that was recorded when it was finished."""
+    """Reads chunks of one shard file and checks every chunk against the digest from when the file was finished."""
 
     def __init__(self, location: Location, name: str, shape: ShardFormat, digest: FileDigest) -> None:
         self._location = location
@@ -137,14 +126,20 @@ class ShardDecoder:
         self._digest = digest
 
     def read(self, first: int, chunks: Sequence[Sequence[np.ndarray]]) -> None:
-        """Fill whole chunks from number `first` on, each in pieces; IntegrityError where bytes are not as written."""
+        """Read consecutive whole chunks, from chunk `first` on, into byte arrays.
+
+        `chunks[i]` lists the pieces of memory that the bytes of chunk `first + i` fill one after another.
+
+        Raises:
+            IntegrityError: the file is missing or short, or a chunk does not match its recorded checksum.
+        """
         if self._format.compressor is None:
             self._read_plain(first, chunks)
         else:
             self._read_compressed(first, chunks)
 
     def check(self) -> list[tuple[int, str]]:
-        """Read every byte; return what is wrong as (chunk, what), chunk -1 for the file as a whole."""
+        """Read every byte and return the faults as (chunk, description); chunk -1 stands for the file as a whole."""
         try:
             data = self._fetch(0, self._digest.num_bytes + 1, exact=False)
         except FileNotFoundError:

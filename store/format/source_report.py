@@ -1,10 +1,10 @@
-"""What a source held and what it left out: facts that a store records beside its identity."""
+"""A summary of a scanned source: rows found, files passed over, oddities. It is no part of the identity."""
 
 from ..configuration import Frozen
 
 
 class Finding(Frozen):
-    """Rows or files that have one thing in common: in words what, how many, and the first of them."""
+    """A group of rows or files: `what` they have in common, their number, and the first as an example."""
 
     what: str
     count: int
@@ -12,10 +12,10 @@ class Finding(Frozen):
 
 
 class SourceReport(Frozen):
-    """What a source held.
+    """Counts of the rows and files of a source.
 
-    `splits` counts the rows of each split; `passed_over` counts files, members or lines that became no row, by reason;
-    `noted` counts what became a row in a way that the user should know of.
+    `splits` counts the rows of each split; `passed_over` counts files, archive members or lines that became no row, by
+    reason; `noted` counts rows about which the user should know something, such as a guessed split.
     """
 
     num_rows: int

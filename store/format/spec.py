@@ -1,4 +1,4 @@
-"""What a store holds: the identity that must never change silently, and the facts recorded beside it."""
+"""The description of a store: the identity, which determines its numbers, and the facts recorded beside it."""
 
 from typing import Literal
 
@@ -8,16 +8,25 @@ from ..configuration import Frozen
 from .checksum import canonical, sha256
 from .source_report import SourceReport
 
-SUM = 999  # among the numbers of layers: not one of them, but layers 1 to the deepest, added up
+SUM = 999  # stands among layer numbers, in files too, for the sum of layers 1 to the deepest
 
 
 def layer_name(layer: int) -> str:
-    """Write a layer as users do: its number, or `sum`."""
+    """Return a layer as users write it: its number, or `sum`.
+
+    Example:
+        >>> layer_name(11), layer_name(SUM)
+        ('11', 'sum')
+    """
     return "sum" if layer == SUM else str(layer)
 
 
 class LayerSpec(Frozen):
-    """The shape of one layer: tokens in order prefix (CLS, registers) then the `grid` (rows, columns) of patches."""
+    """The shape of one layer: `num_tokens` tokens of `width` channels.
+
+    The first `num_prefix` tokens are the CLS and register tokens; the patches follow in row-major order. `grid` is the
+    (rows, columns) of the patches, None where the tokens form no grid.
+    """
 
     num_tokens: int
     width: int
@@ -26,7 +35,7 @@ class LayerSpec(Frozen):
 
 
 class Identity(Frozen):
-    """Everything that changes the numbers in a store; two stores of equal identity are interchangeable."""
+    """Every choice that the stored numbers depend on; two stores of equal identity are interchangeable."""
 
     backbone: str
     weights_sha256: str
@@ -42,11 +51,11 @@ class Identity(Frozen):
 
     @property
     def sha256(self) -> str:
-        """The digest that stands for this identity."""
+        """The SHA-256 of the canonical form of the identity."""
         return sha256(canonical(self.model_dump(mode="json")))
 
     def differences(self, asked: "Identity", wherefrom: str = "asked for") -> list[str]:
-        """Say in words where another identity differs, a line for each field; `wherefrom` says whose the other is."""
+        """Return one line for every field in which `asked` differs; `wherefrom` says where `asked` comes from."""
         return _differences(self.model_dump(mode="json"), asked.model_dump(mode="json"), wherefrom)
 
 
@@ -64,7 +73,7 @@ def _differences(
 
 
 class StoreSpec(Frozen):
-    """All that is known of a store before its first row: identity, shapes, classes, and how to resume it."""
+    """All that is known of a store before its first row is written; `command` is the command line that resumes it."""
 
     identity: Identity
     layers: dict[int, LayerSpec]
@@ -76,5 +85,5 @@ class StoreSpec(Frozen):
     versions: dict[str, str]
     shard_rows: int | None = None
     compressor: str | None = None
-    source_report: SourceReport | None = None  # None in a store of a version that recorded none
-    rounded_rows: int = 0  # the first rows, if their target numbers were rounded to float32, as once all were
+    source_report: SourceReport | None = None  # None in stores of early versions, which recorded none
+    rounded_rows: int = 0  # how many of the first rows have targets rounded to float32, as early versions did

@@ -1,4 +1,4 @@
-"""A view of one layer for people with their own training loop."""
+"""One layer of a store as a PyTorch data set, for a training loop of your own."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from .reader import Store
 
 
 class LayerDataset(Dataset[tuple[Tensor, int]]):
-    """The (tokens, label) pairs of one layer and split; a DataLoader's batches are read in one go.
+    """The (tokens, label) pairs of one layer and split; a DataLoader reads each batch in one call.
 
-    A shuffled batch reads a whole chunk for every single row: where the store is larger than the page cache, pass a
-    sampler that keeps neighbours together.
+    Tokens have shape (token, width) and type `dtype`. A shuffled batch reads a whole chunk for every row: for a store
+    larger than the page cache, pass a sampler that keeps neighbouring rows together.
     """
 
     def __init__(self, store: Store, layer: int, split: str, view: int = 0, dtype: torch.dtype = torch.float32) -> None:

@@ -1,4 +1,4 @@
-"""Reading one layer: any rows, straight from the shards that hold them, every chunk checked against the ledger."""
+"""Reading rows of one layer from its shard files, every chunk checked against the ledger."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,11 +15,11 @@ from ..files.location import Location
 from ..format.shard import ShardDecoder, ShardFormat
 from ..format.spec import LayerSpec
 
-LEAST_PIECE_BYTES = 4096  # of a row that is read straight to its destination
+LEAST_PIECE_BYTES = 4096  # rows at least this large are read directly into the destination, others through a buffer
 
 
 class LayerReader:
-    """One layer of a store; safe to share between threads, and after a fork."""
+    """Reads one layer of a store; safe to share between threads and across a fork."""
 
     def __init__(
         self,
@@ -44,27 +44,33 @@ class LayerReader:
 
     @property
     def chunk_rows(self) -> int:
-        """How many rows a read costs at least."""
+        """The rows in a chunk, the least that a read from disk costs."""
         return self._formats["values"].chunk_rows
 
     def rows(
         self, rows: slice | Int64[np.ndarray, " row"], view: int = 0, dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "row token width"]:
-        """Return tokens of some rows, in the order asked for; IncompleteError for a row that is not there."""
+        """Return the tokens of rows, in the order asked for.
+
+        Raises:
+            UsageError: a row is out of range.
+            IncompleteError: a row is not extracted yet, or failed.
+            IntegrityError: a chunk on disk is damaged.
+        """
         return self.decode({name: torch.from_numpy(part) for name, part in self.parts(rows, view).items()}, dtype)
 
     def decode(
         self, parts: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "row token width"]:
-        """Return the tokens that stored arrays stand for, on the device where those are."""
+        """Return the tokens of stored parts, on the device of the parts."""
         return self._codec.decode(parts, dtype, self._channel_scale)
 
     def empty(self, num_rows: int) -> dict[str, np.ndarray]:
-        """Return uninitialised arrays for some rows, as the codec keeps them."""
+        """Return uninitialised arrays for the parts of `num_rows` rows, by part."""
         return {name: shard_format.empty(num_rows) for name, shard_format in self._formats.items()}
 
     def parts(self, rows: slice | Int64[np.ndarray, " row"], view: int = 0) -> dict[str, np.ndarray]:
-        """Return the stored arrays of some rows, as the codec keeps them."""
+        """Return the stored parts of rows, still encoded, in the order asked for."""
         unique_rows, inverse = np.unique(self._resolve(rows), return_inverse=True)
         if len(unique_rows) == len(inverse):
             arrays, buffer_indices = self.empty(len(inverse)), np.empty_like(inverse)
@@ -82,7 +88,10 @@ class LayerReader:
         rows: Int64[np.ndarray, " row"],
         view: int = 0,
     ) -> None:
-        """Read ascending rows, each to its buffer index in arrays made by `empty`; every chunk is read once."""
+        """Read ascending rows, `rows[i]` to `into[part][buffer_indices[i]]` in arrays made by `empty`.
+
+        Every chunk is read once.
+        """
         self._coverage.require(rows, self._layer, view)
         for name in self._formats:
             self._read_part(name, into[name], buffer_indices, rows, view)
@@ -114,9 +123,10 @@ class LayerReader:
 def _pieces(
     shard_format: ShardFormat, into: np.ndarray, within: np.ndarray, buffer_indices: np.ndarray
 ) -> list[np.ndarray]:
-    """Return the memory that each run of a chunk's bytes goes to: wanted rows to `into`, all others to a scratch array.
+    """Return the memory for each run of a chunk's bytes: wanted rows go to `into`, all others to a scratch array.
 
-    `within` holds the rows' ascending indices in the chunk. Rows that are neighbours in both go together.
+    `within` holds the ascending indices of the wanted rows in the chunk. Rows that are neighbours both in the chunk and
+    in `into` form one piece, so that one system call fills few pieces.
     """
     size, room = shard_format.part.row_bytes, into.reshape(-1).view(np.uint8)
     scratch = np.empty((shard_format.chunk_rows - len(within)) * size, np.uint8)
@@ -143,7 +153,7 @@ def _read_staged(
     into: np.ndarray,
     wanted: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    """Read whole chunks and take the rows from there: faster than many tiny pieces."""
+    """Read whole chunks into a buffer and copy the wanted rows, which is faster than reading many tiny pieces."""
     whole = shard_format.empty(len(wanted) * shard_format.chunk_rows)
     chunks = whole.reshape(len(wanted), -1).view(np.uint8)
     decoder.read(first, [[chunk] for chunk in chunks])

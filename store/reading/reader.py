@@ -1,6 +1,6 @@
 """Opening a store for reading.
 
-PyTorch, which takes seconds to import, is imported by the methods that return tensors or read them alone.
+PyTorch takes seconds to import; only the methods that read tensors import it.
 """
 
 import functools
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from ..documents.backbone_files import FrozenBackbone
     from .layer_reader import LayerReader
 
-FEW_PARTS = 4  # of a frozen backbone that stay in memory: those of the layers that train side by side
+FEW_PARTS = 4  # selections of frozen tensors kept in memory: those of the layers that train side by side
 
 
 class Store:
-    """A store as its ledger says it is; made by `open_store`."""
+    """A store open for reading, with the rows that its ledger lists; made by `open_store`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -42,17 +42,17 @@ class Store:
 
     @property
     def spec(self) -> StoreSpec:
-        """All that was known of the store before its first row."""
+        """The specification of the store: identity, shapes of layers, classes, source."""
         return self._root.spec
 
     @property
     def identity(self) -> Identity:
-        """What the numbers in the store depend on."""
+        """Every choice that the stored numbers depend on."""
         return self.spec.identity
 
     @property
     def provenance(self) -> tuple[Provenance, ...]:
-        """Every extraction that had rows to write, the first one first; the last one is also in `spec`."""
+        """The record of every extraction that wrote rows, oldest first; the last is also in `spec`."""
         return self._root.history
 
     @property
@@ -62,32 +62,32 @@ class Store:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers that the store holds."""
+        """The numbers of the stored layers, ascending; 0 is the embedding before the first block."""
         return self.identity.layers
 
     @property
     def num_rows(self) -> int:
-        """How many rows the data set has, failed and missing ones included."""
+        """The number of rows in the data set, failed and missing rows included."""
         return self._root.num_rows
 
     @property
     def shard_rows(self) -> int:
-        """How many rows a full shard has."""
+        """The number of rows in a full shard."""
         return self._root.shard_rows
 
     @property
     def failed(self) -> dict[int, str]:
-        """The rows that have no tokens, with the cause."""
+        """The cause for every row that could not be extracted."""
         return self.coverage.failed
 
     @property
     def failures(self) -> dict[str, int]:
-        """How many rows failed for what reason; numbers within a reason read N."""
+        """The number of failed rows for each reason, in which numbers are replaced by N."""
         return by_reason(self.failed.values())
 
     @property
     def num_missing(self) -> int:
-        """How many rows are not in the store yet."""
+        """The number of rows that are not extracted yet."""
         return int((~self.coverage.complete()).sum())
 
     def require_complete(self) -> None:
@@ -105,7 +105,7 @@ class Store:
         return load_newest(self._location, self._root, load_channel_scales)
 
     def as_samples(self) -> list[Sample]:
-        """Return every row of the table as the sample that it was made of."""
+        """Return the rows of the table as samples."""
         return to_samples(self.samples)
 
     @functools.cached_property
@@ -115,18 +115,18 @@ class Store:
 
     @functools.cached_property
     def targets(self) -> Float64[np.ndarray, "row outputs"]:
-        """What every row has for each class or output, NaN where there is nothing; for targets other than one class."""
+        """The multi-label or regression target of every row, NaN where it is unknown."""
         nothing = [math.nan] * len(self.classes)
         given = self.samples["target"].to_pylist() if "target" in self.samples.column_names else [None] * self.num_rows
         return np.array([nothing if target is None else target for target in given], np.float64)
 
     @property
     def splits(self) -> dict[str, int]:
-        """How many good rows each split has."""
+        """The number of readable rows in each split."""
         return {str(name): len(self.rows(str(name))) for name in np.unique(self._split_of_rows)}
 
     def rows(self, split: str) -> Int64[np.ndarray, " row"]:
-        """Return the rows of a split that can be read, in row order."""
+        """Return the rows of a split that are complete and did not fail, ascending."""
         return np.flatnonzero((self._split_of_rows == split) & self.coverage.good())
 
     @functools.cached_property
@@ -134,7 +134,7 @@ class Store:
         return np.array(self.samples["split"].to_pylist())  # by Python: pyarrow's way to numpy imports pandas
 
     def layer(self, layer: int) -> "LayerReader":
-        """Return the reader of one layer."""
+        """Return the reader of one layer; UsageError if the store does not hold the layer."""
         from .layer_reader import LayerReader
 
         if layer not in self.layers:
@@ -145,7 +145,7 @@ class Store:
         return LayerReader(self._location, self._root, self.coverage, layer, self._channel_scales.get(layer))
 
     def backbone_config(self) -> dict[str, JsonValue]:
-        """Return the facts about the blocks of the backbone, without their tensors."""
+        """Return the configuration of the backbone, without its tensors."""
         return load_newest(self._location, self._root, load_config)
 
     def frozen(self) -> "FrozenBackbone":
@@ -155,19 +155,19 @@ class Store:
         return load_newest(self._location, self._root, load_frozen)
 
     def frozen_parts(self, prefixes: tuple[str, ...]) -> "FrozenBackbone":
-        """Return the frozen tensors whose names begin with one of the prefixes; what was read last is at hand."""
+        """Return the frozen tensors whose names begin with one of the prefixes; the last few results are cached."""
         from ..documents.backbone_files import FrozenBackbone
 
-        found = self._parts.get(prefixes)
-        if found is None:
+        selection = self._parts.get(prefixes)
+        if selection is None:
             tensors = self.frozen().tensors if prefixes else {}
             wanted = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
-            found = FrozenBackbone(self.backbone_config(), wanted)
-            self._parts = dict([*list(self._parts.items())[1 - FEW_PARTS :], (prefixes, found)])
-        return found
+            selection = FrozenBackbone(self.backbone_config(), wanted)
+            self._parts = dict([*list(self._parts.items())[1 - FEW_PARTS :], (prefixes, selection)])
+        return selection
 
     def num_bytes(self) -> int:
-        """Return the bytes of all files of the store."""
+        """Return the size of all files of the store in bytes."""
         return sum(self._location.sizes().values())
 
 
@@ -176,10 +176,15 @@ def _load_samples(location: Location, root: Root) -> tuple[Root, pa.Table]:
 
 
 def require_store(url: str) -> None:
-    """Raise IcecoreError where there is no store that this version reads, without reading its rows."""
+    """Raise IcecoreError unless there is a store that this version reads; only the root document is read."""
     load_root(open_location(url))
 
 
 def open_store(url: str) -> Store:
-    """Open a store at a path or fsspec URL, complete or not; IcecoreError says what is wrong with what is there."""
+    """Open a store at a path or fsspec URL, complete or not.
+
+    Raises:
+        IcecoreError: there is no store, or a newer version wrote it.
+        IntegrityError: a document of the store is damaged.
+    """
     return Store(url)

@@ -1,4 +1,4 @@
-"""Reading every byte of a store and naming what is not as it was written, or not there yet."""
+"""Verifying a store: read every byte, and list what is damaged or not extracted yet."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -19,10 +19,9 @@ Pair = tuple[int, int]  # layer, view
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong: the file, the layer and the rows [start, stop) it concerns where it does, and what it is.
+    """One fault: the file, the layer and rows [start, stop) that it affects, if particular ones, and in words what.
 
-    `kind` is `damage` where bytes are not as they were written, and `missing` where the extract command has not written
-    them yet.
+    `kind` is `damage` where bytes differ from those written, `missing` where they are not extracted yet.
     """
 
     file: str
@@ -33,18 +32,17 @@ class Problem:
 
 
 def verify(url: str, repair: bool = False) -> list[Problem]:
-    """Check every file of a store, and return what was found.
+    """Check every file of a store and return the problems.
 
-    With `repair`, a damaged root document is restored from its copy, and what is damaged is struck from the ledger: the
-    layers and views of the shards that it is in, and nothing that is merely not extracted yet. The store's extract
-    command then redoes exactly those, and writes damaged small files again.
+    With `repair`, a damaged root document is restored from its copy, and damaged (layer, view) pairs of shards are
+    removed from the ledger. The store's extract command then redoes exactly those, and rewrites damaged small files.
 
     Raises:
         IcecoreError: there is no store.
         LockedError: with `repair`, while another live process is writing the store.
     """
     location = open_location(url)
-    _load_roots(location)  # so that nothing is locked where there is no store
+    _load_roots(location)  # fails before anything is locked if there is no store
     if not repair:
         return _check(location, repair=False)
     with room_on_disk(url, "free some space and repair again"), writing(location) as held:
@@ -62,15 +60,15 @@ def _check(location: Location, repair: bool) -> list[Problem]:
     for name in root.files:
         problems += _small_file(location, root, roots.get(ROOT_COPY, root), name)
     for shard in range(root.num_shards):
-        found, entry, damaged = _shard(location, root, shard)
-        problems += found
+        of_shard, entry, damaged = _shard(location, root, shard)
+        problems += of_shard
         if repair and damaged:
             _strike(location, shard, entry, damaged)
     return problems
 
 
 def _strike(location: Location, shard: int, entry: Entry | None, damaged: Collection[Pair]) -> None:
-    """Take what is damaged out of a shard's ledger entry; None stands for an entry that is not readable."""
+    """Remove damaged (layer, view) pairs from a shard's ledger entry; an unreadable entry (None) is deleted."""
     stored = {} if entry is None else entry.files
     kept = {
         k: {view: files for view, files in views.items() if (k, view) not in damaged} for k, views in stored.items()
@@ -83,7 +81,7 @@ def _strike(location: Location, shard: int, entry: Entry | None, damaged: Collec
 
 
 def _load_roots(location: Location) -> tuple[dict[str, Root], list[Problem]]:
-    """Load the root document and its copy, and say what is wrong with them; IcecoreError where neither is there."""
+    """Return the readable ones of the root and its copy, and their problems; IcecoreError where neither exists."""
     roots: dict[str, Root] = {}
     problems: list[Problem] = []
     for name in (ROOT, ROOT_COPY):
@@ -105,14 +103,14 @@ def _load_roots(location: Location) -> tuple[dict[str, Root], list[Problem]]:
 
 
 def _restore_root(location: Location, roots: dict[str, Root]) -> None:
-    """Write the document that is damaged from the other; not that of a store whose first row was never written."""
-    (found,) = roots
-    if found == ROOT or location.exists(ROOT) or shards_listed(location):
-        location.write(ROOT if found == ROOT_COPY else ROOT_COPY, location.read(found))
+    """Restore the damaged one of root and copy from the other; a store that was never finished being made stays so."""
+    (intact,) = roots
+    if intact == ROOT or location.exists(ROOT) or shards_listed(location):
+        location.write(ROOT if intact == ROOT_COPY else ROOT_COPY, location.read(intact))
 
 
 def _small_file(location: Location, root: Root, copy: Root, name: str) -> Iterator[Problem]:
-    """Check one small file; until the root document is replaced, Zarr's metadata may be those of its copy."""
+    """Check one small file against the root or its copy: while a store grows, Zarr's metadata may match either."""
     match = re.match(r"layers/(\d+)/", name)
     fault = small_file_fault(location, name, {root.files[name], copy.files.get(name, root.files[name])})
     if fault is not None:
@@ -120,7 +118,7 @@ def _small_file(location: Location, root: Root, copy: Root, name: str) -> Iterat
 
 
 def _shard(location: Location, root: Root, shard: int) -> tuple[list[Problem], Entry | None, set[Pair]]:
-    """Return what is wrong with a shard, its ledger entry, and the layers and views in it that are damaged."""
+    """Return the problems of a shard, its ledger entry, and its damaged (layer, view) pairs."""
     start, stop = root.shard_range(shard)
     pairs = [(layer, view) for layer in root.spec.identity.layers for view in range(root.spec.identity.views)]
     try:
@@ -134,9 +132,10 @@ def _shard(location: Location, root: Root, shard: int) -> tuple[list[Problem], E
         problems.append(Problem(ledger_name(shard), None, (covered, stop), what, "missing"))
     if entry is None:
         return problems, None, set()
-    found = {pair: list(_files(location, root, entry, *pair)) for pair in pairs}
-    problems += [problem for one in found.values() for problem in one]
-    return problems, entry, {pair for pair, one in found.items() if any(each.kind == "damage" for each in one)}
+    by_pair = {pair: list(_files(location, root, entry, *pair)) for pair in pairs}
+    problems += [problem for of_pair in by_pair.values() for problem in of_pair]
+    damaged = {pair for pair, of_pair in by_pair.items() if any(problem.kind == "damage" for problem in of_pair)}
+    return problems, entry, damaged
 
 
 def _files(location: Location, root: Root, entry: Entry, layer: int, view: int) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Creating, resuming and growing a store, so that a kill at any point loses nothing that was finished.
+"""Creating, resuming and growing a store, safe against a kill at any point: finished shards are never lost.
 
 May import everything in `store` but `reading`.
 """

@@ -1,6 +1,6 @@
-"""What a request makes of what is already there: a new store, the same one, or the same one with more in it.
+"""Growing a store: compare a request with the stored root and plan the new root.
 
-A store may gain layers, views and rows; everything else that differs is refused, with both values.
+A store may gain layers, views and rows. Any other difference is an error that names both values.
 """
 
 import unicodedata
@@ -21,7 +21,10 @@ from ..format.spec import Identity, StoreSpec
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The root document in the store, the one to be, its samples in the store's order, their places in the request."""
+    """The plan of a writer: the root as stored (None: new), the root to be, and its samples.
+
+    `order[row]` is the index in the requested samples of the store's row `row`.
+    """
 
     stored: Root | None
     root: Root
@@ -29,7 +32,7 @@ class Growth:
     order: tuple[int, ...]
 
     def recorded(self, asked: StoreSpec) -> "Growth":
-        """Return the growth as one that has rows to write: the root names where they come from, and the others did."""
+        """Return the plan with the provenance of this extraction recorded in the root, for when it has rows to write."""
         if self.stored is None:
             return self
         spec = self.root.spec.model_copy(update={name: getattr(asked, name) for name in FACTS})
@@ -40,9 +43,12 @@ class Growth:
 
 
 def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Growth:
-    """Return what the store is to hold; IdentityError where that contradicts what it holds.
+    """Return the plan for what the store is to hold; the provenance stays as stored, see `Growth.recorded`.
 
-    Where the rows come from stays as the store says, because nothing may be left to write: see `Growth.recorded`.
+    Raises:
+        UsageError: there are no samples.
+        IdentityError: the request contradicts what the store holds.
+        IntegrityError: the store's documents are damaged.
     """
     if not samples:
         raise UsageError("the data set has no samples; expected at least one image")
@@ -59,13 +65,13 @@ def grow(location: Location, spec: StoreSpec, samples: Sequence[Sample]) -> Grow
         root = root.model_copy(update={"spec": known})
         written = _written(root, load_ledger(location, root))
         rows, classes = _more_rows(location.url, root.spec, to_samples(table), written, samples, spec.classes)
-    place = {sample.key: index for index, sample in enumerate(samples)}
+    sample_index = {sample.key: index for index, sample in enumerate(samples)}
     grown = _grown_root(location.url, root, spec, rows, classes)
-    return Growth(root, grown, rows, tuple(place[sample.key] for sample in rows))
+    return Growth(root, grown, rows, tuple(sample_index[sample.key] for sample in rows))
 
 
 def _stored_root(location: Location) -> Root | None:
-    """Load the root document; None where there is no store yet, which is where no shard was ever finished."""
+    """Return the stored root; None where there is no store yet, so that a root missing beside a ledger is damage."""
     if location.exists(ROOT):
         return load_root(location)
     if shards_listed(location):
@@ -107,9 +113,9 @@ def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...],
     if spec.shard_rows not in (None, root.shard_rows):
         differences.append(f"shard_rows: {root.shard_rows} in the store, {spec.shard_rows} asked for")
     for name in ("compressor", "target"):
-        ours, theirs = getattr(root.spec, name), getattr(spec, name)
-        if ours != theirs:
-            differences.append(f"{name}: {ours} in the store, {theirs} asked for")
+        stored_value, asked_value = getattr(root.spec, name), getattr(spec, name)
+        if stored_value != asked_value:
+            differences.append(f"{name}: {stored_value} in the store, {asked_value} asked for")
     if differences:
         raise _refusal(url, differences)
     layers = {**root.spec.layers, **spec.layers}
@@ -123,7 +129,7 @@ def _grown_root(url: str, root: Root, spec: StoreSpec, rows: tuple[Sample, ...],
 
 
 def _contradictions(stored: Identity, asked: Identity, grown: Identity) -> list[str]:
-    """Return the differences that are no growth."""
+    """Return the differences that growth does not explain, a line each."""
     free = {"layers": grown.layers, "views": grown.views, "dataset_sha256": grown.dataset_sha256}
     if 1 in (stored.views, asked.views):
         free["augmentation"] = grown.augmentation
@@ -131,7 +137,7 @@ def _contradictions(stored: Identity, asked: Identity, grown: Identity) -> list[
 
 
 def _written(root: Root, entries: Mapping[int, Entry]) -> frozenset[int]:
-    """Return the rows that some tokens are there of."""
+    """Return the rows that have tokens in at least one layer and view."""
     finished = {row for entry in entries.values() for row in range(entry.start, entry.stop)}
     return frozenset(finished.difference(*(entry.failed for entry in entries.values())))
 
@@ -146,8 +152,8 @@ def _more_rows(
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """Return the stored rows followed by the new ones, provided that every stored row is still the same.
 
-    The bytes of a row without tokens may have changed: an image was mended that could not be decoded, or one changed
-    before its row was written.
+    The source bytes of a row without tokens may differ: its image was replaced after it failed to decode, or before its
+    row was written.
     """
     if spec.target != "class" and new != spec.classes:
         raise _refusal(
@@ -158,7 +164,8 @@ def _more_rows(
         sample if sample.label is None else replace(sample, label=numbers[sample.label]) for sample in samples
     ]
     asked = {sample.key: sample for sample in relabelled}
-    asked |= {one.key: rounded(asked[one.key]) for one in stored[: spec.rounded_rows] if one.key in asked}
+    early = (sample.key for sample in stored[: spec.rounded_rows])
+    asked |= {key: rounded(asked[key]) for key in early if key in asked}
     changes = [_change(sample, asked.get(sample.key), row in written) for row, sample in enumerate(stored)]
     if changed := [change for change in changes if change is not None]:
         raise _refusal(url, [f"dataset: {len(changed)} of its {len(stored)} rows changed, first {changed[0]}"])
@@ -168,10 +175,10 @@ def _more_rows(
 
 
 def _more_classes(url: str, stored: tuple[str, ...], new: tuple[str, ...]) -> tuple[tuple[str, ...], Sequence[int]]:
-    """Return the stored classes followed by the new ones, and for each class of the request its number among them.
+    """Return the stored classes followed by the new ones, and the label there of every requested class.
 
-    Classes that go on where the stored ones end keep their numbers, whatever their names. Others are found by name, in
-    whatever Unicode form it is written: then a name that two classes have says nothing.
+    If the request begins with the stored classes, labels stay as requested. Otherwise classes are matched by name, in
+    Unicode normal form, which requires unique names.
     """
     if new[: len(stored)] == stored:
         return new, range(len(new))
@@ -190,13 +197,13 @@ def _normal(name: str) -> str:
 
 
 def _change(stored: Sample, asked: Sample | None, is_written: bool) -> str | None:
-    """Say what contradicts a stored row; None where nothing does."""
+    """Return in words how a requested sample contradicts the stored row; None where it does not."""
     if asked is None:
         return f"{stored.key!r} is in the store, not in the source"
     for name in ("label", "target", "split", "group", *(["sha256"] if is_written else [])):
-        ours, theirs = getattr(stored, name), getattr(asked, name)
-        if ours != theirs:
-            return f"{stored.key!r} {name} {ours} in the store, {theirs} asked for"
+        stored_value, asked_value = getattr(stored, name), getattr(asked, name)
+        if stored_value != asked_value:
+            return f"{stored.key!r} {name} {stored_value} in the store, {asked_value} asked for"
     return None
 
 

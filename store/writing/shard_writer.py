@@ -1,4 +1,4 @@
-"""Writing one shard of every layer and view: encode, stream to disk, read back, and only then say what was written."""
+"""Writing one shard of every layer and view: encode tokens, stream them to files, and read the files back to check."""
 
 import contextlib
 import time
@@ -20,9 +20,9 @@ _Key = tuple[int, int, str]  # layer, view, part
 
 
 class ShardWriter:
-    """Takes the rows of one shard in ascending order, a batch at a time; made by `StoreWriter.shard`.
+    """Writes the rows of one shard in ascending order, a batch at a time; made by `StoreWriter.shard`.
 
-    With `replaces`, files that are there stay until `finish` replaces them.
+    With `replaces`, existing files stay in place until `finish` replaces them; otherwise they are deleted first.
     """
 
     def __init__(
@@ -67,9 +67,13 @@ class ShardWriter:
     def append(
         self, rows: Sequence[int], tokens: Mapping[int, Float[Tensor, "row token width"]], view: int = 0
     ) -> None:
-        """Add the tokens of layers that this view lacks, for some ascending rows; any float type and device.
+        """Append the tokens of ascending rows, by layer, in any float type and on any device.
 
-        Layers may come together or one after another; in the end all must have had the same rows.
+        Layers may come in one call or in several; all must have had the same rows when `finish` is called. Layers that
+        the shard does not lack in this view are ignored.
+
+        Raises:
+            IcecoreError: the tokens have the wrong shape, or the codec cannot keep a value.
         """
         if not rows:
             return
@@ -80,11 +84,16 @@ class ShardWriter:
                 self._encoders[layer, view, part].append(positions, array)
 
     def fail(self, row: int, cause: str) -> None:
-        """Record that a row has no tokens, and why."""
+        """Record that a row could not be extracted, and the cause."""
         self._failed[row] = cause
 
     def finish(self) -> tuple[Files, dict[int, str], float]:
-        """Close every file, read all of it back, and return the digests, the failed rows and the seconds it took."""
+        """Close all files, read them back, and return their digests, the failed rows with causes, and elapsed seconds.
+
+        Raises:
+            IcecoreError: the layers have different numbers of rows.
+            IntegrityError: a file read back differs from what was written.
+        """
         self._require_same_rows()
         digests = {key: encoder.finish() for key, encoder in self._encoders.items()}
         self._open.close()

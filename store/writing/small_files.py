@@ -1,9 +1,9 @@
-"""The small files of a store (samples, backbone, array metadata, channel scales, root), written so that no kill harms.
+"""Writing the small files of a store (samples, backbone, array metadata, channel scales, root), safe against a kill.
 
-The root document names every small file and its digest, and is replaced last, in one step. Until then nothing that it
-names is touched: a file that changes gets a new name. Only the metadata of Zarr's arrays have fixed names. They are
-replaced after the copy of the new root document, so that until the switch they are as the one or the other says; the
-numbers that they describe are the same in both.
+The root document lists every small file with its digest and is replaced last, in one step. Until then no file that it
+lists is touched: a changed file gets a new name. Only the Zarr metadata of arrays have fixed names. They are replaced
+after the copy of the new root is written, so that in between each matches either the root or the copy; both describe
+the same stored numbers.
 """
 
 import re
@@ -34,7 +34,12 @@ _NAMED = re.compile(
 def write_small_files(
     location: Location, growth: Growth, frozen: FrozenBackbone, measure: Measure | None
 ) -> tuple[Root, dict[int, Tensor]]:
-    """Bring every small file up to date; return the root with its digests, and the channels' scales by layer."""
+    """Write all small files that changed; return the root with their digests, and the channel scales by layer.
+
+    Raises:
+        UsageError: the codec needs channel scales, and `measure` is None.
+        IntegrityError: the stored channel scales are damaged, and measuring again gives others.
+    """
     stored, scales = growth.stored, _channel_scales(location, growth, measure)
     contents = {SAMPLES: _samples(location, growth), **frozen_files(location, stored, frozen)}
     if scales:
@@ -43,8 +48,9 @@ def write_small_files(
     arrays = _array_files(location, growth)
     digests = {name: sha256(data) for name, data in {**named, **arrays}.items()}
     root = growth.root.model_copy(update={"files": digests})
-    copy = {ROOT_COPY: location.read(ROOT) if root == stored else root_document(root)}  # an older version's stays so
-    in_order = [copy, named, arrays] if stored is None else [named, copy, arrays]  # a folder is ours by its copy
+    # An unchanged root is copied byte for byte, as an early version may have written it.
+    copy = {ROOT_COPY: location.read(ROOT) if root == stored else root_document(root)}
+    in_order = [copy, named, arrays] if stored is None else [named, copy, arrays]
     for files in (*in_order, {ROOT: copy[ROOT_COPY]}):
         for name, data in files.items():
             _write_if_new(location, name, data)
@@ -53,7 +59,7 @@ def write_small_files(
 
 
 def _name(stored: Root | None, role: str, data: bytes) -> str:
-    """Return the name of a small file: as it is in the store, or a new one where what is in it changed."""
+    """Return the name of a small file: the present one if the content is unchanged, else one with its digest."""
     if stored is None:
         return role
     digest, known = sha256(data), stored.file(role)
@@ -73,7 +79,7 @@ def _write_if_new(location: Location, name: str, data: bytes) -> None:
 
 
 def _delete_superseded(location: Location, root: Root) -> None:
-    """Remove small files that no root document names any more, and what a growth that was killed left behind."""
+    """Delete small files that the root does not list: those of the previous root and of growths that were killed."""
     for name in (*(location.entries() or ()), *location.sizes("backbone")):
         if _NAMED.fullmatch(name) and name not in root.files:
             location.delete(name)
@@ -86,7 +92,7 @@ def _delete_superseded(location: Location, root: Root) -> None:
 
 
 def _as_stored(location: Location, stored: Root, role: str) -> bytes | None:
-    """Return a small file as it is in the store; None where it is damaged, or where there is none."""
+    """Return the stored bytes of a small file; None where it is damaged or missing."""
     try:
         return load_file(location, stored, role)
     except IntegrityError:
@@ -94,7 +100,7 @@ def _as_stored(location: Location, stored: Root, role: str) -> bytes | None:
 
 
 def _samples(location: Location, growth: Growth) -> bytes:
-    """Return the table about rows: the bytes that are in the store while its rows stay the same."""
+    """Return the bytes of the table of samples: the stored ones if the data set is unchanged."""
     stored, asked = growth.stored, growth.root.spec.identity.dataset_sha256
     same = stored is not None and stored.spec.identity.dataset_sha256 == asked
     known = _as_stored(location, stored, SAMPLES) if stored is not None and same else None
@@ -102,7 +108,7 @@ def _samples(location: Location, growth: Growth) -> bytes:
 
 
 def _array_files(location: Location, growth: Growth) -> dict[str, bytes]:
-    """Return the metadata of groups and arrays: the bytes that are in the store while their shape stays the same."""
+    """Return the Zarr metadata of groups and arrays: the stored bytes if the shape is unchanged."""
     stored, made = growth.stored, _array_metadata(growth.root)
     if stored is None or _shape(stored) != _shape(growth.root):
         return made
@@ -118,7 +124,12 @@ def _array_metadata(root: Root) -> dict[str, bytes]:
     groups = {f"{folder}/zarr.json": group_metadata({}) for folder in ("layers", *(f"layers/{k:02d}" for k in layers))}
     return groups | {
         f"layers/{layer:02d}/{name}/zarr.json": array_metadata(
-            shard_format.part, _shape(root), shard_format.chunk_rows, root.shard_rows, root.spec.compressor, layer
+            shard_format.part,
+            shape=_shape(root),
+            chunk_rows=shard_format.chunk_rows,
+            shard_rows=root.shard_rows,
+            compressor=root.spec.compressor,
+            layer=layer,
         )
         for layer in layers
         for name, shard_format in root.shard_formats(layer).items()
@@ -126,7 +137,7 @@ def _array_metadata(root: Root) -> dict[str, bytes]:
 
 
 def _channel_scales(location: Location, growth: Growth, measure: Measure | None) -> dict[int, Tensor]:
-    """Return the scales that are known, and measure those of the layers that are new."""
+    """Return the stored channel scales, and measure those of new layers."""
     identity = growth.root.spec.identity
     if not get_codec(identity.dtype).needs_channel_scale:
         return {}
@@ -136,7 +147,7 @@ def _channel_scales(location: Location, growth: Growth, measure: Measure | None)
 
 
 def _known_scales(location: Location, stored: Root, measure: Measure | None) -> dict[int, Tensor]:
-    """Return what the rows of the store were written with; where the file is damaged, provided it is measured again."""
+    """Return the stored channel scales; if their file is damaged, measure again and require the same digest."""
     try:
         return load_channel_scales(location, stored)
     except IntegrityError:

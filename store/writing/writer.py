@@ -1,4 +1,4 @@
-"""Creating, resuming and growing a store: one writer, shards in any order, nothing counted before it is safe."""
+"""Creating, resuming and growing a store: one writer, shards in any order, each counted once it is safely on disk."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,14 +29,17 @@ Retry = Callable[[Sequence[int], Sequence[int]], Iterable[int]]
 
 @dataclass(frozen=True, slots=True)
 class StoreAccess:
-    """What another process needs to write shards for the one that holds the store."""
+    """The address of a store and the writer's token: what a worker process needs to write shards for the writer."""
 
     url: str
     token: str
 
 
 class StoreWriter:
-    """A store that is open for writing: all of it if made by `open_writer`, one shard if made by `open_shard`."""
+    """A store open for writing: the whole store if made by `open_writer`, one shard if made by `open_shard`.
+
+    `order[row]` is the index in the requested samples of the store's row `row`.
+    """
 
     def __init__(
         self,
@@ -60,34 +63,34 @@ class StoreWriter:
 
     @property
     def access(self) -> StoreAccess:
-        """What `open_shard` takes, in any process that reaches the store, while this writer is open."""
+        """The argument of `open_shard` for worker processes, valid while this writer is open."""
         return StoreAccess(self._location.url, self._token)
 
     @property
     def todo(self) -> tuple[Shard, ...]:
-        """The shards that the ledger does not cover yet, with the (layer, view) pairs that each lacks."""
+        """The shards still to be written, with the (layer, view) pairs that each lacks."""
         return lacking(self._root, self._entries, self._shards, self._retried)
 
     @property
     def num_rows_done(self) -> int:
-        """How many rows are in finished shards."""
+        """The number of rows in finished shards."""
         return self._root.num_rows - sum(shard.stop - shard.start for shard in self.todo)
 
     @property
     def shard_rows(self) -> int:
-        """How many rows a full shard has."""
+        """The number of rows in a full shard."""
         return self._root.shard_rows
 
     @property
     def spec(self) -> StoreSpec:
-        """What the store holds, or will once every shard is written."""
+        """The specification of the store once every shard is written."""
         return self._root.spec
 
     @contextlib.contextmanager
     def shard(self, shard: Shard) -> Iterator[ShardWriter]:
-        """Write one shard: it counts when this context ends without an exception, and not before.
+        """Write one shard, which is recorded in the ledger when the context ends without an exception.
 
-        A finished shard that is written anew, for rows that are new or tried again, stands as it is until then.
+        A finished shard that is rewritten, because it gains rows or retries failed ones, stays readable until then.
         """
         known = self._entries.get(shard.index)
         anew = known is not None and (known.stop != shard.stop or bool(shard.retried))
@@ -132,15 +135,17 @@ def open_writer(
 ) -> Iterator[StoreWriter]:
     """Create a store, resume one of the same identity, or grow one by layers, views or rows.
 
-    `measure` returns tokens of a seeded sample of rows for some layers; only int4 asks for it. The store's rows are in
-    the order of `samples` unless the store had rows before: then those come first. `writer.order` gives, for every row
-    of the store, its place in `samples`. `retry` is given the rows that failed and this order, and returns those that
-    are worth another try: all of their shards is to do.
+    The rows of the store are in the order of `samples`, except that rows the store already has come first;
+    `writer.order` maps the store's rows to indices in `samples`.
+
+    Args:
+        measure: Returns the tokens of a seeded sample of rows for the given layers; only int4 calls it.
+        retry: Takes the failed rows and `writer.order`, and returns the rows to try again; their shards are rewritten.
 
     Raises:
         IdentityError: the store holds something else; the message lists each differing field with both values.
         LockedError: another live process is writing it.
-        UsageError: what is there is no store; nothing is touched.
+        UsageError: the folder holds something other than a store, which is left unchanged, or a sample is malformed.
     """
     check_keys(samples)
     check_text([spec.source, spec.command, *spec.classes])
@@ -157,18 +162,18 @@ def open_writer(
             growth = growth.recorded(spec)
         root, scales = write_small_files(held.location, growth, frozen, measure)
         yield StoreWriter(held.location, root, scales, held.token, entries, shards, growth.order, retried)
-        with contextlib.suppress(LockedError):  # a worker that was given up: the next writer waits for it
+        with contextlib.suppress(LockedError):  # a lost worker still writes: the next writer waits for it
             free_claims(location)
 
 
 @contextlib.contextmanager
 def open_shard(access: StoreAccess, shard: int, retried: Collection[int] = ()) -> Iterator[StoreWriter]:
-    """Open one shard of a store that another process holds for writing; nothing is left to do if it was written.
+    """Open one shard of a store that another process holds for writing; `todo` is empty if the shard is finished.
 
-    `retried` is that of the shard to do.
+    `retried` are the failed rows to try again, from the `Shard` that the writer handed out.
 
     Raises:
-        LockedError: the other process let the store go, or a third one is writing this shard and does not end.
+        LockedError: the writer released the store, or a third process keeps this shard.
     """
     location = open_location(access.url)
     with claim(location, shard, access.token) as location:

@@ -1,9 +1,11 @@
 """Configurations refuse what they do not know, when they are made and when they are copied."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
-from icecore.store import Frozen
+from icecore.store import Frozen, validation_message
 
 
 class Point(Frozen):
@@ -23,3 +25,18 @@ def test_an_unknown_field_and_a_change_are_refused() -> None:
         Point.model_validate({"z": 3})
     with pytest.raises(ValidationError, match="frozen"):
         Point().x = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"x": "far"}, r"--x: got 'far': expected a valid integer, .*"),
+        ({"x": "far " * 99}, "--x: expected a valid integer, .*"),
+        ({"z": 3}, "--z: unknown key"),
+        (3, "the document: expected a valid dictionary or instance of Point"),
+    ],
+)
+def test_a_fault_is_told_in_one_line(values: object, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Point.model_validate(values)
+    assert re.fullmatch(message, validation_message(caught.value, lambda path: path and f"--{path}"))

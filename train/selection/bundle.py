@@ -19,7 +19,7 @@ from pydantic import JsonValue, ValidationError, model_validator
 from safetensors.torch import load, save
 from torch import Tensor
 
-from icecore.store import Frozen, FrozenBackbone, LayerSpec, Store, UsageError, layer_name
+from icecore.store import Frozen, FrozenBackbone, LayerSpec, Store, UsageError, layer_name, validation_message
 
 from ..adapters import get_adapter
 from ..adapters.adapter import Adapter, Scope, make_scope
@@ -129,9 +129,7 @@ def load_bundle(path: str) -> Bundle:
         bundle = _assembled(document, BundleFacts.model_validate(document.content), load(weights))
         _require_answer(bundle)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise document.broken(DOCUMENT, f"{where}: {first['msg'].lower()}") from None
+        raise document.broken(DOCUMENT, validation_message(error)) from None
     except Exception as error:  # without a checksum, of an earlier version, anything may be wrong with it
         what = " ".join(str(error).split()) or type(error).__name__
         raise document.broken(DOCUMENT, f"does not fit {ADAPTERS} ({what})") from None

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from icecore.store import validation_message
+
 from ..runs.atomic_switch import switch_files
 from ..runs.run import Run, open_run
 from ..runs.sealed_folder import Document, document_bytes, load_document
@@ -58,9 +60,7 @@ def read_chosen(run: str) -> Chosen | None:
     try:
         return Chosen(document, Selection.model_validate(document.content))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise document.broken(DOCUMENT, f"{where}: {first['msg'].lower()}") from None
+        raise document.broken(DOCUMENT, validation_message(error)) from None
 
 
 def write_chosen(run: str, selection: Selection, test: bytes, bundle: Mapping[str, bytes]) -> None:

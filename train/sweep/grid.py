@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name, parse_layer_list
+from icecore.store import SUM, Frozen, LayerSpec, Store, UsageError, layer_name, parse_layer_list, validation_message
 
 from ..adapters import get_adapter
 from ..adapters.adapter import Adapter, Scope, make_scope
@@ -125,9 +125,6 @@ def _validated(
     try:
         return family.Config.model_validate(config), Recipe.model_validate(recipe)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         known = ", ".join([*family.Config.model_fields, *RECIPE_AXES])
-        raise UsageError(
-            f"option {where!r} of adapter {name!r}: {first['msg'].lower()}, got {first['input']!r}; it has {known}"
-        ) from None
+        message = validation_message(error, lambda key: f"option {key!r} of adapter {name!r}")
+        raise UsageError(f"{message}; it has {known}") from None

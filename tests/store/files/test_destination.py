@@ -116,7 +116,7 @@ def test_a_lock_or_a_partial_folder_of_others_is_never_touched(tmp_path: Path, f
     fill(url, make_tokens())
     assert mine.read_text() == "years of work"
     folder = Path(make(tmp_path / "f", {"lock": "my notes"}))
-    with pytest.raises(UsageError, match="lock: is not a lock of icecore's"), only_writer(str(folder)):
+    with pytest.raises(UsageError, match="lock: is not a lock file of icecore"), only_writer(str(folder)):
         pass
     assert (folder / "lock").read_text() == "my notes"
 

@@ -98,7 +98,7 @@ def test_a_bucket_that_is_not_there_is_one_line(s3: str, tokens: dict[int, Tenso
         (PermissionError("Forbidden"), r"access denied \(Forbidden\); check credentials"),
         (
             RuntimeError("Unable to locate credentials"),
-            r"RuntimeError \(Unable to locate credentials\); see that it can",
+            r"RuntimeError \(Unable to locate credentials\); check the address",
         ),
     ],
 )

@@ -230,7 +230,7 @@ def test_a_folder_that_is_no_run_is_not_written_to(make_store: MakeStore, tmp_pa
         ({"layers": "0,9"}, r"layers '0,9': there is no layer 9; the store has layers 0, 1, 2"),
         ({"layers": "top"}, r"layers 'top': cannot read 'top'; expected all, sum, top:5"),
         ({"heads": (5,)}, r"adapter 'inca' at layer 0: 5 heads: expected a divisor of the width 16"),
-        ({"pooling": ("max",)}, r"option 'pooling' of adapter 'linear': .* got 'max'"),
+        ({"pooling": ("max",)}, r"option 'pooling' of adapter 'linear': got 'max': expected 'cls'.*; it has"),
         ({"options": {"inca": {"depth": [1]}}}, r"option 'depth' of adapter 'inca': .* it has num_heads, num_queries"),
         ({"options": {"vqt": {}}}, r"options for \['vqt'\]: not among the adapters"),
         ({"memory": "much"}, r"memory 'much': expected a size such as 4GB"),
