@@ -50,6 +50,7 @@ def write_small_files(
     root = growth.root.model_copy(update={"files": digests})
     # An unchanged root is copied byte for byte, as an early version may have written it.
     copy = {ROOT_COPY: location.read(ROOT) if root == stored else root_document(root)}
+    # In a new folder the copy comes first, because it marks the folder as icecore's.
     in_order = [copy, named, arrays] if stored is None else [named, copy, arrays]
     for files in (*in_order, {ROOT: copy[ROOT_COPY]}):
         for name, data in files.items():
