@@ -32,7 +32,7 @@ class Growth:
     order: tuple[int, ...]
 
     def recorded(self, asked: StoreSpec) -> "Growth":
-    """The plan of a writer: the root as stored (None: new), the root to be, and the samples of the store in order.
+        """Return the plan with this extraction recorded as provenance in the root, for when it has rows to write."""
         if self.stored is None:
             return self
         spec = self.root.spec.model_copy(update={name: getattr(asked, name) for name in FACTS})
