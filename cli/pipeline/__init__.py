@@ -1,4 +1,4 @@
-"""Named pipelines of pipelines.yaml: planned as a whole, then run stage by stage, skipping what is up to date.
+"""Named pipelines of pipelines.yaml: all settings are checked first, then each stage runs unless it is up to date.
 
 May import `options`, `report` and `show`.
 """

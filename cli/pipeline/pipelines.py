@@ -1,4 +1,4 @@
-"""Named pipelines from a YAML file: which source, which store, which run, and a block of settings for each stage."""
+"""Named pipelines from a YAML file: source, store, run folder, and a block of settings for each stage."""
 
 import os
 import re
@@ -16,7 +16,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 class Pipeline(Frozen):
-    """One named pipeline; each stage parses its own block with its own model."""
+    """One named pipeline. The blocks of the stages are unparsed: `make_plan` parses each with its own model."""
 
     source: str
     store: str
@@ -27,7 +27,12 @@ class Pipeline(Frozen):
 
 
 def load_pipeline(path: Path, name: str) -> Pipeline:
-    """Read one pipeline of a file. Raises UsageError: no file, no YAML, no such pipeline, an unknown key."""
+    """Read one pipeline of a YAML file, with environment variables replaced by their values.
+
+    Raises:
+        UsageError: the file is missing or not YAML, has no pipeline of that name or an unknown key, or a variable is
+            not set.
+    """
     pipelines = _read(path)
     if name not in pipelines:
         raise UsageError(f"{path}: no pipeline {name!r}{nearest(name, map(str, pipelines))}")
@@ -50,7 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _expand(value: Any, where: str) -> Any:
-    """Put environment variables in: ${NAME}, or ${NAME:-default}."""
+    """Replace ${NAME} and ${NAME:-default} in every text of `value`; `where` names it in errors."""
     if isinstance(value, dict):
         return {key: _expand(each, f"{where}.{key}") for key, each in value.items()}
     return VARIABLE.sub(lambda match: _variable(match, where), value) if isinstance(value, str) else value

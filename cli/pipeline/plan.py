@@ -1,4 +1,4 @@
-"""A pipeline with the settings of its stages, each block parsed by the stage's own model before any work starts."""
+"""A pipeline with the parsed settings of its stages, so that a wrong setting is an error before any work starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a pipeline asks for."""
+    """A pipeline, the file that it was read from, and the settings of its stages."""
 
     file: Path
     pipeline: Pipeline
@@ -24,7 +24,11 @@ class Plan:
 
 
 def make_plan(file: Path, name: str) -> Plan:
-    """Read a pipeline and the settings of its stages. Raises UsageError that names the key that is wrong."""
+    """Read a pipeline and parse the settings of its stages.
+
+    Raises:
+        UsageError: the pipeline cannot be read, or a setting is wrong; the message names its key.
+    """
     from icecore.extract import ExtractSettings
     from icecore.train import SelectSettings, TrainSettings
 

@@ -1,7 +1,7 @@
-"""The stages of a pipeline, one after another; each looks at what is on disk first and skips what is up to date.
+"""The stages of a pipeline. Each compares its results on disk with its settings, and does only what is missing.
 
-What is up to date is a matter of contents alone: the settings of the stage, and digests of what it reads. The times of
-files have no say, nor has what else is in the file of pipelines.
+A stage is up to date if its settings and the digests of its inputs are those that its results record. File times and
+the other pipelines in the file do not matter. Each function returns one line about its work for the terminal.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ UP_TO_DATE = "up to date"
 
 
 def extract_stage(plan: Plan) -> str:
-    """Extract what the store lacks; the store itself knows what that is, and refuses another identity."""
+    """Extract the rows and layers that the store lacks; a store of another identity is an error."""
     from icecore.extract import extract
 
     with extract_progress() as progress:
@@ -28,7 +28,7 @@ def extract_stage(plan: Plan) -> str:
 
 
 def train_stage(plan: Plan) -> str:
-    """Train unless RUN was trained by the same settings on all that the store has for them."""
+    """Train unless RUN was trained with the same settings on the present rows and layers of the store."""
     from icecore.train import is_current, open_run, train
 
     pipeline = plan.pipeline
@@ -41,7 +41,7 @@ def train_stage(plan: Plan) -> str:
 
 
 def select_stage(plan: Plan) -> str:
-    """Select unless RUN holds the choice of the same settings among what it holds now."""
+    """Select unless RUN holds a selection with the same settings among its present adapters."""
     from icecore.train import is_choice_current, select
 
     run = plan.pipeline.run
@@ -54,7 +54,7 @@ def select_stage(plan: Plan) -> str:
 
 
 def report_stage(plan: Plan) -> str:
-    """Write the page unless the one that is there tells of the same."""
+    """Write the HTML page unless the present one was made from the present results."""
     from ..report.page import is_current, write_report
 
     run = Path(plan.pipeline.run)

@@ -95,6 +95,6 @@ def _render(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -
 
 
 def _sources(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -> str:
-    """Return the checksum of everything that the page is made of."""
+    """Return one checksum over all files that the page is made from."""
     checksums = [document.checksum for document in comparisons.values()]
     return checksum([*(each.sources for each in findings), *checksums])

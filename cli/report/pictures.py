@@ -1,4 +1,4 @@
-"""The pictures of a run's rows, from the source that its store names; as data that a page can hold."""
+"""The pictures of a run's rows, read from the source that the store names, as data URLs for the page."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ Look = Callable[[int], Image.Image | None]
 
 
 def pictures(store: Store | None) -> Look | str:
-    """Return what finds the picture of a row, None where it is no longer that one; or say why there are none."""
+    """Return a function from row to picture (None where the source has changed); or a sentence why there are none."""
     if store is None:
         return "No pictures: the store was not there when this page was made."
     try:
@@ -41,7 +41,7 @@ def _picture(source: Source, place: int | None, sha256: str, rules: Decoding | N
 
 
 def as_seen(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
-    """Return the square that the backbone saw: the shorter side resized, the centre cut out."""
+    """Return the square that the backbone sees: the shorter side resized, the centre cropped."""
     height, width = preprocessing["input_size"][1:]
     scale = max(height, width) / preprocessing.get("crop_pct", 1.0) / min(image.size)
     resized = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
@@ -50,7 +50,7 @@ def as_seen(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
 
 
 def as_data(image: Image.Image, side: int = 176) -> str:
-    """Return a `data:` address of the image, its longer side at most that long."""
+    """Return the image as a data URL, shrunk where its longer side exceeds the limit in pixels."""
     image = image.convert("RGB")
     image.thumbnail((side, side))
     buffer = io.BytesIO()

@@ -51,7 +51,7 @@ def sweep(findings: Findings, family: str) -> Sweep:
 
 
 def by_layer(findings: Findings) -> list[dict[str, Any]]:
-    """Arrange the best of each family as layers by family, validation and test; what reads several says which."""
+    """Arrange the best adapters as layers by family, validation and test; an adapter of several layers names them."""
     standings = {(one.adapter, one.layers): one for one in findings.standings}
     chosen = {(each.adapter, each.layers) for each in findings.trained if each.adapter_id in findings.chosen}
 
@@ -71,7 +71,7 @@ def by_layer(findings: Findings) -> list[dict[str, Any]]:
 
 
 def members(findings: Findings) -> list[dict[str, Any]]:
-    """List what was chosen, the heaviest first, each with what tells it from others that its family trained."""
+    """List the selected adapters by falling weight, each with the settings that vary within its family."""
     by_id = {each.adapter_id: each for each in findings.trained}
     chosen = [(by_id[one["adapter_id"]], one["weight"]) for one in findings.selection["selected"]]  # pyright: ignore
 
@@ -84,13 +84,13 @@ def members(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _mean(some: list[Trained]) -> float | None:
-    """Return the mean score; None where one of them did not finish."""
+    """Return the mean score; None if any of the adapters did not finish."""
     scores = [each.score for each in some if each.score is not None]
     return fmean(scores) if len(scores) == len(some) else None
 
 
 def _cell(score: float | None, known: list[float], some: list[Trained], chosen: set[str]) -> Cell:
-    """Show a score, or in a word what became of an adapter that did not finish."""
+    """Return the cell of a score; for an adapter that did not finish, a word says why."""
     if score is None:
         ended = [each.status.partition(" ")[0] for each in some if each.score is None]  # diverged, stopped
         return Cell(ended[0] if ended else "–", 0, any(each.adapter_id in chosen for each in some))

@@ -1,6 +1,7 @@
-"""Standard output and error that can always be written to: closed, cut off by a pipe, or of few characters.
+"""Standard output and error that accept every write: when closed, when a pipe's reader left, in any encoding.
 
-Nobody who listens is no failure: what a command does, and its exit code, hang on neither. A full disk is one.
+A reader that left changes neither the work of a command nor its exit code. Any other failed write, such as to a full
+disk, is an error.
 """
 
 import codecs
@@ -11,11 +12,11 @@ from typing import TextIO
 
 NARROW = {"–": "-", "—": "-", "×": "x", "·": ".", "…": "...", "★": "*", "→": "->", "█": "#", "≤": "<=", "≥": ">="}
 NARROW |= dict.fromkeys("▏▎▍▌▋▊▉", "|")
-BRAILLE = range(0x2800, 0x2900)  # of spinners
+BRAILLE = range(0x2800, 0x2900)  # the characters that spinners are drawn with
 
 
 def open_streams() -> None:
-    """Make standard output and error safe for this process; those that a test has replaced stay."""
+    """Replace standard output and error by streams that accept every write; streams that a test has set stay."""
     _occupy()
     codecs.register_error("icecore", _in_ascii)
     if sys.stdout is sys.__stdout__:
@@ -25,12 +26,16 @@ def open_streams() -> None:
 
 
 def is_heard() -> bool:
-    """Say whether somebody still reads standard output, as far as the last write could tell."""
+    """Return whether standard output still had a reader at the last write."""
     return getattr(sys.stdout, "is_heard", True)
 
 
 def close_streams() -> None:
-    """Write what is still to be written; OSError where it cannot be, and nothing is tried again."""
+    """Flush standard output and error.
+
+    Raises:
+        OSError: a flush failed. The rest of the text is dropped, so that the interpreter's exit does not fail again.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -41,7 +46,7 @@ def close_streams() -> None:
 
 
 class _Stream(io.TextIOWrapper):
-    """Text to a file descriptor of this process, whose reader may leave."""
+    """A text stream to a file descriptor of this process; text is dropped once the reader has left."""
 
     def __init__(self, number: int, encoding: str) -> None:
         self._raw = _Raw(number, "wb", closefd=False)
@@ -82,7 +87,7 @@ def _safe(stream: TextIO | None, number: int) -> TextIO:
 
 
 def _occupy() -> None:
-    """Put the null device where a standard stream is closed: else the next file opened, of a store, would be it."""
+    """Open the null device in place of closed standard streams; else the next file opened would get their number."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -93,7 +98,7 @@ def _occupy() -> None:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Write characters that a stream does not know: typography by its like, others as JSON and Python escape them."""
+    """Replace characters that the encoding lacks: typography by ASCII, others by `\\uXXXX` as JSON and Python do."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_like, error.object[error.start : error.end])), error.end

@@ -1,4 +1,4 @@
-"""What a sweep does, epoch by epoch, as TensorBoard's event files: RUN/tensorboard/FAMILY/layer K/ID."""
+"""The learning curves of a sweep as TensorBoard event files, in RUN/tensorboard/FAMILY/layer K/ADAPTER_ID."""
 
 import importlib.util
 import time
@@ -13,7 +13,11 @@ CURVES = ("train_loss", "validation_score", "validation_loss")
 
 
 class TensorBoard:
-    """The event files of a run, one for each adapter; no writer's thread, no file kept open."""
+    """The event files of a run, one for each adapter.
+
+    A file is opened for each write: a sweep may have more adapters than a process may have open files.
+    Creating an instance raises UsageError where tensorboard is not installed.
+    """
 
     def __init__(self, run: str) -> None:
         from icecore.store import UsageError
@@ -23,14 +27,14 @@ class TensorBoard:
         self._folder = Path(run) / "tensorboard"
 
     def watch(self, state: "Progress") -> None:
-        """Write what the last epochs brought."""
+        """Append the results of the epochs that ended since the last call."""
         from icecore.train.runs import result_to_row
 
         for result in state.results:
             self._append([result_to_row(result)])
 
     def finish(self, run: "Run") -> None:
-        """Write the adapters that nobody watched: trained earlier, or by other processes."""
+        """Write the curves of adapters without a file: trained by an earlier call or by other processes."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         for row in run.results.to_pylist():
             found.setdefault(row["adapter_id"], []).append(row)

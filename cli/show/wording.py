@@ -1,4 +1,4 @@
-"""Quantities in words, the same in the terminal and on the page."""
+"""Quantities as text, the same in the terminal and in the report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from icecore.extract import ExtractReport
 
-FEW_ROWS = 5  # of a class: fewer say little
+FEW_ROWS = 5  # validation rows of a class; with fewer, the choice of an adapter is mostly noise
 
 
 def percent(share: int | float | None, digits: int = 1) -> str:
-    """Write an accuracy in per cent: 0.907 is 90.7; a dash where there is no number."""
+    """Return an accuracy in per cent, a dash for None, NaN and infinity.
+
+    >>> percent(0.907)
+    '90.7'
+    """
     return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}"
 
 
 def size(num_bytes: int | float) -> str:
-    """Write a number of bytes with a decimal unit: 1.02 GB."""
+    """Return a number of bytes with a decimal unit.
+
+    >>> size(1_020_000_000)
+    '1.02 GB'
+    """
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if num_bytes < 1000 or unit == "TB":
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.3g} {unit}"
@@ -25,7 +33,11 @@ def size(num_bytes: int | float) -> str:
 
 
 def duration(seconds: int | float) -> str:
-    """Write a time with the precision that matters: 0.4 s, 61 s, 3.2 min, 2.5 h."""
+    """Return a time in seconds, minutes or hours.
+
+    >>> [duration(seconds) for seconds in (0.4, 61, 192, 9000)]
+    ['0.4 s', '61 s', '3.2 min', '2.5 h']
+    """
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -34,7 +46,7 @@ def duration(seconds: int | float) -> str:
 
 
 def short(value: object) -> str:
-    """Write a configuration value: 0.001, cls, 1 2 3."""
+    """Return a configuration value as text; the items of a list are separated by commas, None is a dash."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
@@ -43,12 +55,16 @@ def short(value: object) -> str:
 
 
 def configuration(config: Mapping[str, object]) -> str:
-    """Write a configuration in one line: lr 0.001, weight_decay 0.01."""
+    """Return a configuration in one line.
+
+    >>> configuration({"lr": 0.001, "weight_decay": 0.01})
+    'lr 0.001, weight decay 0.01'
+    """
     return ", ".join(f"{key.replace('_', ' ')} {short(value)}" for key, value in config.items())
 
 
 def extracted(report: "ExtractReport") -> str:
-    """Write what an extraction did: 1797 rows, 412 MB, 38 s (47 rows/s)."""
+    """Return the summary of an extraction, such as "1797 rows, 412 MB, 38 s (47 rows/s)"."""
     parts = [f"{report.num_rows} rows", size(report.num_bytes)]
     if report.num_failed:
         reasons = "; ".join(f"{count} {reason}" for reason, count in report.failures.items())
@@ -63,7 +79,10 @@ def extracted(report: "ExtractReport") -> str:
 
 
 def trained(run: Mapping[str, Any]) -> str:
-    """Write what a sweep did, and what to do about classes too small to choose by: 156 adapters, 61 s, 1.02 GB read."""
+    """Return the summary of a sweep, such as "156 adapters, 61 s, 1.02 GB read", from the content of run.json.
+
+    The summary suggests folds where a class has too few validation rows for a sound choice.
+    """
     cost, validation = run["cost"], run["validation"]
     parts = [f"{cost['num_adapters']} adapters"]
     if cost["num_diverged"]:
@@ -80,7 +99,7 @@ def trained(run: Mapping[str, Any]) -> str:
 
 
 def layers_in_words(layers: Sequence[int]) -> str:
-    """Write which layers are read: 5, 0–12, or 2, 4, 6, or the sum of all."""
+    """Return layer numbers as text: "5", "0–12" for a run of at least three, "2, 4, 6", or the sum of all layers."""
     from icecore.store import layer_name
 
     is_run = len(layers) > 2 and list(layers) == list(range(min(layers), max(layers) + 1))

@@ -85,7 +85,7 @@ def _row(findings: Findings, one: Tested, image: Image.Image, maps: torch.Tensor
 
 
 def _chosen(maps: torch.Tensor, one: Tested, classes: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Choose maps (query head y x): of the classes in question, of the first queries, or of a single one's heads."""
+    """Choose attention maps (query head y x): of the classes in question, the first queries, or one query's heads."""
     if len(maps) == len(classes) > NUM_MAPS:
         for label in dict.fromkeys((one.prediction, one.label)):
             yield f"query of {classes[label]}", maps[label].mean(0)
@@ -96,7 +96,7 @@ def _chosen(maps: torch.Tensor, one: Tested, classes: list[str]) -> Iterator[tup
 
 
 def _lit(image: Image.Image, weights: torch.Tensor) -> Image.Image:
-    """Lay warm light over a grey picture where the weights are."""
+    """Return the picture in grey, tinted warm in proportion to the attention weights."""
     light = (230 * weights / weights.max().clamp_min(1e-12)).byte().numpy()
     mask = Image.fromarray(light).resize(image.size, Image.Resampling.BICUBIC)
     grey = ImageOps.autocontrast(ImageOps.grayscale(image)).convert("RGB")

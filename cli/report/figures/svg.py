@@ -84,7 +84,7 @@ def _svg(draw: Callable[[Figure, bool], None], inches: tuple[float, float], name
 
 
 def _inline(text: str, salt: str) -> str:
-    """Keep of an SVG file what a page needs: no prologue, no metadata, no fixed size, identifiers of its own."""
+    """Return an SVG file as an element for a page: no prologue, metadata or fixed size, and identifiers made unique."""
     box = re.search(r'viewBox="[^"]+"', text)
     body = text[text.index("</metadata>") + len("</metadata>") :].replace("xlink:href", "href")
     body = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{salt}-", body)
