@@ -24,7 +24,7 @@ from ..labels.columns import DEFAULT, Columns
 from ..labels.labels import read_labels
 from ..labels.splits import column_split, file_splits, says_splits, split_of
 
-EXPECTED = "expected Parquet files with a column image {bytes, path} and a column label"
+EXPECTED = "expected Parquet files with a column image ({bytes, path}, or plain bytes) and a column label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,12 @@ class _File:
     metadata: pq.FileMetaData
     schema: pa.Schema
     image: str  # the column of images
+    is_plain: bool  # the column holds bytes alone, not a struct of bytes and path
+
+    @property
+    def bytes_column(self) -> str:
+        """The dotted name of the column that holds the images' bytes."""
+        return self.image if self.is_plain else f"{self.image}.bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class ParquetSource:
         self.classes = found.classes
         labelled = zip(rows, found.labels, found.targets, strict=True)
         self.samples = tuple(replace(row.sample, label=label, target=target) for row, label, target in labelled)
-        self._images = RowGroups([(file.path, file.metadata) for file in files], f"{files[0].image}.bytes")
+        self._images = RowGroups([(file.path, file.metadata) for file in files], files[0].bytes_column)
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -104,8 +110,8 @@ def _open_files(root: Path, columns: Columns, tally: Tally) -> list[_File]:
         _open(base / file, name.as_posix(), split, needed)
         for file, name, split in zip(found, names, splits, strict=True)
     ]
-    if len({file.image for file in files}) > 1:
-        several = sorted({file.image for file in files})
+    if len({file.bytes_column for file in files}) > 1:
+        several = sorted({file.bytes_column for file in files})
         raise UsageError(f"parquet {str(root)!r}: images are in columns {several}; {EXPECTED}")
     return files
 
@@ -116,15 +122,21 @@ def _open(path: Path, name: str, split: str, needed: Sequence[str]) -> _File:
             metadata, schema = parquet.metadata, parquet.schema_arrow
     except pa.ArrowException as error:
         raise UsageError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); {EXPECTED}") from None
-    images = [field.name for field in schema if pa.types.is_struct(field.type) and _is_image(field)]
-    image = "image" if "image" in images or len(images) != 1 else images[0]
-    if image not in images or not set(needed) <= set(schema.names):
-        raise UsageError(f"{path}: has columns {schema.names}, not all of {list(needed)}; {EXPECTED}")
-    return _File(path, name, split, metadata, schema, image)
+    images = {field.name: _is_bytes(field) for field in schema if _is_bytes(field) or _is_image(field)}
+    image = "image" if "image" in images or len(images) != 1 else next(iter(images))
+    if image not in images:
+        raise UsageError(f"{path}: has columns {schema.names}, none of them of images; {EXPECTED}")
+    if missing := [column for column in needed if column not in schema.names]:
+        raise UsageError(f"{path}: has columns {schema.names}, not all of {missing}; {EXPECTED}")
+    return _File(path, name, split, metadata, schema, image, images[image])
 
 
 def _is_image(field: pa.Field) -> bool:
-    return {"bytes", "path"} <= {inside.name for inside in field.type}
+    return pa.types.is_struct(field.type) and {"bytes", "path"} <= {inside.name for inside in field.type}
+
+
+def _is_bytes(field: pa.Field) -> bool:
+    return pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
 
 
 def _rows(file: _File, labels: Sequence[str], columns: Columns) -> Iterator[_Row]:
@@ -132,8 +144,10 @@ def _rows(file: _File, labels: Sequence[str], columns: Columns) -> Iterator[_Row
     split = columns.split or ("split" if "split" in file.schema.names else None)
     wanted = dict.fromkeys([*labels, *filter(None, (split, columns.group))])
     with pq.ParquetFile(file.path, metadata=file.metadata) as parquet:
-        table = parquet.read(columns=[f"{file.image}.path", *wanted])
-    paths = table.column(file.image).combine_chunks().field("path").to_pylist()
+        table = parquet.read(columns=[*([] if file.is_plain else [f"{file.image}.path"]), *wanted])
+    paths = [None] * len(table)
+    if not file.is_plain:
+        paths = table.column(file.image).combine_chunks().field("path").to_pylist()
     values = zip(*(table.column(name).to_pylist() for name in labels), strict=True)
     splits = _splits(file, table, split, asked=columns.split is not None)
     groups = _texts(table, columns.group)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -262,3 +264,14 @@ def test_real_data_sets(name: str, splits: dict[str, int], num_classes: int, sha
     assert {split: found.count(split) for split in set(found)} == splits
     assert len(source.classes) == num_classes
     assert min(source.decode(source.read(row)).size[0] for row in (0, 500, len(found) - 1)) >= 25
+
+
+def test_parquet_images_may_be_plain_bytes(tmp_path: Path) -> None:
+    columns = {"image": [image_bytes(row) for row in range(4)], "label": ["bee", "ant", "ant", "bee"]}
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    source = open_source(f"parquet:{tmp_path}")
+    assert [source.classes[sample.label or 0] for sample in source.samples] == columns["label"]
+    assert [source.read(row) for row in range(4)] == columns["image"]
+    pq.write_table(pa.table({"label": [0, 1]}), tmp_path / "train.parquet")
+    with pytest.raises(UsageError, match="none of them of images"):
+        open_source(f"parquet:{tmp_path}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,9 +154,9 @@ def test_who_a_rung_stops_in_the_first_fold_is_trained_nowhere_else(
     sizes: list[int] = []
     original = Group.__init__
 
-    def noted(self: Group, candidates: list, *others: object) -> None:
+    def noted(self: Group, candidates: list, **others: Any) -> None:
         sizes.append(len(candidates))
-        original(self, candidates, *others)  # type: ignore[arg-type]
+        original(self, candidates, **others)
 
     monkeypatch.setattr(Group, "__init__", noted)
     halved = train(url, str(tmp_path / "h"), asked.model_copy(update={"halving": True}), heard.append)
