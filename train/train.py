@@ -1,7 +1,7 @@
-"""Stage two: every adapter of a sweep, trained from a store; each layer is read once.
+"""Stage two: train every adapter of a sweep from a store; each layer is read once.
 
-What is trained is kept in the RUN's ledger as it comes: a sweep that was killed goes on where it stood, and a larger
-one trains only what is new.
+The RUN's ledger keeps every finished adapter and the checkpoints of the others. A sweep that was killed resumes from
+them, and a larger sweep trains only the new adapters.
 """
 
 import time
@@ -29,9 +29,13 @@ from .sweep.task import SplitContext, Task, pending, run_task
 
 
 def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Progress], None] | None = None) -> Run:
-    """Train every candidate of the settings and write the RUN folder `out`; IcecoreError before any work is lost.
+    """Train every candidate of the settings, write the RUN folder `out`, and return the run.
 
-    `compute_dtype` "auto" is what RUN was begun in, if it was: it goes on wherever it is continued.
+    If RUN was begun before, `compute_dtype` "auto" is the type it was begun with, on whichever device it continues.
+
+    Raises:
+        UsageError: `out` is a URL, or is not a folder for a run.
+        IcecoreError: trained adapters are missing from the ledger, or a worker failed; the ledger keeps the rest.
     """
     if "://" in out:
         raise UsageError(f"{out}: is a URL, expected the path of a folder for the RUN; the STORE alone may be a URL")
@@ -45,7 +49,7 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
         meter = Meter(begin, progress, *_epochs(known, first, settings))
 
         def train_all(tasks: list[Task]) -> None:
-            """Train here or on workers; what comes of it is known then."""
+            """Train tasks in this process or on workers, and add their outcomes to `known`."""
             for task in tasks:
                 if task.checkpoint is not None:
                     meter.add(num_epochs_of(task.checkpoint), task.layers)
@@ -72,13 +76,13 @@ def train(store: str, out: str, settings: TrainSettings, progress: Callable[[Pro
 
 
 def _settled(settings: TrainSettings, out: str) -> TrainSettings:
-    """Return the settings with the compute type that a RUN was begun in, where none is asked for."""
+    """Return the settings; the compute type "auto" becomes the type that the RUN was begun with."""
     begun = begun_in(out) if settings.compute_dtype == "auto" else None
     return settings if begun is None else settings.model_copy(update={"compute_dtype": begun})
 
 
 def _require_outcomes(candidates: Sequence[Candidate], known: Sequence[Outcome], out: str) -> None:
-    """Refuse to call a sweep finished of which nothing is known of some adapter."""
+    """Raise IcecoreError if a candidate has no result in any outcome."""
     ended = {result.candidate.adapter_id for outcome in known for result in outcome.results}
     if lost := [one for one in candidates if one.adapter_id not in ended]:
         raise IcecoreError(
@@ -89,15 +93,15 @@ def _require_outcomes(candidates: Sequence[Candidate], known: Sequence[Outcome],
 
 
 def _known(ledgers: Sequence[Ledger], candidates: Sequence[Candidate]) -> list[list[Outcome]]:
-    """Return what is known of each split; the parameters of the last alone, since those of folds are not kept."""
+    """Return the recorded outcomes of each split; parameters only for the last split, since folds keep none."""
     before = [[replace(one, trained={}) for one in ledger.outcomes(candidates)] for ledger in ledgers[:-1]]
     return [*before, ledgers[-1].outcomes(candidates)]
 
 
 def _epochs(known: list[list[Outcome]], first: list[Task], settings: TrainSettings) -> tuple[int, int]:
-    """Return how many epochs of single adapters are done already, and how many there will have been.
+    """Return the number of epochs done before and the number expected in all, both summed over adapters and splits.
 
-    `first` are the tasks on the first split. Who ends early there is not trained on the others.
+    `first` are the tasks on the first split. The other splits skip the adapters that end early there.
     """
     contests = [Halving(task.candidates, RUNGS if settings.halving else ()) for task in first]
     done = [[result for outcome in outcomes for result in outcome.results] for outcomes in known]
@@ -108,7 +112,7 @@ def _epochs(known: list[list[Outcome]], first: list[Task], settings: TrainSettin
 
 
 def _train_here(works: list[SplitContext], ledgers: list[Ledger], tasks: list[Task], meter: Meter) -> list[Outcome]:
-    """Train one group a thread: a core each costs less than all cores meeting at the end of every small product."""
+    """Train one task per thread: products are so small that synchronising all cores after each would cost more."""
     num_threads = torch.get_num_threads()
     num_workers = works[0].num_workers
     share = max(1, num_threads // num_workers)
@@ -124,7 +128,7 @@ def _train_here(works: list[SplitContext], ledgers: list[Ledger], tasks: list[Ta
         futures = [executor.submit(run, task) for task in tasks]
         try:
             for future in as_completed(futures):
-                future.result()  # the first that fails ends the others
+                future.result()  # raises the first failure, which stops the other tasks
             return [future.result() for future in futures]
         except BaseException:
             meter.stopped = True

@@ -53,12 +53,12 @@ class TensorSpec:
 
     @property
     def num_bytes(self) -> int:
-        """The bytes of all of it."""
+        """The bytes of the whole tensor."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class TensorWriter:
-    """Writes tensors, whose names, types and shapes are known before, one after another; each whole or by rows."""
+    """Writes tensors in the order of `specs`, each at once or in consecutive blocks of rows."""
 
     def __init__(self, file: IO[bytes], specs: Mapping[str, TensorSpec]) -> None:
         self._file = file
@@ -70,7 +70,7 @@ class TensorWriter:
         self._left = 0
 
     def write(self, name: str, rows: Tensor) -> None:
-        """Write a tensor, or its next rows."""
+        """Write the next rows of the tensor `name`; a tensor must be complete before the next begins."""
         if not self._left:
             self._checksums.append(0)
             self._left = self._specs[name].num_bytes
@@ -82,7 +82,7 @@ class TensorWriter:
         self._left -= data.nbytes
 
     def finish(self) -> str:
-        """Write the checksums, after everything else; return the digest that stands for the file."""
+        """Write the checksums at the end of the file; return the SHA-256 of header and checksums."""
         assert not self._left and len(self._checksums) == len(self._specs) + 1, "some tensor was not written"  # noqa: PT018
         checksums = b"".join(checksum.to_bytes(4, "little") for checksum in self._checksums)
         self._file.write(checksums)
@@ -103,7 +103,7 @@ def _header(specs: Mapping[str, TensorSpec]) -> bytes:
 
 
 class TensorFile:
-    """Reads rows of tensors that TensorWriter wrote; IntegrityError where they are not what was written."""
+    """Reads rows of the tensors of a TensorWriter file; IntegrityError if the bytes differ from those written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -122,17 +122,20 @@ class TensorFile:
             raise self._damaged("its header")
         self.digest = hashlib.sha256(header + checksums.tobytes()).hexdigest()
         self._checksums = dict(zip(names, found[1:], strict=True))
-        self._progress: dict[str, tuple[int, int]] = {}  # the next row to check, and the checksum until there
+        self._progress: dict[str, tuple[int, int]] = {}  # the next row to check, and the checksum of the rows before it
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
-        """Return some rows of a tensor."""
+        """Return the rows [start, stop) of a tensor; all rows from `start` if `stop` is None."""
         spec = self.specs[name]
         rows = torch.empty((spec.shape[0] if stop is None else stop) - start, *spec.shape[1:], dtype=spec.dtype)
         self.read_into(rows, name, start)
         return rows
 
     def read_into(self, rows: Tensor, name: str, start: int) -> None:
-        """Fill a contiguous tensor of the same type with as many rows of a tensor, from one on."""
+        """Fill `rows`, contiguous and of the stored type, with the rows [start, start + len(rows)) of a tensor.
+
+        The checksum is verified when the rows of a tensor are read in order from the first to the last.
+        """
         spec, data = self.specs[name], rows.view(torch.uint8).flatten().numpy() if rows.numel() else NOTHING
         self._fill(data, spec, start)
         row, checksum = self._progress.get(name, (0, 0)) if start else (0, 0)
@@ -143,7 +146,7 @@ class TensorFile:
                 raise self._damaged(repr(name))
 
     def _fill(self, data: np.ndarray, spec: TensorSpec, start: int) -> None:
-        with self.path.open("rb") as file:  # anew each time, so that nobody has to close it
+        with self.path.open("rb") as file:  # opened for each read, so that no caller has to close the file
             file.seek(self._begin + spec.offset + start * spec.row_bytes)
             if file.readinto(data.data) != len(data):
                 raise self._damaged("its length")

@@ -1,4 +1,4 @@
-"""RUN/validation.safetensors: what every finished adapter predicts for the validation rows, and the truth about them.
+"""RUN/validation.safetensors: the predictions of every finished adapter for the validation rows, and their labels.
 
 `rows` and `labels`, then `predictions/ADAPTER_ID` of every adapter, in the order of the sweep and in the type that the
 ledger keeps; numbers are in deviations from the mean of the train rows, which run.json records under `target`. Where
@@ -29,7 +29,7 @@ PREFIX = "predictions/"
 
 @dataclass(frozen=True)
 class Predictions:
-    """PredictionTables by adapter_id, what they are of, and what their losses and scores depend on."""
+    """The predictions of all adapters for the validation rows, the labels, and the terms of losses and scores."""
 
     rows: Int64[Tensor, " row"]
     labels: Labels
@@ -45,7 +45,7 @@ class Predictions:
         labels: Labels,
         target: Target,
     ) -> "Predictions":
-        """Return predictions that are in memory."""
+        """Return Predictions from tables by adapter_id that are in memory."""
         stacked = torch.stack(list(tables.values())) if tables else torch.empty(0, len(rows), 1)
         values = stacked.to(wide(stacked.dtype))
         verdicts = target.verdicts(values, labels) if target.is_brief else stacked
@@ -61,9 +61,9 @@ def write_predictions(
     labels: Labels,
     target: Target,
 ) -> str:
-    """Write the file and return the digest that stands for it.
+    """Write the file and return its digest (`TensorWriter.finish`).
 
-    `predictions` by adapter_id, all of one type and shape, may be loaded as they are asked for.
+    `predictions` maps adapter_id to tables of one type and shape, and may load each table when it is accessed.
     """
     truth = {"rows": torch.from_numpy(rows), "labels": labels}
     specs = {name: TensorSpec.of(tensor) for name, tensor in truth.items()} | _specs(predictions, target)
@@ -95,7 +95,7 @@ def _specs(predictions: Mapping[str, Float[Tensor, "row output"]], target: Targe
 
 
 def read_predictions(run: str, target: Target) -> Predictions:
-    """Return the predictions of a RUN; those of a brief target stay on disk."""
+    """Return the predictions of a RUN; for a brief target the tables stay on disk and are read on demand."""
     path = Path(run) / FILE
     if not path.exists():
         return _held(run, *_read_parquet(Path(run) / OLD_FILE), target)
@@ -121,7 +121,7 @@ def _held(
     labels: Labels,
     target: Target,
 ) -> Predictions:
-    """Return predictions in memory; those in float16 are of an earlier version, in the data set's unit."""
+    """Return predictions in memory; float16 tables of earlier versions are converted from the data set's unit."""
     if any(table.dtype == torch.float16 for table in tables.values()):
         if not all(table.isfinite().all() for table in tables.values()):
             raise IcecoreError(f"{run}: some predictions were too large for float16; train into a new RUN")
@@ -131,7 +131,7 @@ def _held(
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, Float[Tensor, "row output"]], Int64[Tensor, " row"], Labels]:
-    """Read what an earlier version wrote: a row for every adapter and validation row, in float16."""
+    """Return tables, rows and labels from an earlier version's file: a float16 row per adapter and validation row."""
     table = pq.read_table(path, use_threads=False)
     ids = list(dict.fromkeys(table["adapter_id"].to_pylist()))
     num_rows = len(table) // max(1, len(ids))

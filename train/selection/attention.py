@@ -1,6 +1,6 @@
-"""Where an adapter's queries look: the attention weights that its forward uses and does not keep.
+"""Attention maps: the attention weights of an adapter's queries, computed again for display.
 
-For people to see. Knows no family: each says what its queries look at (`ShowsAttention.attention_inputs`).
+Each family with queries gives their keys and folded queries through `ShowsAttention.attention_inputs`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from ..tokens.feed import StoreFeed
 
 @torch.no_grad()
 def attention(adapter: Adapter, batch: TokenBatch) -> Float[Tensor, "adapter row query head token"] | None:
-    """Return the weight of every token, zero where a query does not look, one in sum; None without such queries."""
+    """Return attention weights that sum to 1 over tokens, 0 at tokens outside a query's view; None without queries."""
     looks = adapter.attention_inputs(batch) if isinstance(adapter, ShowsAttention) else None
     if looks is None:
         return None
@@ -35,7 +35,7 @@ def attention(adapter: Adapter, batch: TokenBatch) -> Float[Tensor, "adapter row
 def stored_attention(
     store: Store, candidate: Candidate, tensors: Mapping[str, Tensor], rows: Int64[np.ndarray, " row"]
 ) -> Float[Tensor, "row query head token"] | None:
-    """Return the attention of one trained adapter over some rows of a store, in their order; None as `attention`."""
+    """Return the attention of a trained adapter at `rows` of a store, in their order; None if it has no queries."""
     cpu = torch.device("cpu")
     adapter = load_stack(store, [candidate], {candidate.adapter_id: tensors}, cpu)
     feed = StoreFeed(

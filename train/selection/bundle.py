@@ -1,6 +1,6 @@
-"""The bundle: one folder with all that prediction needs beside the backbone, and the only code that reads or makes it.
+"""The bundle: a folder with everything that prediction needs besides the backbone; read and written only here.
 
-Knows tokens, nothing of images: `icecore.live` brings the backbone and asks for probabilities.
+A bundle predicts from tokens. `icecore.live` computes the tokens of images with the backbone.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ REMEDY = "make it anew with icecore select RUN"
 
 
 class BundleFacts(Frozen):
-    """What bundle.json says; `run_sha256` is the digest of the training that was chosen from."""
+    """The content of bundle.json; `run_sha256` is the digest of the run from which the members were chosen."""
 
     backbone: dict[str, str | None]
     preprocessing: dict[str, JsonValue]
@@ -60,9 +60,9 @@ class BundleFacts(Frozen):
 
 @dataclass(frozen=True)
 class Bundle:
-    """Trained adapters with their weights in the vote, ready for tokens.
+    """Trained adapters and their ensemble weights, ready to predict from tokens.
 
-    Members that are alike are one stack, as in training: `votes` has the weights of each stack's members.
+    Members with the same adapter, layers and configuration form one stack; `votes` holds the weights of its members.
     """
 
     facts: BundleFacts
@@ -72,12 +72,12 @@ class Bundle:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers whose tokens it needs."""
+        """The layers whose tokens `predict` needs."""
         return self.facts.layers
 
     @cached_property
     def target(self) -> Target:
-        """What the predictions are of."""
+        """The target of the predictions."""
         return recorded_target(self.facts.target)
 
     @property
@@ -92,18 +92,19 @@ class Bundle:
 
     @property
     def preprocessing(self) -> dict[str, JsonValue]:
-        """How images become the backbone's input."""
+        """The settings that turn an image into the backbone's input."""
         return self.facts.preprocessing
 
     def to(self, device: torch.device | str) -> "Bundle":
-        """Move to a device."""
+        """Return the bundle with its adapters on `device`."""
         return replace(self, stacks=tuple(stack.to(device) for stack in self.stacks))
 
     @torch.no_grad()
     def predict(self, tokens: dict[int, Float[Tensor, "row token width"]]) -> Float[Tensor, "row classes"]:
-        """Return the predictions for some rows, from the tokens of `layers`: probabilities, or numbers in their unit.
+        """Return the weighted mean of the members' predictions, given the tokens of every layer in `layers`.
 
-        Members that read the same layers share their normalised tokens, and one product of all queries with them.
+        Predictions are probabilities, or for regression values in the unit of the data set. Members that read the same
+        layers share the normalised tokens and one matrix product of those tokens with all queries.
         """
         found: list[Tensor] = []
         for layers in dict.fromkeys(stack.scope.layers for stack in self.stacks):
@@ -117,11 +118,11 @@ class Bundle:
 
 
 def load_bundle(path: str) -> Bundle:
-    """Open a bundle, or the one that a RUN folder holds.
+    """Open the bundle at `path`, which is a bundle or a RUN folder that holds a bundle.
 
     Raises:
-        UsageError: there is none.
-        IntegrityError: it is not the one that was written, or does not fit together.
+        UsageError: `path` holds no bundle.
+        IntegrityError: a file differs from the file that was written, or the files do not fit together.
     """
     document = _document(path)
     weights = document.read(ADAPTERS)
@@ -130,7 +131,7 @@ def load_bundle(path: str) -> Bundle:
         _require_answer(bundle)
     except ValidationError as error:
         raise document.broken(DOCUMENT, validation_message(error)) from None
-    except Exception as error:  # without a checksum, of an earlier version, anything may be wrong with it
+    except Exception as error:  # bundles of earlier versions have no checksum: any error is possible
         what = " ".join(str(error).split()) or type(error).__name__
         raise document.broken(DOCUMENT, f"does not fit {ADAPTERS} ({what})") from None
     return bundle
@@ -156,7 +157,7 @@ def _assembled(document: Document, facts: BundleFacts, tensors: Mapping[str, Ten
 
 
 def _require_answer(bundle: Bundle) -> None:
-    """Refuse a bundle that has no answer for tokens of the shapes that it names."""
+    """Raise ValueError unless zero tokens of the recorded shapes give finite predictions of the right shape."""
     specs = {layer: bundle.facts.specs[layer] for layer in bundle.layers}
     answer = bundle.predict({k: torch.zeros(1, spec.num_tokens, spec.width) for k, spec in specs.items()})
     if answer.shape != (1, len(bundle.classes)) or not bool(answer.isfinite().all()):
@@ -184,7 +185,7 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def bundle_files(
     run: Run, store: Store, selection: Selection, trained: Mapping[str, dict[str, Tensor]]
 ) -> dict[str, bytes]:
-    """Return the files of a bundle of the selected adapters, by name; bundle.json names the others."""
+    """Return the files of a bundle of the selected adapters, by name; bundle.json holds the digests of the others."""
     flat: dict[str, Tensor] = {}
     for member in selection.selected:
         flat |= {f"{member.adapter_id}/{name}": value for name, value in trained[member.adapter_id].items()}
@@ -215,7 +216,7 @@ def _metrics(selection: Selection) -> dict[str, Any]:
 
 
 def _figure(value: object) -> str:
-    """Write a figure; one that is not defined, as a precision where no class occurs, is told so."""
+    """Format a figure; NaN, such as a precision where no class occurs, becomes "undefined"."""
     return f"{value:.4f}" if isinstance(value, int | float) and not math.isnan(value) else "undefined"
 
 

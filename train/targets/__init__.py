@@ -1,4 +1,4 @@
-"""The targets: one file each, one line each in the table, by the name that a store says. The contract is `Target`."""
+"""The targets, by the name that a store records: one file and one line of `TARGETS` each. The contract is `Target`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +18,12 @@ TARGETS: dict[str, type[Target]] = {
 
 
 def get_target(name: str) -> Target:
-    """Return a target by name, not yet fitted; UsageError lists the choices."""
+    """Return an unfitted target by name; UsageError for an unknown name lists the choices."""
     return choose(TARGETS, name, "target")()
 
 
 def recorded_target(facts: Mapping[str, Any]) -> Target:
-    """Return a target as a run recorded it: its name and what it learnt."""
+    """Return the fitted target that a run recorded: its name and its fitted values."""
     return TARGETS[facts["name"]].model_validate({key: value for key, value in facts.items() if key != "name"})
 
 

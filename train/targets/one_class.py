@@ -1,4 +1,4 @@
-"""One class a row: cross-entropy, probabilities that sum to one, accuracy."""
+"""One class per row: cross-entropy, probabilities that sum to one, accuracy."""
 
 import math
 
@@ -13,12 +13,12 @@ from icecore.store import Store
 from .metrics import average_precision, calibration_error
 from .target import Labels, LossWeights, Outputs, Rows, Scores, Target
 
-FLOOR = 1e-12  # of a probability, so that one sure mistake does not make a loss infinite
+FLOOR = 1e-12  # lower bound of a probability, so that one confident mistake does not make a loss infinite
 NAMES = ("top1", "top5", "mean_per_class", "mean_average_precision", "nll", "ece")
 
 
 class OneClass(Target):
-    """Labels index the classes; -1 where a row has none."""
+    """Labels index the classes; -1 marks a row without a class."""
 
     score_name = "top1"
     loss_name = "nll"
@@ -29,7 +29,7 @@ class OneClass(Target):
         return torch.from_numpy(store.labels[rows])
 
     def known(self, labels: Labels) -> Bool[Tensor, " row"]:
-        """Say which rows have a class."""
+        """Return whether each row has a class."""
         return labels >= 0
 
     def strata(self, labels: Labels) -> Int64[np.ndarray, " row"]:
@@ -37,12 +37,12 @@ class OneClass(Target):
         return labels.numpy()
 
     def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
-        """Weigh a class by one over its share of the rows."""
+        """Return weights that are inverse to class frequency: rows / (classes * rows of the class)."""
         counts = torch.bincount(labels, minlength=num_outputs).float()
         return len(labels) / (num_outputs * counts.clamp_min(1))
 
     def losses(self, outputs: Outputs, labels: Labels, loss_weights: LossWeights) -> Float[Tensor, " adapter"]:
-        """Return the mean cross-entropy; weighted, the mean is over the rows' weights."""
+        """Return the mean cross-entropy over rows; with class weights, the weighted mean."""
         num_adapters, num_rows, _ = outputs.shape
         if loss_weights.smoothing is None:
             flat = cross_entropy(outputs.flatten(0, 1), labels.repeat(num_adapters), reduction="none")
@@ -76,7 +76,7 @@ class OneClass(Target):
         return (_most_probable(predictions) == labels).to(torch.uint8)[..., None]
 
     def scores(self, verdicts: Shaped[Tensor, "adapter row value"], labels: Labels) -> Float[Tensor, " adapter"]:
-        """Return the share of rows that are right."""
+        """Return the share of correct rows, the mean of `verdicts`."""
         return verdicts[..., 0].double().mean(1)
 
     def loss_terms(
@@ -90,7 +90,7 @@ class OneClass(Target):
         return -torch.log(loss_terms[..., 0].clamp_min(FLOOR))
 
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
-        """Return accuracy, ranking and calibration; all are shares or nats."""
+        """Return accuracy, ranking and calibration as fractions in [0, 1], and `nll` in nats."""
         if not len(labels):
             return dict.fromkeys(NAMES, math.nan)
         scores, correct = self.score(predictions, labels), (predictions.argmax(1) == labels).double()
@@ -108,6 +108,6 @@ class OneClass(Target):
 
 
 def _most_probable(predictions: Float[Tensor, "adapter row outputs"]) -> Int64[Tensor, "adapter row"]:
-    """Return the class of highest probability, the first of several; numpy is ten times as fast as PyTorch."""
+    """Return the class of highest probability, the first at a tie; on the CPU numpy is ten times as fast as PyTorch."""
     on_cpu = predictions.device.type == "cpu"
     return torch.from_numpy(predictions.detach().numpy().argmax(-1)) if on_cpu else predictions.argmax(-1)

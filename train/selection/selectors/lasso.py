@@ -22,11 +22,11 @@ from ..moments import Moments, moments
 
 NUM_FOLDS = 5
 NUM_STEPS = 300
-PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # of the penalty under which every weight is zero
+PENALTIES = torch.logspace(0, -4, 13, dtype=torch.float64)[1:]  # fractions of the least penalty with all weights 0
 
 
 def lasso(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
-    """Return the relevances at the penalty of lowest cross-fitted loss; a row is in the same fold of every draw."""
+    """Return weights at the penalty of lowest cross-validated loss; a row is in the same fold in every draw."""
     parts = fold_masks(kept.blocks, NUM_FOLDS, settings.seed)
     counts = torch.stack([drawn.bincount(minlength=len(kept.rows)) for drawn in draws])
     known = moments(kept, counts, parts)
@@ -39,7 +39,7 @@ def _chosen(
     counts: Int64[Tensor, " row"],
     of_parts: Sequence[Moments],
 ) -> Float64[Tensor, " adapter"]:
-    """Choose from one draw, which has each row so many times: the penalty by its folds, the relevances by all of it."""
+    """Return the weights for one draw, in which row i occurs counts[i] times; folds choose the penalty."""
     whole = Moments.total(of_parts)
     others = [whole - one if whole.count > one.count else whole for one in of_parts]
     rows = [counts * ~held if whole.count > one.count else counts for held, one in zip(parts, of_parts, strict=True)]
@@ -51,7 +51,7 @@ def _chosen(
 def _losses(
     kept: ValidationPredictions, path: Float64[Tensor, "penalty adapter"], counts: Int64[Tensor, " row"]
 ) -> Float64[Tensor, " penalty"]:
-    """Return the summed loss of the mixtures at each penalty, over rows that count."""
+    """Return the loss of the mixture at each penalty, summed over rows that are weighted by `counts`."""
     rows = counts.nonzero()[:, 0]
     loss_terms = kept.loss_terms[:, rows].double()
     mixtures = (path @ loss_terms.flatten(1)).unflatten(1, loss_terms.shape[1:])
@@ -61,7 +61,7 @@ def _losses(
 def _relevances(
     kept: ValidationPredictions, known: Sequence[Moments], counts: Sequence[Int64[Tensor, " row"]]
 ) -> Float64[Tensor, "problem penalty adapter"]:
-    """Return what is relevant at each penalty, summing to one; all of it the best adapter's where nothing is."""
+    """Return weights that sum to 1 at each penalty; where all would be 0, the adapter of lowest loss gets 1."""
     grams, towards = (torch.stack(parts).double() for parts in zip(*(one.centred() for one in known), strict=True))
     weights = _solve(grams, towards)
     for path, rows in zip(weights, counts, strict=True):
@@ -74,17 +74,17 @@ def _relevances(
 def _solve(
     grams: Float64[Tensor, "problem adapter other"], towards: Float64[Tensor, "problem adapter"]
 ) -> Float64[Tensor, "problem penalty adapter"]:
-    """Solve problem after problem, each for all penalties, so that its products stay in a core's cache."""
+    """Solve each problem for all penalties before the next, so that its matrices stay in a core's cache."""
     return torch.stack([_descend(gram, aims) for gram, aims in zip(grams, towards, strict=True)]).double()
 
 
 def _descend(
     gram: Float64[Tensor, "adapter other"], towards: Float64[Tensor, " adapter"]
 ) -> Float[Tensor, "penalty adapter"]:
-    """Go down the gradient with momentum (Beck & Teboulle 2009); what turns negative is zero."""
-    gram = (gram / gram.abs().max().clamp_min(1e-300)).float()  # scales cancel from the relevances
+    """Minimise by accelerated projected gradient descent (FISTA, Beck & Teboulle 2009); weights stay >= 0."""
+    gram = (gram / gram.abs().max().clamp_min(1e-300)).float()  # scales cancel when the weights are normalised
     towards = (towards / towards.abs().max().clamp_min(1e-300)).float()
-    # The stride is one over a bound of the largest eigenvalue.
+    # The step size is the inverse of an upper bound of the largest eigenvalue.
     stride = 1 / torch.linalg.matrix_power(gram, 4).abs().sum(1).max().clamp_min(1e-30) ** 0.25
     gram, slopes = stride * gram, stride * (PENALTIES[:, None].float() * towards.max().clamp_min(0) - towards)
     weights = ahead = torch.zeros_like(slopes)
