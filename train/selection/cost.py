@@ -1,8 +1,8 @@
-"""What a prediction costs, in multiply-adds for one image: the backbone up to the deepest layer, and the adapters.
+"""The cost of a prediction, in multiply-adds per image: the backbone up to the deepest layer, and the adapters.
 
-The backbone's are an estimate from the frozen blocks: every matrix meets every token, and in attention every token
-meets every token twice. Norms, activations and the softmax are left out, and so is the embedding of patches beyond one
-product of every input number with the width. An adapter's products are counted as they run.
+The backbone's cost is estimated from the frozen blocks: each matrix multiplies every token, and attention multiplies
+every pair of tokens twice. Norms, activations and the softmax are left out, and so is the embedding of patches beyond
+one product of every input number with the width. An adapter's products are counted as they run.
 """
 
 import math
@@ -38,7 +38,7 @@ PLAIN = Recipe(lr=0, weight_decay=0, epochs=1, batch_size=1)
 
 
 class Cost(Frozen):
-    """Of one image; `share` is of the whole backbone's multiply-adds, None where these are not known."""
+    """The cost of one image; `share` is the cost over the whole backbone's multiply-adds, None if unknown."""
 
     deepest_layer: int
     num_blocks: int | None
@@ -56,7 +56,7 @@ class _Counter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # True brings the whole compiler, in order to turn it off
+        return False  # True would import the whole compiler, only to turn it off
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -71,14 +71,14 @@ class _Counter(TorchDispatchMode):
 
 
 class Costs:
-    """The costs of choices from one store."""
+    """Computes the cost of predictions by adapters that were trained from one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._adapter = cache(self._count)
 
     def of(self, members: Sequence[Candidate], num_parameters: int) -> Cost:
-        """Return what a choice costs."""
+        """Return the cost of a prediction by all `members`."""
         deepest, whole = max(one.layer for one in members), self._backbone(self._depth)
         deepest = (self._depth or deepest) if deepest == SUM else deepest
         adapters, below = sum(map(self.adapter, members)), self._backbone(deepest)
@@ -93,7 +93,7 @@ class Costs:
         )
 
     def share(self, members: Sequence[Candidate]) -> float:
-        """Return what a choice costs, as a share of the whole backbone; IcecoreError where that is not known."""
+        """Return the cost as a fraction of the whole backbone's; IcecoreError if the store does not determine it."""
         share = self.of(members, 0).share
         if share is None:
             raise IcecoreError(
@@ -104,7 +104,7 @@ class Costs:
 
     def adapter(self, candidate: Candidate) -> int:
         """Return the multiply-adds of one adapter for one image."""
-        alike = candidate.model_copy(update={"recipe": PLAIN})  # how it was trained changes nothing here
+        alike = candidate.model_copy(update={"recipe": PLAIN})  # the recipe does not change the cost
         return self._adapter(alike.model_dump_json())
 
     def _count(self, facts: str) -> int:
@@ -130,13 +130,13 @@ class Costs:
 
     @property
     def _depth(self) -> int | None:
-        """How many blocks there are; None for a backbone that is no sequence of blocks."""
+        """The number of blocks; None for a backbone that is not a sequence of blocks."""
         depth = self._frozen.config.get("depth")
         known = depth if isinstance(depth, int) else 0
         return max([known, *(block + 1 for block, _ in self._matrices)]) or None
 
     def _backbone(self, layer: int | None) -> int | None:
-        """Return the multiply-adds from the image to a layer; None where the store does not tell."""
+        """Return the multiply-adds from the image to a layer; None if the store does not determine them."""
         spec = next(iter(self._store.spec.layers.values()))
         if layer is None or not self._matrices or self._store.identity.tokens != "all":
             return None

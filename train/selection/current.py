@@ -1,4 +1,4 @@
-"""Whether a RUN, and the choice that it holds, are what training and choosing now would make of them."""
+"""Checks whether a RUN and its selection are up to date with the store and the settings."""
 
 from pydantic import ValidationError
 
@@ -13,11 +13,11 @@ from .chosen import read_chosen
 
 
 def is_current(run: str, store: str, settings: TrainSettings) -> bool:
-    """Say whether a RUN was trained by these settings on all that a store has for them now."""
+    """Return whether a RUN was trained with these settings on the present rows and layers of the store."""
     facts = open_run(run).facts
     if facts["settings"] != settings.model_dump(mode="json"):
         return False
-    if "inputs" not in facts:  # of an earlier version, which recorded the whole identity
+    if "inputs" not in facts:  # runs of an earlier version recorded the whole identity
         return facts["identity_sha256"] == open_store(store).identity.sha256
     work = works_of(store, settings)[0]
     if facts["inputs"] != work.inputs.model_dump(mode="json"):
@@ -26,7 +26,7 @@ def is_current(run: str, store: str, settings: TrainSettings) -> bool:
 
 
 def is_choice_current(run: str, settings: SelectSettings) -> bool:
-    """Say whether a RUN holds the choice of these settings, among its adapters and on the test rows as they are now."""
+    """Return whether a RUN holds a selection by these settings, from its present adapters and test rows."""
     opened, chosen = open_run(run), read_chosen(run)
     if chosen is None or not chosen.is_of(opened) or not _is_same(chosen.selection.settings, settings):
         return False
@@ -35,7 +35,7 @@ def is_choice_current(run: str, settings: SelectSettings) -> bool:
 
 
 def _is_same(recorded: object, asked: SelectSettings) -> bool:
-    """Say whether settings that were written down, by whatever version, are those that are asked for."""
+    """Return whether recorded settings, of any version, equal `asked`."""
     try:
         return SelectSettings.model_validate(recorded) == asked
     except ValidationError:
@@ -43,5 +43,5 @@ def _is_same(recorded: object, asked: SelectSettings) -> bool:
 
 
 def _are_named(layers: str) -> bool:
-    """Say whether layers are the same however many a store has."""
+    """Return whether `layers` names fixed layers, whichever layers the store has."""
     return layers != "all" and not layers.startswith("top")

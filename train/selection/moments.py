@@ -16,14 +16,14 @@ from torch.nn.functional import one_hot
 
 from ..runs.validation_predictions import ValidationPredictions
 
-NUM_SUMS = 128  # of outputs: so many are exact, more are added up
+NUM_SUMS = 128  # up to this many outputs, products are exact; more are summed with random signs
 BATCH_ROWS = 64
 PIECE = 128  # regressors: products of two pieces, for a batch of rows, stay in a core's cache
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Over some rows: how many, the sum of each regressor, and of products of any two; the last one is the truth."""
+    """Over some rows: their number, sums and sums of products of regressors; the last regressor is the label."""
 
     count: int
     sums: Float[Tensor, "regressor output"]
@@ -31,7 +31,7 @@ class Moments:
 
     @staticmethod
     def total(parts: "Sequence[Moments]") -> "Moments":
-        """Return those of all rows of some parts."""
+        """Return the moments of the union of disjoint parts."""
         return Moments(
             sum(part.count for part in parts),
             torch.stack([part.sums for part in parts]).sum(0),
@@ -39,11 +39,11 @@ class Moments:
         )
 
     def __sub__(self, part: "Moments") -> "Moments":
-        """Return those of the other rows."""
+        """Return the moments of the rows outside `part`."""
         return Moments(self.count - part.count, self.sums - part.sums, self.products - part.products)
 
     def centred(self) -> tuple[Float[Tensor, "adapter other"], Float[Tensor, " adapter"]]:
-        """Return the products of adapters, and of each with the truth, about their means."""
+        """Return the centred products of adapters with each other, and of each adapter with the labels."""
         found = self.products - self.sums @ self.sums.T / max(self.count, 1)
         return found[:-1, :-1], found[:-1, -1]
 
@@ -51,7 +51,7 @@ class Moments:
 def moments(
     kept: ValidationPredictions, counts: Int64[Tensor, "draw row"], parts: Sequence[Bool[Tensor, " row"]]
 ) -> list[list[Moments]]:
-    """Return the moments of each part of the rows for every draw, from one walk through the predictions."""
+    """Return the moments of each part of the rows, for every draw, from one pass over the predictions."""
     found = [_Accumulator(len(counts)) for _ in parts]
     for start, stop, regressors in _regressors(kept):
         for part, held in zip(found, parts, strict=True):
@@ -61,9 +61,9 @@ def moments(
 
 
 def _regressors(kept: ValidationPredictions) -> Iterator[tuple[int, int, Float[Tensor, "regressor row output"]]]:
-    """Yield predictions and truth, a block of rows at a time."""
+    """Yield (start, stop, regressors) for each block of rows: all predictions, then the labels."""
     truth, num_outputs = kept.labels, kept.tables.num_outputs
-    if truth.is_floating_point():  # where a label is not known, the mean of its output, which tells nothing
+    if truth.is_floating_point():  # an unknown label becomes its output's mean
         truth = torch.where(truth.isnan(), truth.nanmean(0).nan_to_num(0), truth)
     signs = torch.randint(2, (num_outputs,), generator=torch.Generator().manual_seed(0)) * 2 - 1
     for start, stop, tables in kept.tables.blocks():
@@ -84,17 +84,17 @@ def _added_up(
 
 
 class _Accumulator:
-    """Adds rows up, a batch of them at a time."""
+    """Accumulates moments over rows, in batches of at least `BATCH_ROWS`."""
 
     def __init__(self, num_draws: int) -> None:
         self._num_draws = num_draws
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._count = torch.zeros(num_draws, dtype=torch.int64)
         self._sums = torch.empty(0)
-        self._products: list[tuple[slice, slice, Tensor]] = []  # of any two pieces once
+        self._products: list[tuple[slice, slice, Tensor]] = []  # each unordered pair of pieces once
 
     def add(self, regressors: Float[Tensor, "regressor row output"], counts: Int64[Tensor, "draw row"]) -> None:
-        """Add rows, each as often as a draw has it."""
+        """Add rows; row i counts counts[draw, i] times in a draw."""
         self._waiting.append((regressors, counts))
         if sum(waiting.shape[1] for _, waiting in self._waiting) >= BATCH_ROWS:
             self._add_up()

@@ -1,6 +1,6 @@
-"""What adapters are trained towards and measured by; the contract of a target.
+"""The contract of a target: the labels of a data set, the training loss, the predictions and their metrics.
 
-Knows outputs and labels, nothing of adapters. One file each in `icecore.train.targets`.
+Each target is one file of `icecore.train.targets`.
 """
 
 from abc import abstractmethod
@@ -16,9 +16,9 @@ from torch import Tensor
 from icecore.store import Frozen, Store
 
 Outputs = Float[Tensor, "adapter row outputs"]
-Labels = Shaped[Tensor, "row *outputs"]  # one class a row, or a number an output
+Labels = Shaped[Tensor, "row *outputs"]  # one class per row, or one number per row and output
 Rows = Int64[np.ndarray, " row"]
-CACHED = 1 << 17  # numbers: of so few, what is made of them stays in a core's cache
+CACHED = 1 << 17  # scalars of one block, so that intermediate results stay in a core's cache
 
 
 class Scores(NamedTuple):
@@ -36,37 +36,37 @@ class LossWeights:
     weights: Float[Tensor, "adapter outputs"] | None = None
 
     def subset(self, keep: Sequence[int]) -> "LossWeights":
-        """Return the weights of the adapters at some indices."""
+        """Return the loss weights of the adapters at the indices `keep`."""
         return LossWeights(*[None if one is None else one[list(keep)] for one in (self.smoothing, self.weights)])
 
 
 class Target(Frozen):
-    """One kind of label: its loss, its predictions, how they are measured; fields are what it learnt of labels."""
+    """One kind of label: its loss, predictions and metrics; the fields are values fitted to the train labels."""
 
     score_name: ClassVar[str]
     loss_name: ClassVar[str]
     is_brief: ClassVar[bool] = (
-        False  # whether loss_terms and verdicts are a number a row each, however many the outputs
+        False  # whether loss_terms and verdicts hold one number per row, for any number of outputs
     )
 
     def fitted(self, labels: Labels) -> "Target":
-        """Return the target that knows what it needs of the labels to train on."""
+        """Return the target with its fields fitted to the train labels."""
         return self
 
     @abstractmethod
     def labels(self, store: Store, rows: Rows) -> Labels:
-        """Return the labels of some rows as the data set has them; `known` tells which are there."""
+        """Return the labels of `rows` in the data set's unit; `known` returns which rows have a label."""
 
     def truth(self, store: Store, rows: Rows) -> Labels:
-        """Return the labels of some rows as predictions are measured by: numbers in the unit of the predictions."""
+        """Return the labels of `rows` in the unit of the predictions, for training and metrics."""
         return self.standardised(self.labels(store, rows))
 
     def standardised(self, values: Labels) -> Labels:
-        """Return labels, or predictions in the data set's unit, in the unit that predictions are kept in."""
+        """Convert labels or predictions from the data set's unit to the unit of stored predictions."""
         return values
 
     def in_data_unit(self, predictions: Float[Tensor, "*axes outputs"]) -> Float[Tensor, "*axes outputs"]:
-        """Return kept predictions in the data set's unit: what a user is told."""
+        """Convert stored predictions to the data set's unit, in which users read them."""
         return predictions
 
     @abstractmethod
@@ -79,7 +79,7 @@ class Target(Frozen):
 
     @abstractmethod
     def balance(self, labels: Labels, num_outputs: int) -> Float[Tensor, " outputs"]:
-        """Return the weight of every output under which each counts the same; UsageError where that means nothing."""
+        """Return the weight of every output that balances classes; UsageError if the target has no classes."""
 
     @abstractmethod
     def losses(self, outputs: Outputs, labels: Labels, loss_weights: LossWeights) -> Float[Tensor, " adapter"]:
@@ -91,7 +91,7 @@ class Target(Frozen):
 
     @abstractmethod
     def predictions(self, outputs: Outputs) -> Outputs:
-        """Return what is kept of outputs: probabilities, or numbers in units of deviation (`in_data_unit`)."""
+        """Return the predictions to store: probabilities, or standardised numbers (`in_data_unit` converts them)."""
 
     @abstractmethod
     def score(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> Scores:
@@ -110,11 +110,11 @@ class Target(Frozen):
     def verdicts(
         self, predictions: Float[Tensor, "adapter row outputs"], labels: Labels
     ) -> Shaped[Tensor, "adapter row value"]:
-        """Return all that the score of known rows depends on: the predictions, where it is no less."""
+        """Return the per-row values that determine the score; the predictions, unless fewer values suffice."""
         return predictions
 
     def scores(self, verdicts: Shaped[Tensor, "adapter row value"], labels: Labels) -> Float[Tensor, " adapter"]:
-        """Return the score of each adapter, as `score` does."""
+        """Return the score of each adapter, equal to that of `score`."""
         return torch.tensor([self.score(one.to(wide(one.dtype)), labels).score for one in verdicts]).double()
 
     def losses_with(
@@ -124,9 +124,9 @@ class Target(Frozen):
         num_added: int,
         counts: Float[Tensor, " row"],
     ) -> Float[Tensor, " adapter"]:
-        """Return the mean loss that each adapter makes of the sum of some loss_terms: of the mean, its own included.
+        """Return, for each adapter, the mean loss of the mixture `(total + loss_terms[adapter]) / num_added`.
 
-        A row counts as often as `counts` says; adapters of equal loss_terms have equal losses, to the last bit.
+        Row i has the weight counts[i]. Adapters with equal loss_terms have equal losses, to the last bit.
         """
         some = max(1, CACHED // max(1, total.numel()))
         sums = [(self.row_losses((total + one) / num_added) * counts).sum(1) for one in loss_terms.split(some)]
@@ -134,7 +134,7 @@ class Target(Frozen):
 
     @abstractmethod
     def metrics(self, predictions: Float[Tensor, "row outputs"], labels: Labels) -> dict[str, float]:
-        """Return every figure by name; NaN where there is no row."""
+        """Return every metric by name; NaN if there are no rows."""
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -152,7 +152,7 @@ def loss_weights_of(
     weights: Float[Tensor, " outputs"] | None,
     device: torch.device,
 ) -> LossWeights:
-    """Return what the adapters of a stack ask for, where any does; `weights` are those of the balanced ones."""
+    """Return the loss weights of a stack; `weights` are the output weights of its balanced adapters."""
     smooth = torch.tensor(list(smoothing), device=device) if any(smoothing) else None
     if weights is None or not any(balanced):
         return LossWeights(smooth)

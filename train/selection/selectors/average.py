@@ -19,7 +19,7 @@ NUM_FOLDS = 5
 
 
 def average(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
-    """Return equal weights."""
+    """Return equal weights for the k adapters of lowest loss and 0 for the others, for each draw."""
     weights = torch.zeros(len(draws), len(kept.candidates), dtype=torch.float64)
     for mine, drawn in zip(weights, draws, strict=True):
         chosen = _first(kept, drawn, settings)

@@ -21,12 +21,12 @@ from .greedy import forward_selection
 NUM_BAGS = 40
 NUM_STEPS = 10
 SHARE, FEWEST = 1 / 4, 10  # of the adapters that a bag chooses from: a share, but no fewer than that where there are
-MOST_ROWS = 2_000  # that a bag draws
+MOST_ROWS = 2_000  # most rows that a bag draws
 LEAST = 0.002
 
 
 def bagged(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
-    """Return the mean weights of all selections, less those that are next to nothing."""
+    """Return the mean weights of all bags; weights below `LEAST` are 0 and the others sum to 1."""
     weights = torch.stack([_mean_of_bags(kept, drawn, settings.seed) for drawn in draws])
     weights = torch.where(weights < LEAST, 0.0, weights)
     return weights / weights.sum(1, keepdim=True)

@@ -17,7 +17,7 @@ from ...settings import SelectSettings
 
 
 def best(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
-    """Return the winner, alone."""
+    """Return weight 1 for the best adapter of each draw and 0 for the others."""
     pick = _first_within_one_error if settings.one_standard_error else _highest
     places = torch.tensor([pick(kept, drawn) for drawn in draws])
     return one_hot(places, len(kept.candidates)).double()

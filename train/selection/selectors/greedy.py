@@ -18,7 +18,7 @@ NUM_STEPS = 30
 
 
 def greedy(kept: ValidationPredictions, draws: Sequence[Places], settings: SelectSettings) -> Weights:
-    """Return how often each was added, as a share."""
+    """Return weights: the share of steps that added each adapter."""
     everyone = torch.arange(len(kept.candidates))
     return torch.stack([forward_selection(kept, everyone, drawn, NUM_STEPS) for drawn in draws])
 
@@ -26,7 +26,7 @@ def greedy(kept: ValidationPredictions, draws: Sequence[Places], settings: Selec
 def forward_selection(
     kept: ValidationPredictions, some: Places, drawn: Places, num_steps: int
 ) -> Float64[Tensor, " some"]:
-    """Return the weights of some adapters at the lowest loss of the path; of equal adapters the first is added."""
+    """Return the weights of the adapters `some` at the lowest loss of the path; ties go to the first adapter."""
     if len(some) == 1:  # a path of dozens of steps would add the same adapter each time
         return torch.ones(1, dtype=torch.float64)
     rows, counts = drawn.unique(return_counts=True)
@@ -38,7 +38,7 @@ def forward_selection(
 def _path(
     loss_terms: Float[Tensor, "adapter row value"], counts: Float[Tensor, " row"], target: Target, num_steps: int
 ) -> tuple[list[int], list[float]]:
-    """Return who was added at each step, and the loss that was reached."""
+    """Return the adapter added at each step, and the ensemble's loss after the step."""
     total, path, lowest = torch.zeros_like(loss_terms[0]), list[int](), list[float]()
     for step in range(1, num_steps + 1):
         losses = target.losses_with(total, loss_terms, step, counts)
