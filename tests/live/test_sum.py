@@ -77,7 +77,7 @@ def test_beside_all_layers_it_is_for_those_that_add_up(make: Any, tmp_path: Path
 
 def test_who_needs_single_layers_is_told_so(make: Any, tmp_path: Path) -> None:
     for name in ("vqt", "synqt"):
-        with pytest.raises(UsageError, match=rf"'{name}' at layer sum: it looks at the input of every block, not at t"):
+        with pytest.raises(UsageError, match=rf"'{name}' at layer sum: it reads the input of every block, not the sum"):
             train(make("sum"), str(tmp_path / "r"), FAST.model_copy(update={"adapters": (name,)}))
     with pytest.raises(
         UsageError, match=r"layers '3': there is no layer 3; the store has layers sum; extract with --layers"

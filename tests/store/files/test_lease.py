@@ -129,7 +129,8 @@ def test_a_slow_put_to_s3_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -
 PAUSED = """
     import sys, time
     from pathlib import Path
-    from icecore.store import LockedError, lock
+    from icecore.store import LockedError
+    from icecore.store.files import lock
     from icecore.store.files.location import open_location
     from icecore.store.files.lock import writing
 
