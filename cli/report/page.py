@@ -1,6 +1,6 @@
 """Runs as one self-contained HTML page: no network, no other file, readable on a phone and in print."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,6 +21,8 @@ FOLDER = files("icecore.cli.report")
 PAGE = "report.html"
 MARK = b'content="What icecore trained and chose'  # in the head of every page
 LOOKED_AT = 2000  # characters of a page, which holds the digest of its sources at the beginning
+
+NamedDocument = tuple[str, Document]
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
@@ -48,7 +50,7 @@ def is_current(run: Path) -> bool:
     page = run / PAGE
     return (
         page.is_file()
-        and _sources([read_findings(run)], {}) in page.read_text(encoding="utf-8", errors="replace")[:LOOKED_AT]
+        and _sources([read_findings(run)], []) in page.read_text(encoding="utf-8", errors="replace")[:LOOKED_AT]
     )
 
 
@@ -57,18 +59,18 @@ def render_report(runs: Sequence[Path]) -> str:
     return _render(*_read(runs))
 
 
-def _read(runs: Sequence[Path]) -> tuple[list[Findings], dict[str, Document]]:
-    """Return the findings of each folder of `train`, and comparison.json of each folder of `compare` by folder name."""
+def _read(runs: Sequence[Path]) -> tuple[list[Findings], list[NamedDocument]]:
+    """Return the findings of each folder of `train`, and each folder of `compare` as its name and comparison.json."""
     compared = [run for run in runs if (run / COMPARISON_FILE).exists()]
     findings = [read_findings(run) for run in runs if run not in compared]
     for stale in (each for each in findings if each.is_stale):
         notes().print(
             f"note: {stale.path} was trained further since the selection; run icecore select {stale.path} again"
         )
-    return findings, {run.resolve().name: read_comparison(str(run)) for run in compared}
+    return findings, [(run.resolve().name, read_comparison(str(run))) for run in compared]
 
 
-def _render(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -> str:
+def _render(findings: Sequence[Findings], comparisons: Sequence[NamedDocument]) -> str:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -89,12 +91,12 @@ def _render(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -
         comparison=comparison(findings) if len(findings) > 1 else None,
         compared=[
             methods(name, document.content, f"methods {number}")
-            for number, (name, document) in enumerate(comparisons.items(), start=1)
+            for number, (name, document) in enumerate(comparisons, start=1)
         ],
     )
 
 
-def _sources(findings: Sequence[Findings], comparisons: Mapping[str, Document]) -> str:
+def _sources(findings: Sequence[Findings], comparisons: Sequence[NamedDocument]) -> str:
     """Return one checksum over all files that the page is made from."""
-    checksums = [document.checksum for document in comparisons.values()]
+    checksums = [document.checksum for _, document in comparisons]
     return checksum([*(each.sources for each in findings), *checksums])

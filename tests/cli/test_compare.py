@@ -73,6 +73,16 @@ def test_a_report_shows_methods_beside_cached_adapters(store: Path, with_run: bo
         assert axis in page
 
 
+def test_a_report_shows_every_folder_of_methods_also_where_names_are_the_same(store: Path) -> None:
+    words = ["compare", f"{store}/d.ice", "--methods", "linear", "--epochs", "1", "--lr", "1e-3"]
+    folders = [f"{store}/a/live", f"{store}/b/live"]
+    for folder in folders:
+        Path(folder).parent.mkdir()
+        assert run(*words, "--out", folder) == 0
+    assert run("report", *folders, "--out", f"{store}/both.html") == 0
+    assert (store / "both.html").read_text().count("<h1>Inside the backbone and from the cache: ") == 2
+
+
 def test_options_of_one_method(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["compare", f"{store}/d.ice", "--methods", "lora", "--out", f"{store}/lora", "--lr", "1e-3", "--json"]
     words += ["--epochs", "1", "--option", "lora.rank=2", "--option", "lora.modules=key,fc1"]
