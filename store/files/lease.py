@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import IcecoreError, LockedError
 from . import lock
 from .conditional import SupersededError
-from .location import RemoteFolder
+from .remote_folder import RemoteFolder
 
 SETTLE_SECONDS = 0.2  # wait before a lease is read back, where puts are not conditional
 

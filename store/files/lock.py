@@ -14,7 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import IcecoreError, LockedError, UsageError
 from .fenced import FencedLocation
-from .location import LocalFolder, Location, RemoteFolder, open_location
+from .local_folder import LocalFolder
+from .location import Location, open_location
+from .remote_folder import RemoteFolder
 from .room import room_on_disk
 
 LOCK = "lock"

@@ -11,8 +11,8 @@ import pytest
 
 from icecore.store import LockedError
 from icecore.store.files.conditional import SupersededError
-from icecore.store.files.location import RemoteFolder
 from icecore.store.files.lock import hold
+from icecore.store.files.remote_folder import RemoteFolder
 
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # else it asks Google what kind of bucket it is
 gcsfs = pytest.importorskip("gcsfs")

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from torch import Tensor
 
 from icecore.store import IcecoreError, IntegrityError, LockedError, UsageError, open_store, verify
-from icecore.store.files import location, lock
+from icecore.store.files import lock, remote_folder
 
 from ..conftest import NUM_ROWS, fill, make_spec
 
@@ -72,7 +72,7 @@ class Flaky(MemoryFileSystem):
 
 
 def test_failing_requests_are_tried_again(tokens: dict[int, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(location, "FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr(remote_folder, "FIRST_DELAY_SECONDS", 0.001)
     fsspec.register_implementation("flaky", Flaky, clobber=True)
     fill("flaky://ice/s.ice", tokens)
     assert verify("flaky://ice/s.ice") == []
@@ -80,7 +80,7 @@ def test_failing_requests_are_tried_again(tokens: dict[int, Tensor], monkeypatch
 
 
 def test_a_store_that_is_down_is_one_line(tokens: dict[int, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(location, "FIRST_DELAY_SECONDS", 0.0001)
+    monkeypatch.setattr(remote_folder, "FIRST_DELAY_SECONDS", 0.0001)
     monkeypatch.setattr(Flaky, "calls", itertools.repeat(2))
     fsspec.register_implementation("flaky", Flaky, clobber=True)
     with pytest.raises(IcecoreError, match=r"flaky://ice/down.ice: still failing after 6 tries \(connection reset"):
