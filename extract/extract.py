@@ -33,7 +33,7 @@ def extract(
     store: str,
     settings: ExtractSettings,
     progress: Callable[[Progress], None] | None = None,
-    found: Callable[[SourceReport], None] | None = None,
+    on_source: Callable[[SourceReport], None] | None = None,
 ) -> ExtractReport:
     """Write the tokens of all images of `source` to `store`; shards that the store has already are skipped.
 
@@ -43,7 +43,7 @@ def extract(
         settings: backbone, layers, tokens, codec and so on. With `settings.strict` a row that cannot be decoded stops
             the extraction; without it the row is recorded as failed.
         progress: called after each batch.
-        found: called once with the counts of the source, before the first forward pass.
+        on_source: called once with the counts of the source, before the first forward pass.
 
     Raises:
         UsageError: a setting, the source or the backbone is wrong; nothing was written.
@@ -56,8 +56,8 @@ def extract(
     started = time.monotonic()
     with _with_resume_command(store, command_line(source, store, settings)):
         ready = prepare(source, store, settings)
-    if found is not None:
-        found(ready.report)
+    if on_source is not None:
+        on_source(ready.report)
     settled = settings.model_copy(update={"compute_dtype": ready.spec.identity.compute_dtype})
     retried: list[int] = []
 

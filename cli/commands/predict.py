@@ -76,8 +76,7 @@ def predict(
     with _show(out, as_json) as show:
         from icecore.live import Predictor
 
-        predictor = Predictor(_bundles(bundle), checkpoint, device, compute_dtype, batch_size)
-        predictor.tally = tally  # one count of what is passed over and of how the rest is read
+        predictor = Predictor(_bundles(bundle), checkpoint, device, compute_dtype, batch_size, tally)
         _print_notes(predictor)
         for prediction in predictor.predict(itertools.chain(*streams)):
             num_failed += prediction.error is not None

@@ -29,7 +29,8 @@ class Predictor:
     """Predictions of one bundle, or of several bundles on one backbone with one forward pass for all.
 
     `bundle` is one folder or several. `checkpoint` and `compute_dtype` None mean those recorded in the first bundle.
-    `timing` adds up seconds, and `tally` counts images that are decoded in a way worth knowing (frames dropped, ...).
+    `timing` adds up seconds; `tally`, a new one by default, counts images that are decoded in a way worth knowing, such
+    as those whose later frames are dropped.
 
     Raises:
         UsageError: the bundles differ in backbone or preprocessing.
@@ -43,6 +44,7 @@ class Predictor:
         device: str = "auto",
         compute_dtype: str | None = None,
         batch_size: int = 32,
+        tally: Tally | None = None,
     ) -> None:
         self.batch_size = batch_size
         paths = [bundle] if isinstance(bundle, str) else list(bundle)
@@ -54,7 +56,7 @@ class Predictor:
         )
         self.bundles = {path: each.to(self.backbone.device) for path, each in self.bundles.items()}
         self.timing = Timing(self.backbone.device)
-        self.tally = Tally()
+        self.tally = tally or Tally()
 
     @property
     def classes(self) -> tuple[str, ...]:
