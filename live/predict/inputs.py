@@ -45,7 +45,9 @@ def images_of(given: str, tally: Tally) -> Iterator[tuple[str, Image]]:
         return iter(_in_folder(path, tally))
     require_no_clips([given], "predict")
     if not path.is_file():
-        raise UsageError(f"no image at {given!r}: expected a file or a folder of images, a .tar, .tgz or .parquet file, or -")
+        raise UsageError(
+            f"no image at {given!r}: expected a file or a folder of images, a .tar, .tgz or .parquet file, or -"
+        )
     if is_archive(path.name):
         return _in_archive(path, tally)
     return _in_parquet(path) if path.suffix == ".parquet" else iter([(readable(given), path)])

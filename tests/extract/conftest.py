@@ -16,6 +16,8 @@ import timm
 import torch
 from PIL import Image
 
+from icecore.extract import ExtractSettings
+
 BACKBONE = "test_vit"  # 6 blocks of width 64, 160 pixels, 101 tokens
 CLASSES = ("ant", "bee", "cow")
 
@@ -27,6 +29,26 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("weights") / "test_vit.safetensors"
     safetensors.torch.save_file(timm.create_model(BACKBONE).state_dict(), path)
     return str(path)
+
+
+@pytest.fixture
+def settings(checkpoint: str) -> ExtractSettings:
+    """An extraction without rounding, in shards of which the last is not full; tests change what they are about."""
+    return ExtractSettings(
+        backbone=BACKBONE,
+        checkpoint=checkpoint,
+        compute_dtype="float32",
+        dtype="float32",
+        batch_size=5,
+        shard_rows=8,
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """A folder of 23 images."""
+    return make_folder(tmp_path / "images")
 
 
 def image_bytes(seed: int, kind: str = "JPEG") -> bytes:

@@ -18,27 +18,9 @@ from icecore.extract.extract import ExtractInterruptedError
 from icecore.extract.settings import command_line
 from icecore.store import IcecoreError, IdentityError, Store, UsageError, open_store, verify
 
-from .conftest import BACKBONE, image_bytes, make_folder
+from .conftest import BACKBONE, image_bytes
 
 NUM_ROWS = 23
-
-
-@pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE,
-        checkpoint=checkpoint,
-        compute_dtype="float32",
-        dtype="float32",
-        batch_size=5,
-        shard_rows=8,
-        device="cpu",
-    )
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> str:
-    return make_folder(tmp_path / "images", NUM_ROWS)
 
 
 def tokens_of(store: Store) -> dict[int, Tensor]:

@@ -12,19 +12,7 @@ from icecore.extract.rows.reading import ChangedError
 from icecore.extract.settings import command_line, parse_command
 from icecore.store import UsageError, open_store
 
-from .conftest import BACKBONE, image_bytes, make_folder
-
-
-@pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE, checkpoint=checkpoint, compute_dtype="float32", dtype="float32", batch_size=5, shard_rows=8
-    )
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> str:
-    return make_folder(tmp_path / "images")
+from .conftest import image_bytes
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("float32", 1e-5), ("bfloat16", 5e-3), ("int8", 2e-2), ("int4", 0.19)])

@@ -62,7 +62,10 @@ def test_folders_tars_parquet_and_paths_hold_the_same(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("gone.png", r"no image at '.*gone.png': expected a file or a folder of images, a .tar, .tgz or .parquet file, or -"),
+        (
+            "gone.png",
+            r"no image at '.*gone.png': expected a file or a folder of images, a .tar, .tgz or .parquet file, or -",
+        ),
         ("empty", r"no images in this folder \(.avif"),
         ("text.tar", "is no tar archive that can be read"),
         ("bare.tar", "no member is an image"),

@@ -12,7 +12,7 @@ import torch
 from icecore.extract import ExtractSettings, extract, preflight
 from icecore.store import UsageError, open_store, verify
 
-from ..conftest import BACKBONE, make_folder
+from ..conftest import make_folder
 
 LARGE = "vit_base_patch32_224"  # 86 million weights, 50 tokens
 CHILD = """
@@ -32,13 +32,6 @@ before = memory("VmRSS")
 extract(sys.argv[1], sys.argv[2], ExtractSettings.model_validate_json(sys.argv[3]))
 print(memory("VmHWM") - before)
 """
-
-
-@pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE, checkpoint=checkpoint, compute_dtype="float32", dtype="float32", batch_size=5, shard_rows=8
-    )
 
 
 def arrays(store: Path) -> dict[str, bytes]:

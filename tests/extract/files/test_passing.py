@@ -14,7 +14,7 @@ from icecore.extract.files.passing import DELAYS_SECONDS, AbsentError, PassingEr
 from icecore.extract.rows.reading import ChangedError
 from icecore.store import IcecoreError, open_store
 
-from ..conftest import BACKBONE, MAKERS, image_bytes, make_csv, make_folder
+from ..conftest import MAKERS, image_bytes, make_csv, make_folder
 
 NUM_ROWS = 23
 TRIES = len(DELAYS_SECONDS) + 1
@@ -47,18 +47,9 @@ def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE,
-        checkpoint=checkpoint,
-        compute_dtype="float32",
-        layers="1",
-        tokens="cls",
-        batch_size=4,
-        shard_rows=8,
-        limit=NUM_ROWS,
-        device="cpu",
-        num_threads=1,
+def settings(settings: ExtractSettings) -> ExtractSettings:
+    return settings.model_copy(
+        update={"dtype": "int8", "layers": "1", "tokens": "cls", "batch_size": 4, "limit": NUM_ROWS, "num_threads": 1}
     )
 
 

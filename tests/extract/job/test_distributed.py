@@ -21,17 +21,15 @@ from icecore.extract.job import distributed
 from icecore.store import IcecoreError, IdentityError, UsageError, open_store, verify
 from icecore.store import cluster as store_cluster
 
-from ..conftest import BACKBONE, make_csv, make_folder
+from ..conftest import make_csv, make_folder
 
 NUM_ROWS = 61
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE, checkpoint=checkpoint, compute_dtype="float32", batch_size=2, shard_rows=8, device="cpu"
-    )
+def settings(settings: ExtractSettings) -> ExtractSettings:
+    return settings.model_copy(update={"dtype": "int8", "batch_size": 2})
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ from icecore.extract import ExtractSettings, extract, load_backbone
 from icecore.extract.recompute import recompute
 from icecore.store import SUM, UsageError, open_store, verify
 
-from ..conftest import BACKBONE, make_folder
+from ..conftest import make_folder
 
 
 @pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE, checkpoint=checkpoint, compute_dtype="float32", dtype="float32", shard_rows=8, layers="sum"
-    )
+def settings(settings: ExtractSettings) -> ExtractSettings:
+    return settings.model_copy(update={"layers": "sum"})
 
 
 def summed(store: str) -> torch.Tensor:

@@ -13,30 +13,12 @@ from icecore.extract import ExtractSettings, Progress, extract
 from icecore.extract.decoding.augmentation import Augmentation, canonical_augmentation
 from icecore.store import IdentityError, Store, UsageError, open_store, verify
 
-from ..conftest import BACKBONE, make_folder
-
 FLIP = '[{"RandomHorizontalFlip": {"p": 1.0}}]'
 
 
 @pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE,
-        checkpoint=checkpoint,
-        compute_dtype="float32",
-        dtype="float32",
-        layers="0,3",
-        batch_size=5,
-        shard_rows=8,
-        device="cpu",
-        views=3,
-        augment="rand",
-    )
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> str:
-    return make_folder(tmp_path / "images")
+def settings(settings: ExtractSettings) -> ExtractSettings:
+    return settings.model_copy(update={"layers": "0,3", "views": 3, "augment": "rand"})
 
 
 def views(store: Store, layer: int = 3) -> list[torch.Tensor]:

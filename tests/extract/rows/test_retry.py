@@ -8,30 +8,15 @@ import torch
 from icecore.extract import ExtractSettings, Progress, extract, open_source
 from icecore.store import IdentityError, open_store, verify
 
-from ..conftest import BACKBONE, image_bytes, make_csv, make_folder
+from ..conftest import image_bytes, make_csv
 
 NUM_ROWS = 23
 SPOILT = (1, 9, 10)  # of three shards of eight rows, the first two
 
 
 @pytest.fixture
-def settings(checkpoint: str) -> ExtractSettings:
-    return ExtractSettings(
-        backbone=BACKBONE,
-        checkpoint=checkpoint,
-        compute_dtype="float32",
-        dtype="float32",
-        layers="1",
-        tokens="cls",
-        batch_size=4,
-        shard_rows=8,
-        device="cpu",
-    )
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> str:
-    return make_folder(tmp_path / "images", NUM_ROWS)
+def settings(settings: ExtractSettings) -> ExtractSettings:
+    return settings.model_copy(update={"layers": "1", "tokens": "cls", "batch_size": 4})
 
 
 def spoil(source: str) -> dict[Path, bytes]:
