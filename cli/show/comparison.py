@@ -1,4 +1,4 @@
-"""The results of `icecore compare` on a terminal: stored against live tokens, and cached against in-backbone training."""
+"""The results of `icecore compare` on a terminal: stored beside live tokens, cached beside in-backbone training."""
 
 from typing import TYPE_CHECKING
 
